@@ -1,0 +1,95 @@
+"""The seam between the interpreter and the place where generated code runs.
+
+A transport starts `driver.py` somewhere (a local process, a Modal sandbox, …) and carries bytes to and from it.
+It knows nothing of the protocol: framing, calls and executions are the interpreter's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a sandbox may use. Zero means *no limit of ours*."""
+
+    memory_mb: int = 2048
+    processes: int = 64
+    cpu_seconds: int = 3600
+    file_mb: int = 512
+    """Largest single file that generated code may write, in MiB."""
+    scratch_mb: int = 1024
+    """Size of the scratch folder, inputs included, in MiB (grown by the transport to hold the inputs)."""
+    open_files: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationReport:
+    """What was *proven* about a sandbox before its first cell ran, in words that fit a header."""
+
+    mode: str
+    """`namespaces`, `bubblewrap`, `landlock`, `limits+seccomp`, `limits`, `none`, `modal`, …"""
+    words: str
+    """The one line a person reads, such as `no network, no files of yours, limits`."""
+    proven: tuple[str, ...] = ()
+    not_protected: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Why stronger modes were passed over, one sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxInfo:
+    """A started sandbox."""
+
+    backend: str
+    id: str
+    python: str
+    isolation: IsolationReport
+    seconds: float
+    """From the request to a driver that answered."""
+    steps: dict[str, float] = field(default_factory=dict)
+    """Where those seconds went."""
+
+
+class TransportError(RuntimeError):
+    """The sandbox can't be started or reached; the message says why and what to do."""
+
+
+class Transport(Protocol):
+    """One sandbox. Every method may be called from any thread; `read` and `write` from one thread each."""
+
+    backend: str
+
+    def start(self, limits: Limits, progress: Callable[[str], None]) -> IsolationReport:
+        """Start the driver; blocks until its process runs. `progress` hears what is being waited for."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the driver's standard input; blocks while the driver is not reading.
+
+        Raises `TransportError` (or `OSError`) when the driver is gone.
+        """
+
+    def read(self) -> bytes:
+        """Bytes from the driver's standard output as they come; `b""` at its end."""
+
+    def put(self, name: str, chunks: Iterator[bytes]) -> str:
+        """Store a large input beside the driver under a plain file name; returns its path *inside* the sandbox."""
+
+    def diagnostics(self) -> str:
+        """The last few kilobytes that the driver wrote to standard error (cleaned of nothing: hostile text)."""
+
+    def end(self) -> str | None:
+        """Why the driver ended (`killed by signal 9 (out of memory?)`), or None while it runs."""
+
+    def kill(self) -> None:
+        """End everything of this sandbox now, idempotent, without waiting for its consent; nothing is left behind."""
+
+
+def local_path_chunks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    """The bytes of a file in chunks of `size` bytes."""
+    with path.open("rb") as file:
+        while chunk := file.read(size):
+            yield chunk
