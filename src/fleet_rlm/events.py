@@ -1,0 +1,544 @@
+"""The vocabulary of a run: typed events, one JSON object a line (`fleet-rlm-run`, version 1).
+
+A run *is* its events: fold them (`fleet_rlm.state`) and you have its state at any moment. The engine makes them,
+the recorder stamps and writes them, screens and exporters read them. Fields and kinds may be added freely, since
+readers ignore what they don't know; a meaning changes only with a new version.
+
+Units: `t` and everything named `seconds` are seconds, `chars` are Unicode code points, `bytes` are bytes,
+`cost_usd` is US dollars, and `usage` counts tokens. `None` means *not known*, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+
+FORMAT = "fleet-rlm-run"
+VERSION = 1
+
+Json: TypeAlias = Any
+"""A value that came as JSON: None, bool, int, float, str, list or dict of these (msgspec has no recursive alias)."""
+
+Role = Literal["planner", "sub_llm"]
+Status = Literal["submitted", "extracted", "stopped", "failed", "aborted"]
+"""How a run ended: the planner submitted · the answer was forced out at a limit · the person finished it early ·
+it broke · the person ended it."""
+Origin = Literal["planner", "operator", "replayed"]
+Outcome = Literal["ok", "error", "submitted", "interrupted", "timeout", "lost"]
+Stream = Literal["stdout", "stderr"]
+Boundary = Literal["planner", "code", "fanout", "error"]
+Decision = Literal["continue", "step", "edit", "hint", "retry", "skip", "finish", "abort", "sample"]
+CallType = Literal["sub_llm", "batch", "tool", "sub_agent"]
+OperatorAction = Literal[
+    "pause", "continue", "hint", "edit", "eval", "note", "bookmark", "finish", "abort", "breakpoints", "interrupt"
+]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A piece of an event."""
+
+
+class Usage(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens of one model call, or of many added up."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    estimated: bool = False
+    """True when the provider did not say and the numbers are characters divided by four."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input=self.input + other.input,
+            output=self.output + other.output,
+            cached=self.cached + other.cached,
+            estimated=self.estimated or other.estimated,
+        )
+
+
+class Failure(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """What went wrong, in words for a person."""
+
+    type: str
+    message: str
+    line: int | None = None
+    """Line of the model's code, from 1."""
+    traceback: str | None = None
+    hint: str | None = None
+    """What the person can do next."""
+
+
+class Task(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    name: str
+    signature: str
+    """DSPy's notation, such as `context, question -> answer: str`."""
+    instructions: str = ""
+    question: str | None = None
+    """The question, when one of the inputs is one (shown as the run's title)."""
+
+
+class DocumentRef(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A document that an input was made of; the text itself is not stored in the run."""
+
+    path: str
+    name: str
+    """The key under which the planner sees it when there are several."""
+    bytes: int
+    sha256: str
+    chars: int
+    encoding: str = "utf-8"
+
+
+class Input(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    name: str
+    type: str
+    chars: int
+    sha256: str | None = None
+    documents: tuple[DocumentRef, ...] = ()
+    value: Json = None
+    """The value itself when it is small (4,096 characters at most as JSON)."""
+
+
+class Models(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    planner: str
+    sub: str
+    offline: bool = False
+    """True when the planner is the built-in model without weights."""
+
+
+class Sandbox(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    backend: str
+    isolation: str
+    """In plain words, what was proven: `no network, no files of yours, limits`. Empty until the sandbox is ready."""
+    mode: str = ""
+    proven: tuple[str, ...] = ()
+    not_protected: tuple[str, ...] = ()
+
+
+class BudgetLimits(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """What the run may spend; None is *no limit*."""
+
+    max_iterations: int
+    max_llm_calls: int | None = None
+    max_tokens: int | None = None
+    max_seconds: float | None = None
+    max_cost_usd: float | None = None
+
+
+class ForkPoint(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    run_id: str
+    iteration: int
+
+
+class Message(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A prompt's message. Later prompts store only what was added: the whole text is the first `reuse`
+    characters of the message at the same place in the prompt of span `PlannerStarted.base`, then `content`.
+    """
+
+    role: str
+    content: str
+    reuse: int = 0
+
+
+class Shown(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """How much of an execution's output the planner got to see, in characters from its start and its end."""
+
+    head: int
+    tail: int = 0
+
+
+class Dropped(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """Output that was thrown away at the cap, in bytes."""
+
+    stdout: int = 0
+    stderr: int = 0
+
+
+class Variable(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    name: str
+    type: str
+    size: int | None = None
+    """Characters, items or bytes, by type; None where a size says nothing."""
+    preview: str = ""
+    digest: str = ""
+
+
+class FanOut(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """What a batch of sub-calls is about to send."""
+
+    prompts: int
+    chars: int
+    duplicates: int = 0
+    estimated_cost_usd: float | None = None
+    samples: tuple[str, ...] = ()
+    """The first few prompts, shortened."""
+
+
+class Totals(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    iterations: int = 0
+    calls: int = 0
+    failed_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: float | None = None
+    """None when no call's price is known."""
+    seconds: float = 0.0
+    planner_seconds: float = 0.0
+    sandbox_seconds: float = 0.0
+    """Executing code, sub-calls excluded."""
+    sub_llm_seconds: float = 0.0
+    """Wall time during which at least one sub-call was open."""
+
+
+UNSTAMPED = -1
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """What every event carries. The recorder stamps `seq` and `t`; makers leave them out."""
+
+    seq: int = UNSTAMPED
+    """From 0, no gaps."""
+    t: float = float(UNSTAMPED)
+    """Seconds since the run began, on a monotonic clock."""
+    iteration: int | None = None
+    """From 1, within the nearest enclosing run or sub-agent."""
+    span: str | None = None
+    """Id of the thing that begins, ends or speaks. Run ⊃ iteration ⊃ planner call | execution ⊃ call ⊃ …"""
+    parent: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return str(self.__struct_config__.tag)
+
+
+class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run.started"):
+    format: str
+    version: int
+    run_id: str
+    started_at: str
+    """RFC 3339, UTC."""
+    task: Task
+    inputs: tuple[Input, ...] = ()
+    models: Models
+    sandbox: Sandbox
+    budgets: BudgetLimits
+    versions: dict[str, str] = {}
+    forked_from: ForkPoint | None = None
+
+
+class SandboxStarting(Event, frozen=True, kw_only=True, omit_defaults=True, tag="sandbox.starting"):
+    backend: str
+    what: str = ""
+    """What is being waited for, such as `building the image`."""
+
+
+class SandboxReady(Event, frozen=True, kw_only=True, omit_defaults=True, tag="sandbox.ready"):
+    backend: str
+    id: str
+    seconds: float
+    steps: dict[str, float] = {}
+    isolation: str = ""
+    mode: str = ""
+    proven: tuple[str, ...] = ()
+    not_protected: tuple[str, ...] = ()
+    volume: str | None = None
+
+
+class SandboxLost(Event, frozen=True, kw_only=True, omit_defaults=True, tag="sandbox.lost"):
+    """The sandbox, or only its Python process, died: variables are gone."""
+
+    backend: str
+    id: str = ""
+    reason: str
+    exit_code: int | None = None
+    recovered: bool = False
+    """True when a new Python process took its place, without the variables."""
+
+
+class SandboxStopped(Event, frozen=True, kw_only=True, omit_defaults=True, tag="sandbox.stopped"):
+    backend: str
+    id: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+
+
+class InputSent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="input.sent"):
+    name: str
+    bytes: int
+    seconds: float
+    how: str
+    """`inline`, `file`, `volume`, …"""
+
+
+class IterationStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="iteration.started"):
+    of: int
+
+
+class PlannerStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="planner.started"):
+    prompt: tuple[Message, ...] = ()
+    base: str | None = None
+    """Span of the planner call whose prompt `Message.reuse` refers to."""
+    model: str = ""
+
+
+class PlannerDelta(Event, frozen=True, kw_only=True, omit_defaults=True, tag="planner.delta"):
+    text: str
+    thinking: bool = False
+
+
+class PlannerFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="planner.finished"):
+    reasoning: str = ""
+    code: str = ""
+    text: str = ""
+    """The raw answer when it could not be split into reasoning and code."""
+    model: str = ""
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    seconds: float = 0.0
+    error: Failure | None = None
+
+
+class ModelRetrying(Event, frozen=True, kw_only=True, omit_defaults=True, tag="model.retrying"):
+    """A model call (its `span`) failed and is tried again after a wait."""
+
+    attempt: int
+    of: int
+    error: Failure
+    delay_seconds: float
+
+
+class GateWaiting(Event, frozen=True, kw_only=True, omit_defaults=True, tag="gate.waiting"):
+    at: Boundary
+    why: str
+    reasoning: str = ""
+    code: str = ""
+    """The pending code, at `code`."""
+    fanout: FanOut | None = None
+    error: Failure | None = None
+
+
+class GateResumed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="gate.resumed"):
+    at: Boundary
+    decision: Decision
+    code: str = ""
+    text: str = ""
+    seconds: float = 0.0
+
+
+class ExecutionStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="execution.started"):
+    code: str
+    origin: Origin = "planner"
+
+
+class ExecutionFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="execution.finished"):
+    outcome: Outcome
+    error: Failure | None = None
+    seconds: float = 0.0
+    value: str | None = None
+    """What the cell's last expression evaluated to, as text."""
+    stdout_chars: int = 0
+    stderr_chars: int = 0
+    dropped: Dropped | None = None
+    shown_to_planner: Shown | None = None
+    state_lost: bool = False
+    """True when the variables of earlier cells are gone."""
+
+
+class Output(Event, frozen=True, kw_only=True, omit_defaults=True, tag="output"):
+    """A chunk of an execution's output (`span` is the execution's)."""
+
+    stream: Stream
+    text: str
+
+
+class Variables(Event, frozen=True, kw_only=True, omit_defaults=True, tag="variables"):
+    """After an execution (`span`): what it did to the sandbox's variables."""
+
+    added: tuple[Variable, ...] = ()
+    changed: tuple[Variable, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class CallStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="call.started"):
+    """Generated code called the host: a sub-LLM call, a batch of them, a tool or a sub-agent."""
+
+    type: CallType
+    function: str
+    """`llm_query`, `llm_query_batched`, a tool's name, a sub-agent's class."""
+    index: int | None = None
+    """Place in the batch (`parent`), from 0."""
+    size: int | None = None
+    """For a batch, how many calls it has."""
+    prompt: str | None = None
+    arguments: Json = None
+    model: str = ""
+    queued: bool = False
+    """True while it waits for its turn; `call.running` tells when that comes."""
+
+
+class CallRunning(Event, frozen=True, kw_only=True, omit_defaults=True, tag="call.running"):
+    queued_seconds: float = 0.0
+
+
+class CallDelta(Event, frozen=True, kw_only=True, omit_defaults=True, tag="call.delta"):
+    text: str
+
+
+class CallFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="call.finished"):
+    answer: Json = None
+    error: Failure | None = None
+    model: str = ""
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    seconds: float = 0.0
+    queued_seconds: float = 0.0
+    origin: Literal["live", "recorded", "cache"] = "live"
+
+
+class Submitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="submitted"):
+    outputs: dict[str, Json] = {}
+    rejected: str | None = None
+    """Why the submission was refused, as the planner was told."""
+
+
+class ExtractionStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="extraction.started"):
+    why: str
+
+
+class ExtractionFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="extraction.finished"):
+    outputs: dict[str, Json] = {}
+    error: Failure | None = None
+
+
+class Operator(Event, frozen=True, kw_only=True, omit_defaults=True, tag="operator"):
+    action: OperatorAction
+    text: str = ""
+    result: str | None = None
+    error: Failure | None = None
+
+
+class Notice(Event, frozen=True, kw_only=True, omit_defaults=True, tag="notice"):
+    """Something the person should know that changes nothing: a decoded file, a skipped one, a budget nearly spent."""
+
+    level: Literal["info", "warning", "error"] = "info"
+    text: str
+
+
+class Progress(Event, frozen=True, kw_only=True, omit_defaults=True, tag="progress"):
+    """Long work under way outside planner, sandbox and calls; `done` equals `total` when it is over."""
+
+    what: str
+    done: int
+    total: int
+    unit: str = "bytes"
+
+
+class Imported(Event, frozen=True, kw_only=True, omit_defaults=True, tag="imported"):
+    source: str
+    lost: dict[str, str] = {}
+    """Per field, what the source never recorded."""
+
+
+class RunFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run.finished"):
+    status: Status
+    outputs: dict[str, Json] = {}
+    error: Failure | None = None
+    reason: str = ""
+    """Why it ended as it did when the status alone does not say: `the budget of 50 calls is spent`."""
+    totals: Totals
+
+
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a kind that this version does not know: kept, shown in Events, folded into nothing."""
+
+    kind: str
+    seq: int = UNSTAMPED
+    t: float = float(UNSTAMPED)
+    iteration: int | None = None
+    span: str | None = None
+    parent: str | None = None
+    fields: dict[str, Json] = {}
+
+
+AnyEvent: TypeAlias = (
+    RunStarted
+    | SandboxStarting
+    | SandboxReady
+    | SandboxLost
+    | SandboxStopped
+    | InputSent
+    | IterationStarted
+    | PlannerStarted
+    | PlannerDelta
+    | PlannerFinished
+    | ModelRetrying
+    | GateWaiting
+    | GateResumed
+    | ExecutionStarted
+    | ExecutionFinished
+    | Output
+    | Variables
+    | CallStarted
+    | CallRunning
+    | CallDelta
+    | CallFinished
+    | Submitted
+    | ExtractionStarted
+    | ExtractionFinished
+    | Operator
+    | Notice
+    | Progress
+    | Imported
+    | RunFinished
+)
+
+KINDS: dict[str, type[Event]] = {str(cls.__struct_config__.tag): cls for cls in get_args(AnyEvent)}
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_kind_decoder = msgspec.json.Decoder(Unknown)
+
+
+class NotAnEvent(ValueError):
+    """A line that holds no event: not JSON, no `kind`, or a known kind with a field of the wrong type."""
+
+
+def encode(event: Event | Unknown) -> bytes:
+    """One line of a run file, without its newline."""
+    if isinstance(event, Unknown):
+        known = {n: v for n in ("seq", "t", "iteration", "span", "parent") if (v := getattr(event, n)) is not None}
+        return _encoder.encode({"kind": event.kind, **known, **event.fields})
+    return _encoder.encode(event)
+
+
+def decode(line: bytes | bytearray | memoryview | str) -> AnyEvent | Unknown:
+    """The event in one line. Raises `NotAnEvent`, whose message names the field that is wrong."""
+    try:
+        return _decoder.decode(line)
+    except msgspec.DecodeError as error:
+        try:
+            unknown = _kind_decoder.decode(line)
+        except msgspec.DecodeError:
+            raise NotAnEvent(str(error)) from error
+        if unknown.kind in KINDS:
+            raise NotAnEvent(f"{unknown.kind}: {error}") from error
+        raw = msgspec.json.decode(line)
+        fields = {k: v for k, v in raw.items() if k not in Unknown.__struct_fields__}
+        return msgspec.structs.replace(unknown, fields=fields)
+
+
+def as_text(value: Json) -> str:
+    """A value as a person reads it: text as it is, everything else as indented JSON."""
+    return value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of one line of a run file."""
+    schema = msgspec.json.schema(AnyEvent)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{FORMAT}, version {VERSION}: one event, one line",
+        **schema,
+    }

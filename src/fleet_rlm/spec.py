@@ -1,0 +1,180 @@
+"""What a run is asked to do (`RunSpec`) and what a person may tell a running one (`Command`).
+
+Both cross a pipe as one JSON object a line, from a screen or a command line to the engine.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from fleet_rlm.events import Json
+
+DEFAULT_MAX_ITERATIONS = 20
+DEFAULT_MAX_LLM_CALLS = 50
+DEFAULT_CONCURRENCY = 8
+
+
+class Budgets(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run may spend, enforced while things run. None is *no limit*."""
+
+    max_iterations: int = DEFAULT_MAX_ITERATIONS
+    max_llm_calls: int | None = DEFAULT_MAX_LLM_CALLS
+    max_tokens: int | None = None
+    max_seconds: float | None = None
+    max_cost_usd: float | None = None
+
+
+class Breakpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run waits by itself. All off: it never waits unless told to pause."""
+
+    every_cell: bool = False
+    on_error: bool = False
+    code_pattern: str | None = None
+    """A regular expression searched in the code that is about to run."""
+    fanout: int | None = None
+    """A batch of this many sub-calls or more."""
+    spend_usd: float | None = None
+    """Once, when the run's cost passes this."""
+
+
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, complete: everything that New run, `fleet-rlm run` and a re-run can say."""
+
+    question: str | None = None
+    documents: tuple[str, ...] = ()
+    """Files, folders and globs, as given; relative to `cwd`."""
+    cwd: str = "."
+    task: str = "ask"
+    signature: str | None = None
+    """DSPy's notation; overrides the task's."""
+    instructions: str | None = None
+    inputs: dict[str, Json] = {}
+    """Values for further inputs of the signature."""
+    model: str | None = None
+    """None: what the environment configures, else `offline`."""
+    sub_model: str | None = None
+    sandbox: Literal["local"] = "local"
+    budgets: Budgets = Budgets()
+    breakpoints: Breakpoints = Breakpoints()
+    concurrency: int = DEFAULT_CONCURRENCY
+    """Sub-LLM calls in flight at once."""
+    cell_seconds: float = 600.0
+    """Longest a single cell may execute, sub-calls included."""
+    paused: bool = False
+    """Start waiting at the first boundary."""
+    record: str | None = None
+    """Path of the run file; None: a new one in the run library."""
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="start"):
+    spec: RunSpec
+
+
+class Pause(msgspec.Struct, frozen=True, tag_field="do", tag="pause"):
+    """Wait at the next boundary."""
+
+
+class Continue(msgspec.Struct, frozen=True, tag_field="do", tag="continue"):
+    """Leave the gate (if waiting) and don't stop again by itself."""
+
+
+class Step(msgspec.Struct, frozen=True, tag_field="do", tag="step"):
+    """Leave the gate and wait at the next boundary."""
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="edit"):
+    """At `code`: run this code instead. `step` waits again at the next boundary."""
+
+    code: str
+    step: bool = False
+
+
+class Hint(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="hint"):
+    """Tell the planner something; it stands in its next prompt. Accepted at any time."""
+
+    text: str
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="retry"):
+    """At `code` or `error`: ask the planner for another version of this step."""
+
+    text: str = ""
+
+
+class Skip(msgspec.Struct, frozen=True, tag_field="do", tag="skip"):
+    """At `code`: don't run this cell. At `fanout`: refuse the batch."""
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="sample"):
+    """At `fanout`: send only the first `count` prompts; the others get a note instead of an answer."""
+
+    count: int = 5
+
+
+class Finish(msgspec.Struct, frozen=True, tag_field="do", tag="finish"):
+    """Force the final extraction from what is known, now or at the next boundary (a running cell is interrupted)."""
+
+
+class Abort(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="abort"):
+    """End everything within a second; the run is kept."""
+
+    reason: str = ""
+
+
+class Interrupt(msgspec.Struct, frozen=True, tag_field="do", tag="interrupt"):
+    """Interrupt the running cell; the planner sees a KeyboardInterrupt and the run goes on."""
+
+
+class Evaluate(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="eval"):
+    """While waiting: evaluate an expression in the sandbox; the answer comes as an `operator` event."""
+
+    expression: str
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="note"):
+    """Write a note or a bookmark into the record."""
+
+    text: str = ""
+    bookmark: bool = False
+
+
+class SetBreakpoints(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="breakpoints"):
+    breakpoints: Breakpoints
+
+
+class Detach(msgspec.Struct, frozen=True, tag_field="do", tag="detach"):
+    """The screen leaves and the run goes on: the end of the command pipe is then no reason to abort."""
+
+
+Command: TypeAlias = (
+    Start
+    | Pause
+    | Continue
+    | Step
+    | Edit
+    | Hint
+    | Retry
+    | Skip
+    | Sample
+    | Finish
+    | Abort
+    | Interrupt
+    | Evaluate
+    | Note
+    | SetBreakpoints
+    | Detach
+)
+
+_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+
+
+def encode_command(command: Command) -> bytes:
+    """One line of the command pipe, with its newline."""
+    return msgspec.json.encode(command) + b"\n"
+
+
+def decode_command(line: bytes) -> Command:
+    """Raises `msgspec.DecodeError` (a `ValueError`) with the field that is wrong."""
+    return _decoder.decode(line)
