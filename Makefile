@@ -1,0 +1,65 @@
+# Everything a fresh machine needs is Python 3.11+, git and make: `make tui` to run, `make test` to test.
+# uv is used when it is there, else it is installed into the project's own .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+PIP_INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help tui sync sync-dev test lint format check bench screenshots clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+tui: $(VENV)/.base ## Set up if needed and start the app (ARGS="--demo" plays the bundled document)
+	@$(BIN)/fleet-rlm-tui $(ARGS)
+
+test: $(VENV)/.test ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Ruff, mypy (strict) and the architecture's import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test ## Lint, then test
+
+bench: $(VENV)/.test ## Measure, and print tables with ratios against a peer in the same run (ARGS="engine runs")
+	@$(BIN)/python bench/run.py $(ARGS)
+
+screenshots: $(VENV)/.test ## Make the README's pictures again from real screens
+	@$(BIN)/python scripts/screenshots.py
+
+sync: $(VENV)/.base ## Install what the app needs into .venv
+sync-dev: $(VENV)/.dev ## Install what developers need into .venv
+
+clean: ## Remove the environment and what tools left behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fleet-rlm needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); \
+	  else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; fi
+
+$(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing fleet-rlm into $(VENV) …" >&2
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	@$(PIP_INSTALL) --group test
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	@$(PIP_INSTALL) --group dev
+	@touch $@
