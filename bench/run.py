@@ -16,7 +16,9 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
-    failed = [name for name in names or known if subprocess.run([sys.executable, HERE / f"{name}.py"]).returncode]
+    failed = [
+        name for name in names or known if subprocess.run([sys.executable, HERE / f"{name}.py"], check=False).returncode
+    ]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return bool(failed)

@@ -1,0 +1,76 @@
+"""The laws of docs/architecture.md, held by tests."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "fleet_rlm"
+MOST_LINES = 500
+LONGER_WITH_A_REASON = {
+    "sandbox/driver.py": "runs in every sandbox as one file, so it can't be split",
+    "events.py": "the whole vocabulary of a run is one idea and reads as one page",
+    "state.py": "one handler an event: the whole fold is one idea",
+}
+
+
+def test_nothing_below_imports_what_stands_above() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_no_module_is_long_without_a_reason() -> None:
+    long = {
+        str(path.relative_to(SOURCE)): lines
+        for path in SOURCE.rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MOST_LINES
+    }
+    assert set(long) <= set(LONGER_WITH_A_REASON), long
+
+
+def test_the_driver_needs_nothing_but_the_standard_library() -> None:
+    tree = ast.parse((SOURCE / "sandbox" / "driver.py").read_text(encoding="utf-8"))
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported <= sys.stdlib_module_names | {"__future__"}, imported - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    ("entry", "forbidden"),
+    [
+        ("fleet_rlm", {"dspy", "litellm", "modal", "textual", "typer"}),
+        ("fleet_rlm.cli.main", {"dspy", "litellm", "modal", "textual"}),
+        ("fleet_rlm.tui.app", {"dspy", "litellm", "modal"}),
+        ("fleet_rlm.runs.reader", {"dspy", "litellm", "modal", "textual"}),
+    ],
+)
+def test_importing_loads_nothing_it_does_not_need(entry: str, forbidden: set[str]) -> None:
+    code = f"import sys, {entry}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not forbidden & set(done.stdout.split())
