@@ -62,7 +62,7 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["plain", "línea\twith tab\nand more", "日本語 — “quotes” 🦊", "[b]not markup[/b] [/nope]"]
+    "text", ["plain", "línea\twith tab\nand more", "日本語 — 🦊", "[b]not markup[/b] [/nope]"]
 )
 def test_harmless_text_stays_as_it_is(text: str) -> None:
     assert clean(text) == text

@@ -10,6 +10,7 @@ Units: `t` and everything named `seconds` are seconds, `chars` are Unicode code 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
@@ -498,7 +499,26 @@ KINDS: dict[str, type[Event]] = {str(cls.__struct_config__.tag): cls for cls in 
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-_kind_decoder = msgspec.json.Decoder(Unknown)
+
+_COMMON = ("seq", "t", "iteration", "span", "parent")
+_DEEPEST = 100
+"""Levels of lists and objects that a value keeps; what lies deeper is named, not stored."""
+
+_CONTAINERS = (msgspec.Struct, dict, list, tuple, set, frozenset)
+
+
+class _Common(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be said of an event whose kind is not known."""
+
+    kind: str
+    seq: int = UNSTAMPED
+    t: float = float(UNSTAMPED)
+    iteration: int | None = None
+    span: str | None = None
+    parent: str | None = None
+
+
+_common_decoder = msgspec.json.Decoder(_Common)
 
 
 class NotAnEvent(ValueError):
@@ -506,27 +526,78 @@ class NotAnEvent(ValueError):
 
 
 def encode(event: Event | Unknown) -> bytes:
-    """One line of a run file, without its newline."""
+    """One line of a run file, without its newline.
+
+    Always possible, since generated code decides what an output holds: a lone surrogate becomes U+FFFD, a key that is
+    no text becomes text, and a value that JSON can't say is named by its type.
+    """
+    record: Json = event
     if isinstance(event, Unknown):
-        known = {n: v for n in ("seq", "t", "iteration", "span", "parent") if (v := getattr(event, n)) is not None}
-        return _encoder.encode({"kind": event.kind, **known, **event.fields})
-    return _encoder.encode(event)
+        known = {name: value for name in _COMMON if (value := getattr(event, name)) is not None}
+        record = {**event.fields, "kind": event.kind, **known}
+    try:
+        line = _encoder.encode(record)
+    except (TypeError, ValueError, RecursionError):
+        return _encoder.encode(_plain(record))
+    if line.count(b"[") + line.count(b"{") > _DEEPEST and _is_deeper_than(_DEEPEST, record):
+        return _encoder.encode(_plain(record))  # what can be encoded may be too deep for the decoder's stack
+    return line
+
+
+def _is_deeper_than(levels: int, value: Json) -> bool:
+    level = [value]
+    for _ in range(levels):
+        level = [item for above in level for item in _members(above) if isinstance(item, _CONTAINERS)]
+        if not level:
+            return False
+    return True
+
+
+def _members(value: Json) -> Iterable[Json]:
+    if isinstance(value, msgspec.Struct):
+        return (getattr(value, name) for name in value.__struct_fields__)
+    return value.values() if isinstance(value, dict) else value
+
+
+def _plain(value: Json, depth: int = 0) -> Json:
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth >= _DEEPEST:
+        return f"(deeper than {_DEEPEST} levels)"
+    if isinstance(value, msgspec.Struct):
+        tag = value.__struct_config__.tag
+        fields = {name: _plain(getattr(value, name), depth + 1) for name in value.__struct_fields__}
+        return {"kind": tag, **fields} if tag else fields
+    if isinstance(value, dict):
+        return {_plain(str(key)): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, depth + 1) for item in value]
+    try:
+        return _plain(msgspec.to_builtins(value), depth + 1)
+    except (TypeError, ValueError, RecursionError):
+        return f"({type(value).__qualname__})"
 
 
 def decode(line: bytes | bytearray | memoryview | str) -> AnyEvent | Unknown:
     """The event in one line. Raises `NotAnEvent`, whose message names the field that is wrong."""
     try:
         return _decoder.decode(line)
-    except msgspec.DecodeError as error:
-        try:
-            unknown = _kind_decoder.decode(line)
-        except msgspec.DecodeError:
-            raise NotAnEvent(str(error)) from error
-        if unknown.kind in KINDS:
-            raise NotAnEvent(f"{unknown.kind}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _decode_unknown(line, error)
+
+
+def _decode_unknown(line: bytes | bytearray | memoryview | str, error: Exception) -> Unknown:
+    try:
+        common = _common_decoder.decode(line)
+        if common.kind in KINDS:
+            raise NotAnEvent(f"{common.kind}: {error}") from error
         raw = msgspec.json.decode(line)
-        fields = {k: v for k, v in raw.items() if k not in Unknown.__struct_fields__}
-        return msgspec.structs.replace(unknown, fields=fields)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as second:
+        raise NotAnEvent(str(second)) from second
+    fields = {name: value for name, value in raw.items() if name != "kind" and name not in _COMMON}
+    return Unknown(**msgspec.structs.asdict(common), fields=fields)
 
 
 def as_text(value: Json) -> str:
