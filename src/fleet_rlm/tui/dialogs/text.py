@@ -1,0 +1,133 @@
+"""Ask for a line of text, or for another version of a cell's code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, TextArea
+
+from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.tui.dialogs.choose import TITLE_LIMIT, Confirm
+
+HIGHLIGHT_LINES = 2000
+"""Above this many lines, or with a line above `HIGHLIGHT_CHARS`, an editor stays plain: highlighting would crawl."""
+HIGHLIGHT_CHARS = 10_000
+
+
+class AskText(ModalScreen[str | None]):
+    """One line of text. Enter accepts (also an empty text), escape is None."""
+
+    DEFAULT_CSS = """
+    AskText { align: center middle; background: $background 70%; }
+    AskText > Vertical {
+        width: 80%; max-width: 100; height: auto; padding: 0 1; background: $surface; border: round $primary;
+        border-title-color: $primary; border-title-style: bold; border-title-background: $surface;
+        border-subtitle-color: $muted; border-subtitle-background: $surface;
+    }
+    AskText Input, AskText Input:focus { border: none; padding: 0; height: 1; background: $surface; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Close", id="dialog.cancel")]
+
+    def __init__(
+        self, title: str, text: str = "", placeholder: str = "", hint: str = "enter accept · esc close"
+    ) -> None:
+        super().__init__()
+        self._title, self._text = clean_line(title, TITLE_LIMIT), clean_line(text, 100_000)
+        self._placeholder, self._hint = clean_line(placeholder, 200), clean_line(hint, TITLE_LIMIT)
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title, box.border_subtitle = Content(self._title), Content(self._hint)
+            yield Input(self._text, placeholder=self._placeholder)
+
+    @on(Input.Submitted)
+    def _accept(self, message: Input.Submitted) -> None:
+        message.stop()
+        self.dismiss(message.value)
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
+class CodeEditor(TextArea):
+    """A `TextArea` for Python: tab indents by four, and highlighting only where it is quick."""
+
+    def __init__(self, code: str) -> None:
+        lines = code.split("\n")
+        quick = len(lines) <= HIGHLIGHT_LINES and all(len(line) <= HIGHLIGHT_CHARS for line in lines)
+        super().__init__(
+            code,
+            language="python" if quick else None,
+            theme="css",
+            soft_wrap=False,
+            show_line_numbers=True,
+            tab_behavior="indent",
+        )
+
+
+class EditCode(ModalScreen[str | None]):
+    """Another version of a cell's code. Dismissed with the code to run, or None when nothing is to change.
+
+    Characters that a terminal would act on, or that hide text (such as bidirectional overrides), are shown as
+    stand-ins. Code that comes back unedited is the original, byte for byte.
+    """
+
+    DEFAULT_CSS = """
+    EditCode { align: center middle; background: $background 70%; }
+    EditCode > Vertical {
+        width: 94%; max-width: 130; height: 85%; padding: 0; background: $surface; border: round $operator;
+        border-title-color: $operator; border-title-style: bold; border-title-background: $surface;
+        border-subtitle-color: $muted; border-subtitle-background: $surface;
+    }
+    EditCode CodeEditor, EditCode CodeEditor:focus { border: none; padding: 0; height: 1fr; background: $surface; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+r", "accept", "Run this version", id="code.accept", priority=True),
+        Binding("escape", "cancel", "Close", id="dialog.cancel", priority=True),
+    ]
+
+    def __init__(self, code: str, title: str = "Change code") -> None:
+        super().__init__()
+        self._original, self._shown = code, clean(code)
+        self._title = clean_line(title, TITLE_LIMIT)
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = Content(self._title)
+            hidden = (
+                ""
+                if self._shown == self._original.replace("\r\n", "\n")
+                else "hidden characters are shown as stand-ins · "
+            )
+            box.border_subtitle = Content(f"{hidden}ctrl+r run this version · esc close")
+            yield CodeEditor(self._shown)
+
+    @property
+    def _edited(self) -> str:
+        return self.query_one(CodeEditor).text
+
+    def action_accept(self) -> None:
+        edited = self._edited
+        if edited == self._shown:
+            edited = self._original
+        if not edited.strip():
+            self.notify("There is no code to run. Escape leaves it as it was.", severity="warning", markup=False)
+            return
+        self.dismiss(edited)
+
+    def action_cancel(self) -> None:
+        if self._edited == self._shown:
+            self.dismiss(None)
+            return
+
+        def answered(discard: bool | None) -> None:
+            if discard:
+                self.dismiss(None)
+
+        self.app.push_screen(Confirm("Drop your changes?", "Drop them", "Go on editing", danger=True), answered)
