@@ -154,6 +154,9 @@ class CallState:
     retry: RetryState | None = None
     iterations: list[IterationState] = field(default_factory=list)
     """Of a sub-agent that is itself a Recursive Language Model."""
+    members_done: int = 0
+    """Of a batch: how many of its calls came back, failed ones included."""
+    members_failed: int = 0
 
     @property
     def answer(self) -> str:
@@ -241,6 +244,8 @@ class RunState:
     open_sub_calls: int = 0
     """Sub-LLM calls under way or queued."""
     failed_calls: int = 0
+    sub_calls: int = 0
+    """Sub-LLM calls made so far, batches counted by their members."""
     sub_llm_since: float | None = None
 
     @property
@@ -255,11 +260,6 @@ class RunState:
     @property
     def is_over(self) -> bool:
         return self.finished is not None
-
-    @property
-    def sub_calls(self) -> int:
-        """Sub-LLM calls made so far, batches counted by their members."""
-        return sum(1 for call in self.calls if call.type == "sub_llm")
 
     def owner(self, span: str | None) -> list[IterationState]:
         """The iterations that a span belongs to: the run's, or those of the sub-agent around it."""
@@ -524,6 +524,7 @@ def _call_started(state: RunState, event: ev.CallStarted) -> None:
     if call.execution in state.executions:
         state.executions[call.execution or ""].calls += 1
     if call.type == "sub_llm":
+        state.sub_calls += 1
         if state.open_sub_calls == 0:
             state.sub_llm_since = event.t
         state.open_sub_calls += 1
@@ -553,6 +554,10 @@ def _call_finished(state: RunState, event: ev.CallFinished) -> None:
     call.streamed.clear()
     if event.error:
         state.failed_calls += 1
+    batch = state.calls_by_span.get(call.parent or "")
+    if batch is not None and batch.type == "batch":
+        batch.members_done += 1
+        batch.members_failed += event.error is not None
     if call.type == "sub_llm":
         state.open_sub_calls -= 1
         if state.open_sub_calls == 0 and state.sub_llm_since is not None:
