@@ -1,0 +1,158 @@
+"""The launcher: tries the modes in order, reports the first that holds, waits, and leaves nothing behind.
+
+Started by the engine as `python -I -S -c …` in a session of its own and with a clean environment. It has no other
+threads, so that it may fork and clone; the engine's death reaches it through a pipe, not through a signal that would
+follow the engine's *thread*.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+
+from . import kernel, runtime, watcher
+from .folder import remove
+from .inside import inputs_path
+from .plan import LINUX, Finding, Plan, say
+from .proofs import Outside, judge
+from .start import Driver, Pipes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+
+SECONDS_TO_START = 20.0
+"""For one mode, from its first process to its report."""
+_WALLS = frozenset({"files unread", "files unwritten", "metadata safe", "no tcp", "no udp", "environment clean"})
+_REFUSALS = frozenset({"no new privileges", "calls filtered", "no path sockets", "no abstract sockets", "no vsock"})
+REQUIRED: dict[str, frozenset[str]] = {
+    "namespaces": _WALLS | (_REFUSALS - {"calls filtered"}) | {"names hidden", "processes hidden", "no signals"},
+    "bubblewrap": _WALLS | (_REFUSALS - {"calls filtered"}) | {"names hidden", "processes hidden", "no signals"},
+    "landlock": _WALLS | _REFUSALS,
+    "limits+seccomp": _REFUSALS | {"no tcp", "no udp", "environment clean"},
+    "limits": frozenset(),
+}
+"""What must be proven for a mode to be taken. Something that could not be tried here is reported, not required."""
+
+
+class Rejected(Exception):
+    """A mode that can't be used here; the message says why."""
+
+
+def main() -> tuple[CodeType, dict[str, object]]:
+    """Returns in the driver's process only: its code and the globals to run it in."""
+    with os.fdopen(int(sys.argv[2]), "rb") as pipe:
+        plan = Plan.load(pipe.read())
+    code = runtime.load_driver(plan.driver)
+    try:
+        _launch(plan)
+    except Driver:
+        return code, runtime.stage(plan)
+    raise AssertionError("the launcher ends in _launch")
+
+
+def _launch(plan: Plan) -> None:
+    for fd in (plan.report_fd, plan.lifeline_fd, plan.lock_fd):
+        os.set_inheritable(fd, False)
+    if LINUX:
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # whoever is orphaned inside comes back here
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    notes: list[str] = []
+    for mode in plan.modes:
+        say(plan.report_fd, {"trying": mode})
+        outside, pipes = Outside(plan), Pipes(plan)
+        try:
+            pid, finding = _try(plan, mode, outside, pipes)
+        except (Rejected, OSError) as error:
+            words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            notes.append(f"{mode}: {words}")
+            pipes.give_up()
+            watcher.Tree(None, own_pids=False).kill()
+            outside.close()
+            continue
+        outside.close()
+        os.write(pipes.go_write, b"g")
+        pipes.close(pipes.go_write, pipes.say_read)
+        started = {"mode": mode, "held": finding.held, "limits": finding.limits, "notes": notes + finding.notes}
+        say(plan.report_fd, {"started": {**started, "inputs": inputs_path(plan, mode)}})
+        _finish(plan, _wait(plan, pid, finding.driver, pipes))
+    say(plan.report_fd, {"failed": notes})
+    _finish(plan, 126)
+
+
+def _try(plan: Plan, mode: str, outside: Outside, pipes: Pipes) -> tuple[int, Finding]:
+    """Start one mode up to its report. Raises `Rejected` or `OSError`, and `Driver` in the driver."""
+    if mode == "namespaces":
+        from . import namespaces
+
+        pid = namespaces.start(plan, outside.targets, pipes)
+    elif mode == "bubblewrap":
+        from . import bubblewrap
+
+        pid = bubblewrap.start(plan, outside.targets, pipes)
+    else:
+        from . import shared
+
+        pid = shared.start(plan, outside.targets, pipes, mode)
+    pipes.keep_outside()
+    answer = _listen(pipes.say_read)
+    if answer[:1] != b"R":
+        raise Rejected(answer[1:].decode(errors="replace") or _early_end(pid))
+    finding = Finding.load(answer[1:])
+    judge(finding, outside)
+    broken = [name for name in sorted(REQUIRED[mode]) if not finding.held.get(name, True)]
+    if broken:
+        raise Rejected("started, but did not hold: " + ", ".join(broken))
+    return pid, finding
+
+
+def _listen(fd: int) -> bytes:
+    """All that the inside says, until it closes its end or is too late."""
+    answer = b""
+    while select.select([fd], [], [], SECONDS_TO_START)[0]:
+        more = os.read(fd, 65536)
+        if not more:
+            return answer
+        answer += more
+    raise Rejected(f"did not start within {SECONDS_TO_START:g} seconds")
+
+
+def _early_end(pid: int) -> str:
+    for _ in range(100):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            break
+        select.select([], [], [], 0.01)
+    return "ended before it could report"
+
+
+def _wait(plan: Plan, pid: int, driver: int, pipes: Pipes) -> int:
+    """Until the watcher ends or the engine does; the exit code. Nothing of the tree is left then."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    code = 128 + signal.SIGKILL
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            code = kernel.exit_code(status)
+            break
+        ready = select.select([plan.lifeline_fd, wake_read], [], [])[0]
+        if plan.lifeline_fd in ready and os.read(plan.lifeline_fd, 1) == b"":
+            break
+        if wake_read in ready:
+            os.read(wake_read, 512)
+    pipes.close(pipes.life_write)
+    watcher.Tree(None if LINUX else driver, own_pids=False).kill()
+    return code
+
+
+def _finish(plan: Plan, code: int) -> None:
+    remove(plan.folder)
+    os._exit(code)

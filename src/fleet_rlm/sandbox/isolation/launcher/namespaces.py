@@ -1,0 +1,89 @@
+"""Namespaces of our own: users, processes, mounts, network, IPC, host name and cgroups, by one `clone`."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import signal
+import struct
+
+from . import kernel, limits, watcher
+from .inside import close_doors, hand_over
+from .kernel import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS
+from .plan import USER_ID, Plan
+from .proofs import Targets
+from .root import Root
+from .start import Driver, Pipes
+
+ALL = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+
+
+def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
+    """Start the watcher as process 1 of its own namespaces; its pid. Raises `OSError`, or `Driver` in the driver."""
+    as_root = os.geteuid() == 0
+    uid = plan.private_uid if as_root else os.geteuid()
+    owned = 0 if as_root or limits.counts_by_namespace() else limits.threads_of(uid)
+    mapped_read, mapped_write = os.pipe()
+    pid = kernel.clone(ALL)
+    if pid == 0:
+        os.close(mapped_write)
+        pipes.keep_inside()
+        with pipes.telling_failures():
+            if os.read(mapped_read, 1) != b"m":
+                os._exit(125)
+            os.close(mapped_read)
+            _become_process_one(plan, as_root)
+            child = os.fork()
+            if child == 0:
+                os.close(pipes.life_read)
+                os.setsid()
+                finding = close_doors(
+                    plan, targets, own_root=True, with_landlock=True, with_seccomp=True, already_owned=owned
+                )
+                hand_over(pipes.say_write, pipes.go_read, finding)
+                raise Driver
+        pipes.keep_watching()
+        os._exit(watcher.run(plan, child, pipes.life_read, own_pids=True))
+    os.close(mapped_read)
+    try:
+        _map_ids(pid, uid, os.getegid(), as_root)
+        os.write(mapped_write, b"m")
+    finally:
+        os.close(mapped_write)  # without an "m" the child ends
+    return pid
+
+
+def _map_ids(pid: int, uid: int, gid: int, as_root: bool) -> None:
+    if as_root:  # 0 builds the mounts; generated code runs as a user that owns nothing on this machine
+        for kind in ("uid", "gid"):
+            kernel.write_file(f"/proc/{pid}/{kind}_map", f"0 0 1\n{USER_ID} {uid} 1\n")
+        return
+    kernel.write_file(f"/proc/{pid}/uid_map", f"{USER_ID} {uid} 1\n")
+    kernel.write_file(f"/proc/{pid}/setgroups", "deny")
+    kernel.write_file(f"/proc/{pid}/gid_map", f"{USER_ID} {gid} 1\n")
+
+
+def _become_process_one(plan: Plan, as_root: bool) -> None:
+    Root(plan).build()
+    _loopback_up()
+    kernel.LIBC.sethostname(b"sandbox", 7)
+    kernel.drop_capability_bounds()
+    if as_root:
+        kernel.become(USER_ID)
+    kernel.zero_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of ids clears it, so only now
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+
+
+def _loopback_up() -> None:
+    import fcntl
+
+    set_flags, up_and_running = 0x8914, 0x41
+    socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        fcntl.ioctl(socket.fileno(), set_flags, struct.pack("16sH14x", b"lo", up_and_running))
+    except OSError:
+        return  # local servers will not work; nothing is less safe
+    finally:
+        socket.close()

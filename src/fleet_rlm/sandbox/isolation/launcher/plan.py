@@ -1,0 +1,115 @@
+"""What the engine asks of the launcher, and what the launcher answers."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LINUX = sys.platform == "linux"
+MIB = 1 << 20
+
+INSIDE_INPUTS = "/inputs"
+"""Where inputs appear in a sandbox with a root of its own."""
+INSIDE_SCRATCH = "/tmp"
+"""Home, working and temporary folder in a sandbox with a root of its own."""
+USER_ID = 1000
+"""The user id that generated code sees in a sandbox with namespaces of its own."""
+
+
+class Plan:
+    """One sandbox to start. Sizes in MiB, times in seconds; zero means no limit of ours."""
+
+    def __init__(
+        self,
+        *,
+        driver: str,
+        modes: list[str],
+        folder: str,
+        private_uid: int,
+        packages: list[str],
+        report_fd: int,
+        lifeline_fd: int,
+        lock_fd: int,
+        memory_mb: int,
+        processes: int,
+        cpu_seconds: int,
+        file_mb: int,
+        scratch_mb: int,
+        open_files: int,
+    ) -> None:
+        self.driver = driver
+        self.modes = modes
+        self.folder = folder
+        """The sandbox's folder on the host: `inputs`, `scratch`, `outside` (the canaries) and `lock`."""
+        self.private_uid = private_uid
+        """The host's user id that generated code gets when the engine is root; otherwise the engine's own."""
+        self.packages = packages
+        self.report_fd = report_fd
+        self.lifeline_fd = lifeline_fd
+        self.lock_fd = lock_fd
+        self.memory_mb = memory_mb
+        self.processes = processes
+        self.cpu_seconds = cpu_seconds
+        self.file_mb = file_mb
+        self.scratch_mb = scratch_mb
+        self.open_files = open_files
+
+    @property
+    def inputs(self) -> str:
+        return self.folder + "/inputs"
+
+    @property
+    def scratch(self) -> str:
+        return self.folder + "/scratch"
+
+    @property
+    def outside(self) -> str:
+        return self.folder + "/outside"
+
+    @property
+    def shm_mb(self) -> int:
+        """The size of a private `/dev/shm`: an eighth of the memory, enough for locks and small shared arrays."""
+        return max(16, self.memory_mb // 8) if self.memory_mb else 256
+
+    def dump(self) -> bytes:
+        return marshal.dumps(vars(self))
+
+    @classmethod
+    def load(cls, raw: bytes) -> Plan:
+        fields: dict[str, Any] = marshal.loads(raw)
+        return cls(**fields)
+
+
+class Finding:
+    """What the inside found when it tried to break out, and what could not be put in force."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bool] = {}
+        """Protection → whether the attempt to break it failed. A protection that could not be tried is absent."""
+        self.limits: dict[str, bool] = {}
+        self.notes: list[str] = []
+        self.driver = os.getpid()
+        """The driver's process id as it sees itself."""
+
+    def dump(self) -> bytes:
+        return marshal.dumps(vars(self))
+
+    @classmethod
+    def load(cls, raw: bytes) -> Finding:
+        """Of bytes that our own code wrote before any generated code ran."""
+        finding = cls()
+        vars(finding).update(marshal.loads(raw))
+        return finding
+
+
+def say(fd: int, message: dict[str, object]) -> None:
+    """One message to the engine: a Python literal a line, which needs no import to write."""
+    try:
+        os.write(fd, repr(message).encode("ascii", "backslashreplace") + b"\n")
+    except OSError:
+        return  # the engine is gone: nobody to tell, and the lifeline ends this sandbox

@@ -1,0 +1,106 @@
+"""What generated code gets to run with: Python's own folders, a small environment, and the driver."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from importlib.machinery import SourceFileLoader
+from types import CodeType, ModuleType
+
+from .plan import Plan
+
+SYSTEM = (
+    "/bin", "/usr/bin", "/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local/lib/locale",
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/timezone", "/etc/os-release",
+    "/etc/ssl/certs", "/usr/share/ca-certificates", "/usr/share/zoneinfo", "/usr/share/locale", "/etc/mime.types",
+    "/etc/alternatives", "/nix/store", "/usr/share/fonts", "/etc/fonts",
+)  # fmt: skip
+"""What any program needs from a Linux system, and nothing of a person's."""
+
+
+def readable_paths(plan: Plan) -> list[str]:
+    """System folders, Python's runtime and its installed packages. Folders of editable installs are not among them."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    base, executable = sys.base_prefix, os.path.realpath(sys.executable)
+    paths = [*SYSTEM, executable]
+    if _shared(base):
+        paths += [f"{base}/lib/{version}", f"{base}/lib64/{version}", f"{base}/bin/python3", f"{base}/bin/{version}"]
+        if os.path.isdir(base + "/lib"):
+            paths += [f"{base}/lib/{name}" for name in os.listdir(base + "/lib") if name.startswith("libpython")]
+    else:
+        paths.append(base)  # all of it: parts would find another libpython, or miss the libraries beside it
+    environment = os.path.dirname(os.path.dirname(sys.executable))
+    if os.path.exists(environment + "/pyvenv.cfg"):
+        paths += [sys.executable, environment + "/pyvenv.cfg"]
+    return list(dict.fromkeys([*paths, *plan.packages]))
+
+
+def _shared(prefix: str) -> bool:
+    """Whether other things than Python live under this prefix."""
+    if prefix in ("/", "/usr", "/usr/local", "/opt", "/home"):
+        return True
+    home = _home()
+    return home is not None and (home == prefix or home.startswith(prefix + "/") or prefix == home + "/.local")
+
+
+def _home() -> str | None:
+    import pwd
+
+    try:
+        return os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return None
+
+
+def environment(home: str) -> dict[str, str]:
+    """The whole environment of generated code. Thread pools are kept below the limit of processes."""
+    threads = "4"
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": home,
+        "TMPDIR": home,
+        "USER": "user",
+        "LANG": "C.UTF-8",
+        "OPENBLAS_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+    }
+
+
+def set_environment(home: str) -> set[str]:
+    """Replace this process's environment; the names it now has."""
+    os.environ.clear()
+    os.environ.update(environment(home))
+    return set(os.environ)
+
+
+def load_driver(path: str) -> CodeType:
+    """The driver's code, compiled once and cached beside it, without the host's path in its tracebacks."""
+    code = SourceFileLoader("driver", path).get_code("driver")
+    assert code is not None  # a source file always has code
+    return _renamed(code, "driver.py")
+
+
+def _renamed(code: CodeType, name: str) -> CodeType:
+    constants = tuple(_renamed(part, name) if isinstance(part, CodeType) else part for part in code.co_consts)
+    return code.replace(co_filename=name, co_consts=constants)
+
+
+def stage(plan: Plan) -> dict[str, object]:
+    """Make this process look like `python driver.py` with the packages that are readable; the globals to run it in."""
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[:] = [entry for entry in sys.path if entry != here] + plan.packages
+    sys.argv[:] = ["driver.py"]
+    sys.dont_write_bytecode = True
+    for name in [name for name in sys.modules if name == "launcher" or name.startswith("launcher.")]:
+        del sys.modules[name]
+    import site
+
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    main = ModuleType("__main__")
+    sys.modules["__main__"] = main
+    vars(main)["__builtins__"] = builtins
+    return vars(main)

@@ -1,0 +1,85 @@
+"""How a mode is started: the pipes between launcher, watcher and driver, and the way back up in the driver."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .plan import Plan
+
+
+class Driver(BaseException):
+    """Raised in the process that becomes the driver, so that it runs with an empty stack below it."""
+
+
+class Pipes:
+    """Three pipes of one attempt.
+
+    `say`: what was found, from inside. `go`: the launcher's word that it is good enough. `life` ends with the launcher.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.say_read, self.say_write = os.pipe()
+        self.go_read, self.go_write = os.pipe()
+        self.life_read, self.life_write = os.pipe()
+        self._open = {self.say_read, self.say_write, self.go_read, self.go_write, self.life_read, self.life_write}
+
+    @classmethod
+    def inherited(cls, plan: Plan, say_write: int, go_read: int, life_read: int) -> Pipes:
+        """The inside's ends, in a program started anew."""
+        pipes = cls.__new__(cls)
+        pipes.plan, pipes.say_write, pipes.go_read, pipes.life_read = plan, say_write, go_read, life_read
+        pipes._open = {say_write, go_read, life_read}
+        for fd in (say_write, go_read, life_read, plan.report_fd):
+            os.set_inheritable(fd, False)
+        return pipes
+
+    def close(self, *fds: int) -> None:
+        """Close some of them; what is closed already stays so."""
+        for fd in self._open.intersection(fds):
+            os.close(fd)
+            self._open.discard(fd)
+
+    def keep_outside(self) -> None:
+        """In the launcher, after the start."""
+        self.close(self.say_write, self.go_read, self.life_read)
+
+    def keep_inside(self) -> None:
+        """In the watcher, at its start: nothing of the launcher's but what it needs, or a lifeline would never end."""
+        self.close(self.say_read, self.go_write, self.life_write)
+        os.close(self.plan.lifeline_fd)
+        os.close(self.plan.lock_fd)
+
+    def keep_watching(self) -> None:
+        """In the watcher, once the driver has its own."""
+        self.close(self.say_write, self.go_read)
+
+    def give_up(self) -> None:
+        """In the launcher, when this attempt failed."""
+        self.close(*self._open)
+
+    def telling_failures(self) -> TellingFailures:
+        return TellingFailures(self.say_write)
+
+
+class TellingFailures:
+    """Sends what goes wrong inside to the launcher, and ends this process: never a traceback into the engine's pipe."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: TracebackType | None) -> None:
+        if error is None or isinstance(error, Driver):
+            return
+        words = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
+        try:
+            os.write(self.fd, b"E" + words.encode())
+        finally:
+            os._exit(125)

@@ -1,0 +1,237 @@
+"""The watcher: waits for the driver, keeps the whole tree within its limits, ends it when the launcher is gone.
+
+The kernel limits each process; memory, CPU seconds and the number of processes of the *tree* are added up here, ten
+times a second. In namespaces and bubblewrap the watcher is process 1 inside, so its end is the end of everything.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+
+from . import kernel
+from .plan import LINUX, MIB, Plan, say
+
+PATIENCE = 0.1
+"""Seconds between two looks at the tree."""
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Tree:
+    """The processes of one sandbox, as seen from the process that guards them."""
+
+    def __init__(self, driver: int | None, own_pids: bool) -> None:
+        self.driver = driver
+        self.own_pids = own_pids
+        """The watcher is process 1 of a process namespace: whatever else lives there is the tree."""
+
+    def pids(self) -> list[int]:
+        if self.own_pids:
+            return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+        if LINUX:
+            return descendants(os.getpid())
+        return [self.driver] if self.driver else []
+
+    def kill(self) -> None:
+        """End every process, and reap what can be reaped."""
+        if self.own_pids:
+            _kill(-1)
+            return
+        for _ in range(500):
+            pids = self.pids()
+            for group in {_group(pid) for pid in pids} - {0, os.getpgrp()}:
+                _kill(-group)  # a whole group at once leaves no moment to fork in
+            for pid in pids:
+                _kill(pid)
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return
+            select.select([], [], [], 0.002)
+
+
+def _group(pid: int) -> int:
+    """The process group of a living process; 0 when it is gone."""
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError as error:
+        if error.errno not in (errno.ESRCH, errno.EPERM):
+            raise
+
+
+def descendants(root: int) -> list[int]:
+    """Every process below `root`, whatever session or group it put itself into."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        fields = _stat(int(name))
+        if fields:
+            children.setdefault(int(fields[1]), []).append(int(name))
+    found: list[int] = []
+    todo = [root]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of `/proc/PID/stat` from the state on (field 3); empty when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+class Usage:
+    """What the tree uses now: bytes of memory, the process that uses most, CPU seconds, processes."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self.memory, self.largest, self.largest_pid, self.cpu, self.count = 0, 0, 0, 0.0, 0
+        for pid in pids:
+            fields = _stat(pid)
+            if not fields or fields[0] == b"Z":
+                continue
+            self.count += 1
+            self.cpu += sum(int(fields[index]) for index in (11, 12, 13, 14)) / _TICK
+            resident = int(fields[21]) * _PAGE
+            self.memory += resident
+            if resident > self.largest:
+                self.largest, self.largest_pid = resident, pid
+
+
+def shared_out(pids: list[int]) -> int:
+    """Bytes of memory with shared pages counted once, where the kernel tells; slower than adding up."""
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+                for line in file:
+                    if line.startswith(b"Pss:"):
+                        total += int(line.split()[1]) * 1024
+                        break
+        except OSError:
+            fields = _stat(pid)
+            total += int(fields[21]) * _PAGE if fields else 0
+    return total
+
+
+def folder_size(path: str, enough: int) -> int:
+    """Bytes that a folder takes on disk, counted only until there is `enough`."""
+    total, todo = 0, [path]
+    while todo and total < enough:
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    state = entry.stat(follow_symlinks=False)
+                    total += max(512, state.st_blocks * 512)
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+        except OSError:
+            continue  # removed while we looked
+    return total
+
+
+class Watcher:
+    """One run of the watch. `lifeline` reads as ended when the launcher is gone."""
+
+    def __init__(self, plan: Plan, tree: Tree, lifeline: int) -> None:
+        self.plan, self.tree, self.lifeline = plan, tree, lifeline
+        self._doomed: set[int] = set()
+        self._reaped_cpu = 0.0
+        self._looks = 0
+
+    def run(self) -> int:
+        """Until the driver has ended; its wait status. Nothing of the tree is left then."""
+        try:
+            status = self._watch()
+        finally:
+            self.tree.kill()
+        return status
+
+    def _watch(self) -> int:
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        patience = PATIENCE
+        while True:
+            status = self._reap()
+            if status is not None:
+                return status
+            ready = select.select([self.lifeline, wake_read], [], [], patience)[0]
+            if self.lifeline in ready and os.read(self.lifeline, 1) == b"":
+                return signal.SIGKILL
+            if wake_read in ready:
+                os.read(wake_read, 512)
+                continue
+            patience = self._look()
+
+    def _reap(self) -> int | None:
+        """The driver's wait status once it has ended; adopted orphans are reaped on the way."""
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return 0
+            if pid == 0:
+                return None
+            self._reaped_cpu += used.ru_utime + used.ru_stime
+            if pid == self.tree.driver:
+                return status
+
+    def _look(self) -> float:
+        """Enforce the tree's limits once; seconds until the next look."""
+        plan, pids = self.plan, self.tree.pids()
+        self._doomed &= set(pids)  # killed already, its pages not yet given back
+        pids = [pid for pid in pids if pid not in self._doomed]
+        usage = Usage(pids) if LINUX else Usage([])
+        limit = plan.memory_mb * MIB
+        if limit and usage.memory > limit and shared_out(pids) > limit:
+            self._too_much_memory(usage)
+        if plan.cpu_seconds and usage.cpu + self._reaped_cpu > plan.cpu_seconds:
+            self._end(f"the sandbox used its {plan.cpu_seconds} CPU seconds")
+        if plan.processes and usage.count > plan.processes + 2:
+            self._end(f"the sandbox ran more than {plan.processes} processes")
+        self._looks += 1
+        if not self.tree.own_pids and plan.scratch_mb and self._looks % 10 == 0:
+            top = plan.scratch_mb * MIB
+            if folder_size(plan.scratch, top) >= top:
+                self._end(f"the scratch folder grew past {plan.scratch_mb} MiB")
+        return PATIENCE / 10 if limit and usage.memory > limit // 2 else PATIENCE
+
+    def _too_much_memory(self, usage: Usage) -> None:
+        words = f"the sandbox used {usage.memory // MIB} MiB of memory, its limit is {self.plan.memory_mb}"
+        if usage.largest_pid == self.tree.driver:
+            self._end(words)
+            return
+        say(self.plan.report_fd, {"notice": words + "; the largest process was ended"})
+        self._doomed.add(usage.largest_pid)
+        _kill(usage.largest_pid)
+
+    def _end(self, why: str) -> None:
+        say(self.plan.report_fd, {"ended": why})
+        self.tree.kill()
+
+
+def run(plan: Plan, driver: int, lifeline: int, own_pids: bool) -> int:
+    """Watch until the driver has ended; what the watcher should exit with."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    return kernel.exit_code(Watcher(plan, Tree(driver, own_pids), lifeline).run())

@@ -1,0 +1,75 @@
+"""From what was found inside to the words a person reads: nothing is claimed that was not proven."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fleet_rlm.sandbox.transport import IsolationReport, Limits
+
+OPEN_TO_ALL = "NOT isolated: limits only"
+_NETWORK = ("no tcp", "no udp", "no path sockets")
+_FILES = ("files unread", "files unwritten", "metadata safe")
+_PHRASES: dict[str, tuple[str, str]] = {
+    "files unread": ("files outside cannot be read", "your files can be read"),
+    "files unwritten": ("files outside cannot be written", "your files can be changed"),
+    "metadata safe": ("modes and dates of files outside cannot be changed", "modes and dates of your files"),
+    "names hidden": ("names and sizes of files outside are hidden", "names and sizes of your files may be visible"),
+    "no tcp": ("no TCP connections", "TCP connections are possible"),
+    "no udp": ("no UDP packets", "UDP packets can be sent"),
+    "no abstract sockets": ("no abstract sockets of this machine", "abstract sockets of this machine can be reached"),
+    "no path sockets": ("no socket files of this machine", "socket files of this machine can be reached"),
+    "no vsock": ("no sockets to the hypervisor", "sockets to the hypervisor can be opened"),
+    "processes hidden": ("other processes are hidden", "other processes can be seen"),
+    "no signals": ("no signals to other processes", "your other processes can be signalled"),
+    "environment clean": ("no environment variables of yours", "environment variables"),
+    "no new privileges": ("no set-user-id programs", "set-user-id programs work"),
+    "calls filtered": ("dangerous system calls are refused", "dangerous system calls are not refused"),
+    "no core dumps": ("no core dumps", "core dumps"),
+}
+"""Protection → what is said when it is proven, and when it is not."""
+
+
+def report(
+    mode: str,
+    held: Mapping[str, bool],
+    limited: Mapping[str, bool],
+    notes: Sequence[str],
+    limits: Limits,
+) -> IsolationReport:
+    """Words for a sandbox that was started in `mode` and found `held` and `limited`."""
+    proven = [_PHRASES[name][0] for name in _PHRASES if held.get(name)]
+    open_doors = [_PHRASES[name][1] for name in _PHRASES if name in held and not held[name]]
+    open_doors += [f"{_PHRASES[name][0]}: could not be tried here" for name in _PHRASES if name not in held]
+    own_root = mode in ("namespaces", "bubblewrap")
+    for name, words in _limits(limits, own_root):
+        if limited.get(name, name == "scratch"):
+            proven.append(words)
+        else:
+            open_doors.append(f"not enforced by the kernel, only watched: {words}")
+    return IsolationReport(mode, _headline(held), tuple(proven), tuple(open_doors), tuple(notes))
+
+
+def _headline(held: Mapping[str, bool]) -> str:
+    network = all(held.get(name) for name in _NETWORK)
+    files = all(held.get(name) for name in _FILES)
+    if network and files and held.get("names hidden"):
+        return "no network, no files of yours, limits"
+    if network and files:
+        return "isolated; file names and sizes may be visible"
+    if network:
+        return "no network; your files are NOT protected"
+    return OPEN_TO_ALL
+
+
+def _limits(limits: Limits, own_root: bool) -> list[tuple[str, str]]:
+    """Limit → its words, for those that are asked for."""
+    scratch = "" if own_root else " (looked at each second)"
+    said = [
+        ("memory", limits.memory_mb, f"at most {limits.memory_mb} MiB of memory in a process, and in all"),
+        ("processes", limits.processes, f"at most {limits.processes} processes and threads"),
+        ("cpu", limits.cpu_seconds, f"at most {limits.cpu_seconds} CPU seconds"),
+        ("file size", limits.file_mb, f"files of at most {limits.file_mb} MiB"),
+        ("open files", limits.open_files, f"at most {limits.open_files} open files"),
+        ("scratch", limits.scratch_mb, f"at most {limits.scratch_mb} MiB of scratch{scratch}"),
+    ]
+    return [(name, words) for name, amount, words in said if amount]
