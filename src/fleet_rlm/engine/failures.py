@@ -1,0 +1,131 @@
+"""Say what broke in words for a person, with what to do next: every dspy and provider error has one place here."""
+
+from __future__ import annotations
+
+import traceback
+
+import dspy
+from dspy.primitives.code_interpreter import CodeInterpreterError
+
+from fleet_rlm import events as ev
+from fleet_rlm.engine.errors import AgentStopped, OperatorRefused, PlannerUnreadable, SetupError
+
+
+class CallRefused(dspy.LMError):
+    """A sub-call that is not made: over budget, or its cell was interrupted. The planner reads the message."""
+
+
+_RAISE_TOKENS = "Raise DSPY_LM_MAX_TOKENS, or use a model with a larger context."
+_KEY = "Set DSPY_LLM_API_KEY in the environment or in .env to a valid key for this model."
+
+_BY_TYPE: tuple[tuple[type[Exception], str, str], ...] = (
+    (dspy.ContextWindowExceededError, "The prompt is longer than the model's context window.", _RAISE_TOKENS),
+    (dspy.LMAuthError, "The model's provider refused the key.", _KEY),
+    (dspy.LMNotConfiguredError, "The model has no key.", _KEY),
+    (
+        dspy.LMBillingError,
+        "The model's provider says the account has no credit left.",
+        "Check the account's plan and billing, or choose another model.",
+    ),
+    (
+        dspy.LMRateLimitError,
+        "The model's provider is limiting the rate of requests.",
+        "Wait and run again, lower the number of sub-calls at once, or choose another model.",
+    ),
+    (
+        dspy.LMUnsupportedModelError,
+        "The model's provider does not know this model.",
+        "Check DSPY_LM_MODEL (or --model): `provider/model`, such as openai/gpt-4o-mini.",
+    ),
+    (dspy.LMTimeoutError, "The model did not answer in time.", "Run again, or choose a faster model."),
+    (
+        dspy.LMTransportError,
+        "The model's server cannot be reached.",
+        "Check that it runs and that DSPY_LM_API_BASE and the network are right.",
+    ),
+    (
+        dspy.LMServerError,
+        "The model's server failed.",
+        "Run again in a while; if it stays so, choose another model or server.",
+    ),
+    (
+        dspy.LMStreamAssemblyError,
+        "The model's answer was cut off before its end.",
+        "Run again; if it stays so, check the server at DSPY_LM_API_BASE.",
+    ),
+    (
+        dspy.LMInvalidRequestError,
+        "The model's server refused the request.",
+        "Check DSPY_LM_MODEL and DSPY_LM_API_BASE: the server says why.",
+    ),
+    (
+        dspy.LMConfigurationError,
+        "The model is not configured correctly.",
+        "Check DSPY_LM_MODEL, DSPY_LM_API_BASE and DSPY_LM_MAX_TOKENS.",
+    ),
+    (
+        dspy.LMError,
+        "The model's answer could not be used.",
+        "Check that DSPY_LM_API_BASE speaks the OpenAI API, or choose another model.",
+    ),
+)
+
+
+def provider_words(error: BaseException, limit: int = 600) -> str:
+    """The provider's own message, without the library's advice (which names things a person here cannot set)."""
+    text = str(getattr(error, "message", "") or error)
+    return text.partition("\n\n  To fix:")[0].strip()[:limit]
+
+
+def model_failure(error: Exception) -> ev.Failure:
+    """A failed model call."""
+    if isinstance(error, CallRefused):
+        return ev.Failure(type="Refused", message=str(error))
+    for kind, what, hint in _BY_TYPE:
+        if isinstance(error, kind):
+            status = getattr(error, "status", None)
+            said = provider_words(error)
+            code = f" (HTTP {status})" if status else ""
+            return ev.Failure(
+                type=kind.__name__, message=f"{what.rstrip('.')}{code}: {said}" if said else what, hint=hint
+            )
+    return ev.Failure(type=type(error).__name__, message=str(error))
+
+
+def unreadable(*, truncated: bool) -> ev.Failure:
+    """A planner's answer without the fields that were asked for."""
+    message = "The planner's answer could not be read: it lacks the `reasoning` and `code` fields."
+    hint = None
+    if truncated:
+        message = "The planner's answer was cut off at the model's limit of output tokens."
+        hint = "Raise DSPY_LM_MAX_TOKENS."
+    return ev.Failure(type="Unreadable", message=message, hint=hint)
+
+
+def failure_of(error: BaseException) -> ev.Failure:
+    """What ended a run. An error nobody foresaw keeps its traceback in the record, never on the screen."""
+    if isinstance(error, SetupError | PlannerUnreadable):
+        kind = "Setup" if isinstance(error, SetupError) else "PlannerUnreadable"
+        return ev.Failure(type=kind, message=str(error), hint=error.hint or None)
+    if isinstance(error, dspy.LMError):
+        return model_failure(error)
+    if isinstance(error, AgentStopped | OperatorRefused):
+        return ev.Failure(type=type(error).__name__, message=str(error))
+    if isinstance(error, dspy.AdapterParseError):
+        return ev.Failure(
+            type="Unreadable",
+            message="The model's answer lacks the fields that were asked for.",
+            hint="Try again, or choose a stronger model.",
+        )
+    if isinstance(error, CodeInterpreterError):
+        return ev.Failure(
+            type="SandboxFailed",
+            message=str(error),
+            hint="Run again; if it stays so, the last lines of the run file say how far it came.",
+        )
+    return ev.Failure(
+        type=type(error).__name__,
+        message=f"An error inside fleet-rlm ended the run: {error}",
+        traceback="".join(traceback.format_exception(error))[-20_000:],
+        hint="Everything recorded so far is kept. Please report this with the run file.",
+    )

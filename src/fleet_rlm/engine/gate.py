@@ -1,0 +1,263 @@
+"""Where a run waits for the person: before the planner, before code runs, before a fan-out, after an error.
+
+The run's threads ask the gate at each boundary and go on at once unless a pause, a step or a breakpoint says
+otherwise. Commands come from any other thread. The gate decides nothing about what a decision means: its callers do.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet_rlm import events as ev
+from fleet_rlm import spec
+from fleet_rlm.engine.cancel import CancelToken
+
+Emit = Callable[[ev.Event], object]
+Evaluate = Callable[[str], str]
+"""Evaluate an expression in the paused sandbox: its result as text; raises with the reason."""
+
+STEP_FANOUT = 2
+"""While stepping or pausing, a batch of this many sub-calls is a boundary even without a breakpoint."""
+
+_STARTED, _PAUSED, _STEPPED = "started paused", "you paused", "step"
+_STOPS = frozenset({_STARTED, _PAUSED, _STEPPED})
+
+_ALLOWED: dict[ev.Decision, frozenset[ev.Boundary]] = {
+    "edit": frozenset({"code"}),
+    "retry": frozenset({"code", "error"}),
+    "skip": frozenset({"code", "fanout"}),
+    "sample": frozenset({"fanout"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the person decided at a boundary."""
+
+    decision: ev.Decision
+    code: str = ""
+    text: str = ""
+    count: int = 0
+
+
+GO_ON = Answer("continue")
+
+
+class Gate:
+    """The one place where a run waits for a person. Thread-safe."""
+
+    def __init__(
+        self,
+        emit: Emit,
+        token: CancelToken,
+        breakpoints: spec.Breakpoints,
+        *,
+        paused: bool,
+        cost: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self._emit = emit
+        self._token = token
+        self._cost = cost
+        self._change = threading.Condition()
+        self._one_at_a_time = threading.Lock()
+        self._stop_next = paused
+        self._why = _STARTED if paused else ""
+        self._spend_seen = False
+        self._waiting: ev.Boundary | None = None
+        self._answers: deque[Answer] = deque()
+        self._to_evaluate: deque[str] = deque()
+        self._hints: deque[str] = deque()
+        self.finish: str | None = None
+        """Set once the run is to be finished, with the reason; boundaries then no longer wait."""
+        self.finish_by_person = False
+        self.evaluate: Evaluate | None = None
+        self.set_breakpoints(breakpoints)
+        token.on_end(self._wake)
+
+    # -- from the person -------------------------------------------------------------------------------------------
+
+    def set_breakpoints(self, breakpoints: spec.Breakpoints) -> None:
+        """Raises `ValueError` when the code pattern is no regular expression."""
+        pattern = None
+        if breakpoints.code_pattern:
+            try:
+                pattern = re.compile(breakpoints.code_pattern)
+            except re.error as error:
+                raise ValueError(f"the breakpoint's pattern is no regular expression: {error}") from error
+        self._breakpoints, self._pattern = breakpoints, pattern
+
+    def pause(self) -> None:
+        with self._change:
+            self._stop_next, self._why = True, _PAUSED
+
+    def go_on(self) -> None:
+        with self._change:
+            self._stop_next = False
+            if self._waiting:
+                self._answers.append(GO_ON)
+            self._change.notify_all()
+
+    def step(self) -> None:
+        with self._change:
+            if self._waiting:
+                self._answers.append(Answer("step"))
+                self._change.notify_all()
+            else:
+                self._stop_next, self._why = True, _PAUSED
+
+    def answer(self, answer: Answer, *, step: bool = False) -> str | None:
+        """Leave the boundary with this decision; says why when it means nothing now."""
+        with self._change:
+            allowed = _ALLOWED.get(answer.decision)
+            if self._waiting is None:
+                return "the run is not waiting"
+            if allowed is not None and self._waiting not in allowed:
+                return f"the run waits at `{self._waiting}`, where this does nothing"
+            self._answers.append(answer)
+            if step:
+                self._stop_next, self._why = True, _STEPPED
+            self._change.notify_all()
+        return None
+
+    def hint(self, text: str) -> None:
+        with self._change:
+            self._hints.append(text)
+
+    def take_hints(self) -> list[str]:
+        with self._change:
+            hints = list(self._hints)
+            self._hints.clear()
+        return hints
+
+    def ask_to_evaluate(self, expression: str) -> str | None:
+        """Evaluate while waiting; says why when that can't be."""
+        with self._change:
+            if self._waiting is None:
+                return "the run is not waiting: pause it first"
+            if self._waiting == "fanout":
+                return "a cell is executing: evaluate at another boundary"
+            self._to_evaluate.append(expression)
+            self._change.notify_all()
+        return None
+
+    def request_finish(self, reason: str, *, by_person: bool) -> None:
+        with self._change:
+            if self.finish is None:
+                self.finish, self.finish_by_person = reason, by_person
+            self._change.notify_all()
+
+    def finishing(self) -> bool:
+        return self.finish is not None
+
+    def _wake(self) -> None:
+        with self._change:
+            self._change.notify_all()
+
+    # -- from the run ----------------------------------------------------------------------------------------------
+
+    def at_planner(self, parent: str | None, iteration: int | None) -> Answer:
+        return self._stand("planner", self._reason(), parent, iteration)
+
+    def at_error(self, parent: str | None, iteration: int | None, error: ev.Failure) -> Answer:
+        why = "the last step failed" if self._breakpoints.on_error else self._reason()
+        return self._stand("error", why, parent, iteration, error=error)
+
+    def at_code(self, parent: str | None, iteration: int | None, reasoning: str, code: str) -> Answer:
+        why = self._reason()
+        if not why and self._breakpoints.every_cell:
+            why = "breakpoint: every cell"
+        if not why and self._pattern is not None and (found := self._pattern.search(code)):
+            why = f"breakpoint: the code has `{found.group()[:60]}`"
+        return self._stand("code", why, parent, iteration, reasoning=reasoning, code=code)
+
+    def at_fanout(
+        self, parent: str | None, iteration: int | None, size: int, fanout: Callable[[], ev.FanOut]
+    ) -> Answer:
+        limit = self._breakpoints.fanout
+        why = f"breakpoint: a batch of {size} sub-calls" if limit is not None and size >= limit else ""
+        if not why and size >= STEP_FANOUT:
+            why = self._reason()
+        return self._stand("fanout", why, parent, iteration, fanout=fanout() if why else None)
+
+    def _reason(self) -> str:
+        if self._stop_next:
+            return self._why
+        limit = self._breakpoints.spend_usd
+        if limit is not None and not self._spend_seen and (self._cost() or 0.0) >= limit:
+            self._spend_seen = True
+            return f"breakpoint: the run has cost ${limit:g}"
+        return ""
+
+    def _stand(
+        self,
+        at: ev.Boundary,
+        why: str,
+        parent: str | None,
+        iteration: int | None,
+        *,
+        reasoning: str = "",
+        code: str = "",
+        fanout: ev.FanOut | None = None,
+        error: ev.Failure | None = None,
+    ) -> Answer:
+        self._token.check()
+        if not why or self.finishing():
+            return GO_ON
+        with self._one_at_a_time:
+            if self.finishing() or (why in _STOPS and not self._stop_next):
+                return GO_ON  # another thread stood here for the same pause and was told to go on
+            began = time.monotonic()
+            with self._change:
+                self._waiting, self._stop_next, self._why = at, False, ""
+                self._answers.clear()
+            self._emit(
+                ev.GateWaiting(
+                    at=at, why=why, reasoning=reasoning, code=code, fanout=fanout, error=error,
+                    parent=parent, iteration=iteration,
+                )
+            )  # fmt: skip
+            answer = self._wait()
+            with self._change:
+                if answer.decision == "step":
+                    self._stop_next, self._why = True, _STEPPED
+            self._emit(
+                ev.GateResumed(
+                    at=at, decision=answer.decision, code=answer.code, text=answer.text,
+                    seconds=time.monotonic() - began, parent=parent, iteration=iteration,
+                )
+            )  # fmt: skip
+        self._token.check()
+        return answer
+
+    def _wait(self) -> Answer:
+        while True:
+            with self._change:
+                self._change.wait_for(
+                    lambda: self._answers or self._to_evaluate or self.finish is not None or self._token.ended
+                )
+                if self._token.ended or self.finish is not None or self._answers:
+                    self._waiting = None
+                    self._to_evaluate.clear()
+                    if self._token.ended:
+                        return Answer("abort")
+                    return Answer("finish") if self.finish is not None else self._answers.popleft()
+                expression = self._to_evaluate.popleft()
+            self._run_evaluation(expression)
+
+    def _run_evaluation(self, expression: str) -> None:
+        if self.evaluate is None:
+            failure = ev.Failure(type="NotPossible", message="this sandbox cannot evaluate apart from the run")
+            self._emit(ev.Operator(action="eval", text=expression, error=failure))
+            return
+        try:
+            result = self.evaluate(expression)
+        except Exception as error:  # noqa: BLE001 - whatever the person's expression raised is the answer to it
+            failure = ev.Failure(type=type(error).__name__, message=str(error))
+            self._emit(ev.Operator(action="eval", text=expression, error=failure))
+        else:
+            self._emit(ev.Operator(action="eval", text=expression, result=result))

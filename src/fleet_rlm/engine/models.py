@@ -1,0 +1,474 @@
+"""Models as dspy engines that can be watched and ended: streaming, timeouts, retries, usage, price.
+
+dspy's own retries sleep where nothing can wake them and its calls have no timeout, so both live here: `ObservedEngine`
+makes one answer of as many attempts as it takes, on one event loop in a thread of its own, while the thread that asked
+waits for whichever comes first, the answer or the end of its scope.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, TypeVar
+
+import dspy
+from dspy import lm15
+from dspy.clients.call_result import usage_dict
+from dspy.clients.costs import estimate_cost
+from dspy.clients.engines import AsyncLiteLLMEngine, AsyncLM15Engine, LM15Engine
+from dspy.clients.errors import wrap_error
+from dspy.utils.callback import ACTIVE_CALL_ID
+
+from fleet_rlm import events as ev
+from fleet_rlm.engine.budgets import Spending
+from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
+from fleet_rlm.engine.failures import CallRefused, model_failure
+
+T = TypeVar("T")
+StreamEvent: TypeAlias = lm15.StreamStartEvent | lm15.StreamDeltaEvent | lm15.StreamEndEvent | lm15.StreamErrorEvent
+DELTA_SECONDS = 0.033
+"""Streamed text is passed on at most this often a call, some tens of times a second."""
+
+
+class CallInterrupted(CallRefused):
+    """The call was ended because the work around it was (its cell was interrupted, the run is being finished)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds a model may take."""
+
+    connect: float = 10.0
+    first_token: float = 180.0
+    idle: float = 60.0
+    """Between two pieces of a streamed answer."""
+    total: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often and how long apart a model call is tried again."""
+
+    attempts: int = 4
+    timeouts: int = 2
+    """Attempts when it is the time that ran out."""
+    first_delay: float = 1.0
+    longest_delay: float = 60.0
+    """Bounds a server's Retry-After too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a finished model call cost."""
+
+    model: str
+    usage: ev.Usage
+    cost_usd: float | None
+    truncated: bool = False
+
+
+class Watch(Protocol):
+    """Who hears of model calls; `call` is dspy's id of the call."""
+
+    def is_sub_call(self, call: str | None) -> bool:
+        """False for the run's own planner and its extraction, which have no queue and no budget of calls."""
+
+    def call_running(self, call: str | None, queued_seconds: float) -> None: ...
+
+    def call_delta(self, call: str | None, text: str, *, thinking: bool) -> None: ...
+
+    def call_retrying(self, call: str | None, attempt: int, of: int, error: ev.Failure, delay: float) -> None: ...
+
+    def call_answered(self, call: str | None, answered: Answered) -> None: ...
+
+
+class Inner(Protocol):
+    """One attempt at an answer, as a stream."""
+
+    def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class SyncEngine(Protocol):
+    """A dspy engine without a network: the offline model, a scripted one."""
+
+    def complete(self, request: lm15.Request) -> lm15.Response: ...
+
+    def stream(self, request: lm15.Request) -> Iterator[StreamEvent]: ...
+
+
+class ModelLoop:
+    """The event loop that all model calls of a run share, in a thread that starts with the first call."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(self, work: Coroutine[object, object, T]) -> Future[T]:
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise CallInterrupted("the run is over")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="fleet-models", daemon=True)
+                self._thread.start()
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self, engines: tuple[Inner, ...], seconds: float = 1.0) -> None:
+        """End every call, close every connection, stop the thread."""
+        with self._lock:
+            loop, thread, self._closed = self._loop, self._thread, True
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+
+        async def wind_up() -> None:
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(engine.aclose() for engine in engines), return_exceptions=True)
+
+        done = asyncio.run_coroutine_threadsafe(wind_up(), loop)
+        try:
+            done.result(seconds)
+        except TimeoutError:
+            done.cancel()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(seconds)
+        if not thread.is_alive():
+            loop.close()
+
+
+class NetworkEngine:
+    """A model over the network: dspy's native client where it knows the way, else LiteLLM (slow to import)."""
+
+    def __init__(self, settings: ModelSettings, timeouts: Timeouts) -> None:
+        self.provider: str | None = None
+        self.wire_model = settings.model
+        self._settings = settings
+        self._native: AsyncLM15Engine | None = None
+        self._lite: AsyncLiteLLMEngine | None = None
+        prefix = settings.model.partition("/")[0]
+        base = settings.api_base
+        if base is None and prefix == "openai":
+            base = os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
+        try:
+            route = LM15Engine(lm15.RouterConfig(env={})).resolve(settings.model)
+        except (lm15.UnknownModelError, lm15.UnsupportedFeatureError):
+            self.provider = prefix or None
+            return
+        self.provider, self.wire_model = route.provider, route.model
+        elsewhere = any(os.environ.get(f"{prefix.upper()}{end}") for end in ("_API_BASE", "_BASE_URL"))
+        if (route.provider.startswith("azure") and base) or (elsewhere and base is None):
+            return
+        key = settings.api_key
+        if key is None and base is not None and not os.environ.get("OPENAI_API_KEY"):
+            key = "none"  # a local server asks for no key, but the client insists on one
+        self._native = AsyncLM15Engine(
+            lm15.RouterConfig(
+                api_keys={route.provider: key} if key else None,
+                base_urls={route.provider: base} if base else None,
+                timeouts=lm15.Timeouts(connect=timeouts.connect, read=timeouts.total, write=60.0),
+            )
+        )
+
+    async def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]:
+        started = False
+        if self._native is not None:
+            try:
+                async for event in self._native.stream(request):
+                    started = True
+                    yield event
+                return
+            except lm15.UnsupportedFeatureError:
+                if started:
+                    raise
+                native, self._native = self._native, None
+                await native.aclose()
+        if self._lite is None:
+            options = {"api_key": self._settings.api_key, "api_base": self._settings.api_base}
+            self._lite = AsyncLiteLLMEngine(**{name: value for name, value in options.items() if value})
+        async for event in self._lite.stream(request):
+            yield event
+
+    async def aclose(self) -> None:
+        if self._native is not None:
+            await self._native.aclose()
+        if self._lite is not None:
+            await self._lite.aclose()
+
+
+class ThreadedEngine:
+    """A synchronous engine on the loop: each answer is made in a thread of its own."""
+
+    provider: str | None = None
+
+    def __init__(self, engine: SyncEngine, model: str) -> None:
+        self._engine = engine
+        self.wire_model = model
+
+    async def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]:
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[StreamEvent | Exception | None] = asyncio.Queue()
+        gone = threading.Event()
+
+        def deliver(item: StreamEvent | Exception | None) -> None:
+            if not gone.is_set() and not loop.is_closed():
+                loop.call_soon_threadsafe(arrived.put_nowait, item)
+
+        def produce() -> None:
+            try:
+                for event in self._engine.stream(request):
+                    if gone.is_set():
+                        return
+                    deliver(event)
+                deliver(None)
+            except Exception as error:  # noqa: BLE001 - it is raised again where the stream is read
+                deliver(error)
+
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(produce,), name="fleet-model-call", daemon=True).start()
+        try:
+            while (item := await arrived.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            gone.set()
+
+    async def aclose(self) -> None:
+        close = getattr(self._engine, "close", None)
+        if close is not None:
+            close()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """A model and how to reach it. `engine` replaces the network (offline, scripted)."""
+
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    api_base: str | None = None
+    max_tokens: int | None = None
+    engine: SyncEngine | None = None
+    free: bool = False
+    """True when its calls cost nothing."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """What all model calls of a run share."""
+
+    token: CancelToken
+    watch: Watch
+    spending: Spending
+    slots: Slots
+    loop: ModelLoop = field(default_factory=ModelLoop)
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+
+
+class ObservedEngine:
+    """A dspy engine (`complete(Request) -> Response`) whose calls are seen as they happen and can be ended."""
+
+    def __init__(self, settings: ModelSettings, calls: Calls) -> None:
+        self._calls = calls
+        self._free = settings.free
+        self.inner: NetworkEngine | ThreadedEngine = (
+            NetworkEngine(settings, calls.timeouts)
+            if settings.engine is None
+            else ThreadedEngine(settings.engine, settings.model)
+        )
+
+    def stream(self, request: lm15.Request) -> Iterator[StreamEvent]:
+        yield from lm15.response_to_events(self.complete(request))
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        """Raises dspy and lm15 errors, `CallRefused` and `RunAborted`."""
+        calls, call = self._calls, ACTIVE_CALL_ID.get()
+        calls.token.check()
+        scope = calls.token.work
+        if not calls.watch.is_sub_call(call):
+            return self._answer(request, call, scope)
+        if refused := calls.spending.refusal():
+            raise CallRefused(refused)
+        waited = calls.slots.take(scope)
+        if waited is None:
+            self._interrupted()
+        try:
+            if refused := calls.spending.count_call():
+                raise CallRefused(refused)
+            calls.watch.call_running(call, waited or 0.0)
+            return self._answer(request, call, scope)
+        finally:
+            calls.slots.give()
+
+    def _interrupted(self) -> None:
+        self._calls.token.check()
+        raise CallInterrupted("The call was interrupted before it was answered.")
+
+    def _answer(self, request: lm15.Request, call: str | None, scope: Scope) -> lm15.Response:
+        calls, attempt = self._calls, 1
+        while True:
+            future = calls.loop.submit(self._attempt(request, call))
+            if not scope.wait(future):
+                future.cancel()
+                self._interrupted()
+            try:
+                response = future.result()
+            except lm15.LM15Error as error:
+                of = _attempts(error, calls.retries)
+                if attempt >= of:
+                    raise
+                delay = _delay(error, attempt, calls.retries)
+                failure = model_failure(wrap_error(error, model=request.model, provider=self.inner.provider))
+                calls.watch.call_retrying(call, attempt + 1, of, failure, delay)
+                if not scope.sleep(delay):
+                    self._interrupted()
+                attempt += 1
+                continue
+            answered = self._priced(request, response)
+            calls.spending.add(answered.usage, answered.cost_usd)
+            calls.watch.call_answered(call, answered)
+            return response
+
+    async def _attempt(self, request: lm15.Request, call: str | None) -> lm15.Response:
+        limits = self._calls.timeouts
+        deltas = _Deltas(self._calls.watch, call)
+        stage, source = "first token", self.inner.stream(request)
+
+        async def timed() -> AsyncIterator[StreamEvent]:
+            nonlocal stage
+            events = aiter(source)
+            while True:
+                async with asyncio.timeout(limits.first_token if stage == "first token" else limits.idle):
+                    try:
+                        event = await anext(events)
+                    except StopAsyncIteration:
+                        return
+                if event.type == "delta":
+                    stage = "next token"
+                    if event.delta.type in ("text", "thinking"):
+                        deltas.add(event.delta.text, thinking=event.delta.type == "thinking")
+                yield event
+
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(limits.total):
+                response = await lm15.amaterialize_response(timed(), request)
+        except TimeoutError as error:
+            if isinstance(error, lm15.LM15Error):
+                raise
+            passed = time.monotonic() - began
+            what = "no end of the answer" if passed >= limits.total else f"no {stage}"
+            raise lm15.TimeoutError(
+                f"{what} within {_limit(limits, stage, passed):g} s", provider=self.inner.provider
+            ) from error
+        finally:
+            deltas.flush()
+            close = getattr(source, "aclose", None)
+            if close is not None:
+                await close()
+        return _usable(response)
+
+    def _priced(self, request: lm15.Request, response: lm15.Response) -> Answered:
+        provider = self.inner.provider
+        usage = _usage(request, response, provider)
+        cost: float | None = 0.0 if self._free else None
+        if not self._free and not usage.estimated:
+            cost, _ = estimate_cost(
+                response, provider=provider, requested_model=self.inner.wire_model, request=request
+            )  # None when the price is not known
+        return Answered(response.model or request.model, usage, cost, response.finish_reason == "length")
+
+
+class _Deltas:
+    """Streamed text on its way to the watch, gathered for `DELTA_SECONDS` (on the loop's thread alone)."""
+
+    def __init__(self, watch: Watch, call: str | None) -> None:
+        self._watch, self._call = watch, call
+        self._gathered: list[tuple[bool, str]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, text: str, *, thinking: bool) -> None:
+        if not text:
+            return
+        if self._gathered and self._gathered[-1][0] != thinking:
+            self.flush()
+        self._gathered.append((thinking, text))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(DELTA_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._watch.call_delta(self._call, "".join(text for _, text in gathered), thinking=gathered[0][0])
+
+
+def language_model(settings: ModelSettings, engine: ObservedEngine) -> dspy.LM:
+    """A `dspy.LM` on that engine: no cache, no retries of its own. Raises dspy's `LMConfigurationError`."""
+    return dspy.LM(settings.model, engine=engine, cache=False, num_retries=0, max_tokens=settings.max_tokens)
+
+
+def _limit(limits: Timeouts, stage: str, passed: float) -> float:
+    if passed >= limits.total:
+        return limits.total
+    return limits.first_token if stage == "first token" else limits.idle
+
+
+def _attempts(error: lm15.LM15Error, retries: Retries) -> int:
+    if isinstance(error, lm15.TimeoutError):
+        return retries.timeouts
+    again = (
+        lm15.RateLimitError,
+        lm15.ServerError,
+        lm15.TransportError,
+        lm15.LockTimeoutError,
+        lm15.StreamAssemblyError,
+    )
+    return retries.attempts if isinstance(error, again) else 1
+
+
+def _delay(error: lm15.LM15Error, attempt: int, retries: Retries) -> float:
+    asked = error.retry_after
+    delay = asked if asked is not None and asked >= 0 else retries.first_delay * 2 ** (attempt - 1)
+    return float(min(delay, retries.longest_delay))
+
+
+def _usable(response: lm15.Response) -> lm15.Response:
+    """The response, unless it says nothing at all (`choices: []` is a success to every client library)."""
+    if response.text or response.tool_calls:
+        return response
+    if response.finish_reason == "length":
+        raise lm15.ProviderError("the model used all its output tokens before it answered; raise DSPY_LM_MAX_TOKENS")
+    if response.finish_reason == "content_filter":
+        raise lm15.ProviderError("the provider's content filter withheld the answer")
+    raise lm15.ServerError("the model answered with nothing (no choices, no text)")
+
+
+def _usage(request: lm15.Request, response: lm15.Response, provider: str | None) -> ev.Usage:
+    counted = usage_dict(response, provider)
+    if "prompt_tokens" in counted and "completion_tokens" in counted:
+        details = counted.get("prompt_tokens_details") or {}
+        return ev.Usage(
+            input=counted["prompt_tokens"],
+            output=counted["completion_tokens"],
+            cached=details.get("cached_tokens") or 0,
+        )
+    system = request.system if isinstance(request.system, str) else ""
+    asked = len(system) + sum(len(message.text or "") for message in request.messages)
+    return ev.Usage(input=asked // 4, output=len(response.text or "") // 4, estimated=True)
