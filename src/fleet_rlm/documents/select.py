@@ -1,0 +1,331 @@
+"""What `--docs` means: files, folders and globs become a list of text files with short names.
+
+The names are the keys under which a planner sees several documents: unique, relative, the same on every machine and
+whatever the working directory is. A file is named by its file name, one in a folder or matched by a glob by its path
+within that; where two would be the same, both get as many of their parent folders as tell them apart.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleet_rlm.documents.decode import HEAD_BYTES, NotText, refuse_binary
+from fleet_rlm.documents.textfile import open_regular
+from fleet_rlm.documents.work import (
+    Cancelled,
+    DocumentError,
+    Stopped,
+    Unreadable,
+    never,
+    printable,
+    shown,
+    unreadable,
+)
+
+MAX_FILES = 20_000
+BYTES_PER_TOKEN = 4
+
+
+class NotFound(DocumentError):
+    """Nothing is there. `path` is what was looked for, `near` names that were probably meant."""
+
+    def __init__(self, path: Path | str, message: str, hint: str, near: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.path = str(path)
+        self.near = near
+
+
+class NothingToRead(DocumentError):
+    """The arguments exist, and not one readable text is among them."""
+
+
+class TooMany(DocumentError):
+    """More than `MAX_FILES` files: a folder that was not meant, most likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A file that was chosen."""
+
+    path: Path
+    """Absolute; links are not resolved."""
+    name: str
+    """Unique within the selection."""
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the arguments mean."""
+
+    files: tuple[Chosen, ...]
+    notices: tuple[str, ...]
+    """What was left out, and why; what is empty."""
+
+    @property
+    def bytes(self) -> int:
+        """Size on disk, of all."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def approximate_tokens(self) -> int:
+        """A quarter of the bytes: right within a factor of two for text in most languages."""
+        return self.bytes // BYTES_PER_TOKEN
+
+
+@dataclass(slots=True)
+class _Finding:
+    """What was found so far."""
+
+    cancelled: Cancelled
+    files: dict[str, tuple[Path, Path, int]] = field(default_factory=dict)  # real path → (path, its base, bytes)
+    notices: list[str] = field(default_factory=list)
+
+    def add(self, path: Path, base: Path, size: int) -> None:
+        self.files.setdefault(os.path.realpath(path), (path, base, size))
+        if len(self.files) > MAX_FILES:
+            raise TooMany(
+                f"more than {MAX_FILES:,} files; the last one was {shown(path)}.",
+                "Name the folders that matter, or a glob.",
+            )
+
+
+def select(
+    arguments: Iterable[str | os.PathLike[str]], *, cwd: Path | None = None, cancelled: Cancelled = never
+) -> Selection:
+    """Resolve arguments: files, folders (read recursively, in order of name), globs (`**` too); `~` is the home folder.
+
+    In folders, hidden files and folders, links that lead elsewhere and files that are not text are left out with a
+    notice. Reads the first bytes of every file: run it in a worker where folders may be large. Raises `NotFound`,
+    `NotText` (a file named by itself that is not text), `Unreadable`, `NothingToRead`, `TooMany`, or `Stopped`.
+    """
+    cwd = cwd or Path.cwd()
+    given = [os.fspath(argument) for argument in arguments]
+    finding = _Finding(cancelled)
+    if not given:
+        raise NothingToRead("no documents were named.", "Name files, folders or globs.")
+    for argument in given:
+        if not argument.strip() or "\0" in argument:
+            raise NotFound(argument, f"{shown(argument)!r} is no path.", "Name a file, a folder or a glob.")
+        expanded = _at_home(argument)
+        path = cwd / expanded
+        if _exists(path):
+            _take(path, finding)
+        elif glob.has_magic(argument):
+            _take_glob(expanded, cwd, finding)
+        else:
+            raise _not_found(path, argument)
+    if not finding.files:
+        raise NothingToRead(
+            "there is no text to read in " + ", ".join(map(shown, given)) + ".", "; ".join(finding.notices)
+        )
+    found = list(finding.files.values())
+    names = unique_names([(path, base) for path, base, _ in found])
+    chosen = tuple(Chosen(path, name, size) for (path, _, size), name in zip(found, names, strict=True))
+    empty = [file.name for file in chosen if not file.bytes]
+    if empty:
+        finding.notices.append(f"{_some(empty)} {'is' if len(empty) == 1 else 'are'} empty")
+    return Selection(chosen, tuple(finding.notices))
+
+
+def unique_names(files: Sequence[tuple[Path, Path]]) -> list[str]:
+    """A short unique name for each (path, the folder that it is named relative to)."""
+    parts = [_relative(path, base) for path, base in files]
+    full = [tuple(path.absolute().parts[1:]) for path, _ in files]
+    while True:
+        counts = Counter(parts)
+        clashing = [i for i, name in enumerate(parts) if counts[name] > 1 and len(name) < len(full[i])]
+        if not clashing:
+            break
+        for i in clashing:
+            parts[i] = full[i][-len(parts[i]) - 1 :]
+    taken: set[str] = set()
+    names = []
+    for each in parts:  # cleaned names may be the same where the files' are not
+        name = plain = printable("/".join(each))
+        number = 2
+        while name in taken:
+            name, number = f"{plain} ({number})", number + 1
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _relative(path: Path, base: Path) -> tuple[str, ...]:
+    try:
+        return path.relative_to(base).parts or (path.name,)
+    except ValueError:
+        return (path.name,)
+
+
+def _at_home(argument: str) -> Path:
+    try:
+        return Path(argument).expanduser()
+    except RuntimeError:  # a ~name whom nobody knows: then it is a file's name
+        return Path(argument)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise unreadable(error, path) from error
+    return True
+
+
+def _take(path: Path, finding: _Finding) -> None:
+    """A path that the person named."""
+    path = Path(os.path.normpath(path))
+    if path.is_dir():
+        before = len(finding.notices)
+        if not _take_folder(path, path, finding) and len(finding.notices) == before:
+            finding.notices.append(f"the folder {shown(path)} is empty")
+    else:
+        finding.add(path, path.parent, _text_size(path))
+
+
+def _take_glob(pattern: Path, cwd: Path, finding: _Finding) -> None:
+    base = cwd / _fixed_part(pattern)
+    if not base.is_dir():
+        raise _not_found(base, str(_fixed_part(pattern)))
+    absolute = str(Path(glob.escape(str(cwd))) / pattern)
+    matches = sorted(glob.iglob(absolute, recursive=True))  # noqa: PTH207 - Path.glob takes hidden files too
+    if not matches:
+        raise NotFound(pattern, f"nothing matches {shown(pattern)}.", f"Looked in {shown(base)}.")
+    folders: list[Path] = []
+    files: list[Path] = []
+    for match in map(Path, matches):
+        if finding.cancelled():
+            raise Stopped("looking for documents was cancelled.")
+        if any(match.is_relative_to(folder) for folder in folders[-1:]):
+            continue
+        if not match.is_dir():
+            files.append(match)
+        elif pattern.name != "**":  # which matches what is in them, too
+            folders.append(match)
+    _take_files(files, base, f"of {shown(pattern)}", finding)
+    for folder in folders:
+        _take_folder(folder, base, finding)
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folders of a pattern before its first wildcard."""
+    parts = list(itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    return Path(*parts)
+
+
+def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
+    """Everything readable in a folder; how many files that is."""
+    files: list[Path] = []
+    hidden: list[str] = []
+    links: list[str] = []
+    refused: list[str] = []
+    root = os.path.realpath(folder)
+
+    def note(error: OSError) -> None:
+        refused.append(str(error.filename))
+
+    for here, folders, names in os.walk(folder, onerror=note):
+        if finding.cancelled():
+            raise Stopped("looking for documents was cancelled.")
+        hidden.extend(name for name in (*folders, *names) if name.startswith("."))
+        links.extend(name for name in folders if not name.startswith(".") and Path(here, name).is_symlink())
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(here, name)
+            if name.startswith("."):
+                continue
+            if path.is_symlink() and not os.path.realpath(path).startswith(root + os.sep):
+                links.append(name)
+            else:
+                files.append(path)
+        if len(files) + len(finding.files) > MAX_FILES:
+            raise TooMany(
+                f"{shown(folder)} holds more than {MAX_FILES:,} files.", "Name the folders that matter, or a glob."
+            )
+    place = f"in {shown(folder)}"
+    _skipped(hidden, "hidden", place, finding)
+    _skipped(links, "a link that leads elsewhere", place, finding, "links that lead elsewhere")
+    _skipped(refused, "a folder that may not be read", place, finding, "folders that may not be read")
+    return _take_files(files, base, place, finding)
+
+
+def _take_files(files: list[Path], base: Path, place: str, finding: _Finding) -> int:
+    binary: list[str] = []
+    refused: list[str] = []
+    taken = 0
+    for path in files:
+        if finding.cancelled():
+            raise Stopped("looking for documents was cancelled.")
+        try:
+            size = _text_size(path)
+        except NotText:
+            binary.append(path.name)
+        except Unreadable:
+            refused.append(path.name)
+        else:
+            finding.add(path, base, size)
+            taken += 1
+    _skipped(binary, "not text", place, finding)
+    _skipped(refused, "not readable", place, finding)
+    return taken
+
+
+def _skipped(names: list[str], why: str, place: str, finding: _Finding, plural: str = "") -> None:
+    if names:
+        finding.notices.append(f"left out {_some(names)} {place}: {why if len(names) == 1 or not plural else plural}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """`a, b and c`, or `a, b, c and 9 more`."""
+    names = [printable(Path(name).name) for name in names]
+    if len(names) > 4:
+        return f"{', '.join(names[:3])} and {len(names) - 3:,} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _text_size(path: Path) -> int:
+    """Size in bytes of a file that begins like text. Raises `NotText` or `Unreadable`."""
+    fd, size = open_regular(path)
+    try:
+        refuse_binary(os.pread(fd, HEAD_BYTES, 0), path)
+    except OSError as error:
+        raise unreadable(error, path) from error
+    finally:
+        os.close(fd)
+    return size
+
+
+def _not_found(path: Path, argument: str) -> NotFound:
+    folder, missing = path.parent, path.name
+    while not folder.is_dir() and folder != folder.parent:
+        folder, missing = folder.parent, folder.name
+    try:
+        there = sorted(entry.name for entry in os.scandir(folder))
+    except OSError as error:
+        return NotFound(
+            path, f"there is no {shown(argument)}.", f"{shown(folder)} could not be read: {error.strerror}."
+        )
+    by_folded = {name.casefold(): name for name in there}
+    folded = difflib.get_close_matches(missing.casefold(), by_folded, n=3, cutoff=0.6)
+    near = tuple(printable(by_folded[name]) for name in folded)
+    looked = f"Looked for {printable(missing)} in {shown(folder)}"
+    return NotFound(
+        path,
+        f"there is no {shown(argument)}.",
+        f"{looked}; did you mean {_either(near)}?" if near else f"{looked}.",
+        near,
+    )
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
