@@ -406,11 +406,18 @@ class Submitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="submi
 
 class ExtractionStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="extraction.started"):
     why: str
+    prompt: tuple[Message, ...] = ()
+    base: str | None = None
+    """Span of the planner call whose prompt `Message.reuse` refers to."""
+    model: str = ""
 
 
 class ExtractionFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="extraction.finished"):
     outputs: dict[str, Json] = {}
     error: Failure | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    seconds: float = 0.0
 
 
 class Operator(Event, frozen=True, kw_only=True, omit_defaults=True, tag="operator"):

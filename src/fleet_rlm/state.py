@@ -582,6 +582,7 @@ def _extraction_started(state: RunState, event: ev.ExtractionStarted) -> None:
 
 
 def _extraction_finished(state: RunState, event: ev.ExtractionFinished) -> None:
+    _spend(state, event.usage, event.cost_usd)
     ref = state.spans.get(event.span or "")
     if ref is None or ref.agent is None:
         state.extraction_finished = event
