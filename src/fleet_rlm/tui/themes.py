@@ -196,13 +196,6 @@ def _build(name: str, dark: bool, colors: dict[str, str]) -> Theme:
     return theme
 
 
-def bundled_folder() -> Path | None:
-    """Our own themes: in the wheel, else beside a checkout's sources. None when they were not installed."""
-    package = Path(__file__).parent.parent
-    candidates = (package / "_themes", package.parent.parent / "themes")
-    return next((folder for folder in candidates if folder.is_dir()), None)
-
-
 def load_folder(folder: Path) -> tuple[list[Theme], list[str]]:
     """The themes of a folder, and one line for every file that is faulty. A folder that is not there has none."""
     themes: list[Theme] = []

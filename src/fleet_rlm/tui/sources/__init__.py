@@ -1,0 +1,8 @@
+"""Where the screens' events come from: a live engine, or a run file that is complete or still grows."""
+
+from __future__ import annotations
+
+from fleet_rlm.tui.sources.engine import EngineClient
+from fleet_rlm.tui.sources.files import FollowFile, ReplayFile
+
+__all__ = ["EngineClient", "FollowFile", "ReplayFile"]
