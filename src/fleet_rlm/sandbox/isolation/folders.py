@@ -30,7 +30,7 @@ class SandboxFolder:
                 folder = self.path / name
                 folder.mkdir()
                 folder.chmod(mode)
-            if os.geteuid() == 0:
+            if self.private_uid != os.geteuid():
                 os.chown(self.path, 0, self.private_uid)
                 os.chown(self.path / "inputs", 0, self.private_uid)
                 os.chown(self.path / "scratch", self.private_uid, self.private_uid)
@@ -55,7 +55,7 @@ class SandboxFolder:
             with os.fdopen(fd, "wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
-                if os.geteuid() == 0:
+                if self.private_uid != os.geteuid():
                     os.fchown(file.fileno(), 0, self.private_uid)
                 os.fchmod(file.fileno(), 0o440)
             unborn.rename(final)
@@ -69,12 +69,14 @@ class SandboxFolder:
 
 
 def private_uid() -> int:
-    """A user id that owns nothing here, where the engine is root; otherwise the engine's own."""
+    """A user id that owns nothing here, where the engine is root and can become another; otherwise its own."""
     if os.geteuid() != 0:
         return os.geteuid()
-    wanted = 1_000_000_000 + secrets.randbelow(1_000_000_000)
     nobody = 65534
-    return wanted if _exists(wanted) else nobody
+    for uid in (1_000_000_000 + secrets.randbelow(1_000_000_000), nobody):
+        if _exists(uid):
+            return uid
+    return 0
 
 
 def _exists(uid: int) -> bool:

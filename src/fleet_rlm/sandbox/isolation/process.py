@@ -103,6 +103,7 @@ class _Pipes:
         self.theirs_life, self.lifeline = os.pipe()
         self.theirs_plan, self.plan = os.pipe()
         os.set_blocking(self.report, False)
+        os.set_blocking(self.theirs_report, False)  # a watcher never waits for a reader: it drops its notice
 
     def close_theirs(self) -> None:
         self._close(
@@ -249,11 +250,9 @@ class IsolatedProcess:
             if self._launcher.poll() is None:
                 self._killed = True
             self._pipes.cut_lifeline()
-            try:
-                self._launcher.wait(_SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
+            if not self._reports_end(_SECONDS_TO_END):
                 self._launcher.kill()  # the watcher sees it and ends the rest
-                self._launcher.wait()
+            self._launcher.wait()
             if self._folder.lock_fd >= 0:
                 os.close(self._folder.lock_fd)
                 self._folder.lock_fd = -1
@@ -271,6 +270,16 @@ class IsolatedProcess:
 
     def __exit__(self, *_details: object) -> None:
         self.close()
+
+    def _reports_end(self, seconds: float) -> bool:
+        """Wait until launcher and watcher have both ended: then nobody can report any more."""
+        deadline = time.monotonic() + seconds
+        while not self._receive():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            select.select([self._pipes.report], [], [], left)
+        return True
 
     def _await_start(self, progress: Callable[[str], None]) -> None:
         deadline = time.monotonic() + _SECONDS_TO_START

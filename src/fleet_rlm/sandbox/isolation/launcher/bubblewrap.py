@@ -32,19 +32,20 @@ def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
         raise OSError(errno.ENOENT, "bwrap is not installed")
     if not kernel.KNOWN:
         raise OSError(errno.ENOSYS, "needs Linux on x86-64 or aarch64")
-    as_root = os.geteuid() == 0
-    owned = 0 if as_root or limits.counts_by_namespace() else limits.threads_of(os.geteuid())
+    owned = limits.already_owned(plan, own_namespace=True)
+    pipes.watch_complaints(_data(b""))
     pid = os.fork()
     if pid:
         return pid
     with pipes.telling_failures():
         pipes.keep_inside()
-        handed = (pipes.say_write, pipes.go_read, pipes.life_read)
+        handed = (pipes.say_write, pipes.go_read, pipes.life_read, os.dup(2))
         for fd in (*handed, plan.report_fd):
             os.set_inheritable(fd, True)
+        os.dup2(pipes.complaints, 2)  # what bwrap says is not the driver's
         letter = _data(marshal.dumps((vars(plan), vars(targets), owned, runtime.load_driver(plan.driver), handed)))
         arguments = _arguments(plan, letter)
-        if as_root:
+        if plan.another_user:
             kernel.become(plan.private_uid)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.execve(program, [program, *arguments], {})
@@ -89,7 +90,8 @@ def _arguments(plan: Plan, letter: int) -> list[str]:
 def inside() -> tuple[CodeType, dict[str, object]]:
     """Process 1 in bubblewrap's namespaces; returns in the driver's process only."""
     with os.fdopen(int(sys.argv[1]), "rb") as letter:
-        fields, target_fields, owned, code, (say_write, go_read, life_read) = marshal.load(letter)
+        fields, target_fields, owned, code, (say_write, go_read, life_read, stderr) = marshal.load(letter)
+    os.dup2(stderr, 2)
     plan, targets = Plan(**fields), Targets.of(target_fields)
     pipes = Pipes.inherited(plan, say_write, go_read, life_read)
     try:

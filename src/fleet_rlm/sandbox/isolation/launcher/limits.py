@@ -44,8 +44,14 @@ def _limit(which: int, amount: int, spare: int = 0) -> bool:
     return now != resource.RLIM_INFINITY and now <= amount + spare
 
 
+def already_owned(plan: Plan, own_namespace: bool) -> int:
+    """Threads of the sandbox's user that the kernel will count along with the sandbox's own."""
+    kernel_counts_apart = own_namespace and _counts_by_namespace()
+    return 0 if kernel_counts_apart else threads_of(plan.private_uid)
+
+
 def threads_of(uid: int) -> int:
-    """Threads that the user runs on this machine now: before Linux 5.14 the kernel counts them all against a limit."""
+    """Threads that the user runs on this machine now: outside a namespace all count against its limit."""
     count = 0
     for name in os.listdir("/proc") if LINUX else ():
         if name.isdigit():
@@ -57,7 +63,7 @@ def threads_of(uid: int) -> int:
     return count
 
 
-def counts_by_namespace() -> bool:
+def _counts_by_namespace() -> bool:
     """Whether the kernel counts a user's processes separately in each user namespace (since 5.14)."""
     try:
         major, minor = (int(part) for part in os.uname().release.split(".")[:2])

@@ -43,6 +43,9 @@ class Rejected(Exception):
 
 def main() -> tuple[CodeType, dict[str, object]]:
     """Returns in the driver's process only: its code and the globals to run it in."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whatever the engine's thread had blocked
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with os.fdopen(int(sys.argv[2]), "rb") as pipe:
         plan = Plan.load(pipe.read())
     code = runtime.load_driver(plan.driver)
@@ -58,7 +61,6 @@ def _launch(plan: Plan) -> None:
         os.set_inheritable(fd, False)
     if LINUX:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # whoever is orphaned inside comes back here
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     notes: list[str] = []
     for mode in plan.modes:
         say(plan.report_fd, {"trying": mode})
@@ -73,8 +75,10 @@ def _launch(plan: Plan) -> None:
             outside.close()
             continue
         outside.close()
+        if LINUX:  # not earlier: a child's id maps could not be written by its own user
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         os.write(pipes.go_write, b"g")
-        pipes.close(pipes.go_write, pipes.say_read)
+        pipes.close(pipes.go_write, pipes.say_read, pipes.complaints)
         started = {"mode": mode, "held": finding.held, "limits": finding.limits, "notes": notes + finding.notes}
         say(plan.report_fd, {"started": {**started, "inputs": inputs_path(plan, mode)}})
         _finish(plan, _wait(plan, pid, finding.driver, pipes))
@@ -99,7 +103,8 @@ def _try(plan: Plan, mode: str, outside: Outside, pipes: Pipes) -> tuple[int, Fi
     pipes.keep_outside()
     answer = _listen(pipes.say_read)
     if answer[:1] != b"R":
-        raise Rejected(answer[1:].decode(errors="replace") or _early_end(pid))
+        words = answer[1:].decode(errors="replace") or pipes.last_words()
+        raise Rejected(words or "ended before it could report")
     finding = Finding.load(answer[1:])
     judge(finding, outside)
     broken = [name for name in sorted(REQUIRED[mode]) if not finding.held.get(name, True)]
@@ -117,14 +122,6 @@ def _listen(fd: int) -> bytes:
             return answer
         answer += more
     raise Rejected(f"did not start within {SECONDS_TO_START:g} seconds")
-
-
-def _early_end(pid: int) -> str:
-    for _ in range(100):
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            break
-        select.select([], [], [], 0.01)
-    return "ended before it could report"
 
 
 def _wait(plan: Plan, pid: int, driver: int, pipes: Pipes) -> int:

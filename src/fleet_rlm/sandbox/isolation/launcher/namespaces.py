@@ -20,9 +20,8 @@ ALL = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
 
 def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
     """Start the watcher as process 1 of its own namespaces; its pid. Raises `OSError`, or `Driver` in the driver."""
-    as_root = os.geteuid() == 0
-    uid = plan.private_uid if as_root else os.geteuid()
-    owned = 0 if as_root or limits.counts_by_namespace() else limits.threads_of(uid)
+    owned = limits.already_owned(plan, own_namespace=True)
+    another_user = plan.another_user  # asked here: inside, before the ids are mapped, everyone is nobody
     mapped_read, mapped_write = os.pipe()
     pid = kernel.clone(ALL)
     if pid == 0:
@@ -32,7 +31,7 @@ def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
             if os.read(mapped_read, 1) != b"m":
                 os._exit(125)
             os.close(mapped_read)
-            _become_process_one(plan, as_root)
+            _become_process_one(plan, another_user)
             child = os.fork()
             if child == 0:
                 os.close(pipes.life_read)
@@ -46,29 +45,30 @@ def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
         os._exit(watcher.run(plan, child, pipes.life_read, own_pids=True))
     os.close(mapped_read)
     try:
-        _map_ids(pid, uid, os.getegid(), as_root)
+        _map_ids(pid, plan)
         os.write(mapped_write, b"m")
     finally:
         os.close(mapped_write)  # without an "m" the child ends
     return pid
 
 
-def _map_ids(pid: int, uid: int, gid: int, as_root: bool) -> None:
-    if as_root:  # 0 builds the mounts; generated code runs as a user that owns nothing on this machine
+def _map_ids(pid: int, plan: Plan) -> None:
+    uid = plan.private_uid
+    if plan.another_user:  # 0 builds the mounts; generated code runs as a user that owns nothing on this machine
         for kind in ("uid", "gid"):
             kernel.write_file(f"/proc/{pid}/{kind}_map", f"0 0 1\n{USER_ID} {uid} 1\n")
         return
     kernel.write_file(f"/proc/{pid}/uid_map", f"{USER_ID} {uid} 1\n")
     kernel.write_file(f"/proc/{pid}/setgroups", "deny")
-    kernel.write_file(f"/proc/{pid}/gid_map", f"{USER_ID} {gid} 1\n")
+    kernel.write_file(f"/proc/{pid}/gid_map", f"{USER_ID} {os.getegid()} 1\n")
 
 
-def _become_process_one(plan: Plan, as_root: bool) -> None:
+def _become_process_one(plan: Plan, another_user: bool) -> None:
     Root(plan).build()
     _loopback_up()
     kernel.LIBC.sethostname(b"sandbox", 7)
     kernel.drop_capability_bounds()
-    if as_root:
+    if another_user:
         kernel.become(USER_ID)
     kernel.zero_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

@@ -60,6 +60,11 @@ class Plan:
         self.open_files = open_files
 
     @property
+    def another_user(self) -> bool:
+        """Whether generated code runs as another user of this host than the engine."""
+        return self.private_uid != os.geteuid()
+
+    @property
     def inputs(self) -> str:
         return self.folder + "/inputs"
 

@@ -22,7 +22,7 @@ def start(plan: Plan, targets: Targets, pipes: Pipes, mode: str) -> int:
         raise OSError(38, "needs Linux on x86-64 or aarch64")
     if LINUX:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-    owned = 0 if os.geteuid() == 0 else limits.threads_of(os.geteuid())
+    owned = limits.already_owned(plan, own_namespace=False)
     pid = os.fork()
     if pid:
         return pid
@@ -53,9 +53,9 @@ def start(plan: Plan, targets: Targets, pipes: Pipes, mode: str) -> int:
 
 
 def _give_up_privileges(plan: Plan, finding: Finding) -> None:
-    if os.geteuid() == 0:
-        if LINUX:
-            kernel.drop_capability_bounds()
+    if LINUX and os.geteuid() == 0:
+        kernel.drop_capability_bounds()
+    if plan.another_user:
         if _python_readable_as(plan.private_uid):
             kernel.become(plan.private_uid)
         else:

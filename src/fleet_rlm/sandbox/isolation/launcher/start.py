@@ -26,6 +26,8 @@ class Pipes:
         self.say_read, self.say_write = os.pipe()
         self.go_read, self.go_write = os.pipe()
         self.life_read, self.life_write = os.pipe()
+        self.complaints = -1
+        """A file with what a program that was to build the sandbox said instead."""
         self._open = {self.say_read, self.say_write, self.go_read, self.go_write, self.life_read, self.life_write}
 
     @classmethod
@@ -33,16 +35,29 @@ class Pipes:
         """The inside's ends, in a program started anew."""
         pipes = cls.__new__(cls)
         pipes.plan, pipes.say_write, pipes.go_read, pipes.life_read = plan, say_write, go_read, life_read
+        pipes.complaints = -1
         pipes._open = {say_write, go_read, life_read}
         for fd in (say_write, go_read, life_read, plan.report_fd):
             os.set_inheritable(fd, False)
         return pipes
+
+    def watch_complaints(self, fd: int) -> None:
+        self.complaints = fd
+        self._open.add(fd)
 
     def close(self, *fds: int) -> None:
         """Close some of them; what is closed already stays so."""
         for fd in self._open.intersection(fds):
             os.close(fd)
             self._open.discard(fd)
+
+    def last_words(self) -> str:
+        """The last line of the complaints, or nothing."""
+        if self.complaints < 0:
+            return ""
+        os.lseek(self.complaints, 0, os.SEEK_SET)
+        lines = os.read(self.complaints, 4096).decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
     def keep_outside(self) -> None:
         """In the launcher, after the start."""

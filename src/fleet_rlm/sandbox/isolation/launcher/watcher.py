@@ -32,7 +32,7 @@ class Tree:
         if self.own_pids:
             return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
         if LINUX:
-            return descendants(os.getpid())
+            return _listed_below(os.getpid()) or descendants(os.getpid())
         return [self.driver] if self.driver else []
 
     def kill(self) -> None:
@@ -41,7 +41,7 @@ class Tree:
             _kill(-1)
             return
         for _ in range(500):
-            pids = self.pids()
+            pids = descendants(os.getpid()) if LINUX else self.pids()
             for group in {_group(pid) for pid in pids} - {0, os.getpgrp()}:
                 _kill(-group)  # a whole group at once leaves no moment to fork in
             for pid in pids:
@@ -68,6 +68,22 @@ def _kill(pid: int) -> None:
     except OSError as error:
         if error.errno not in (errno.ESRCH, errno.EPERM):
             raise
+
+
+def _listed_below(root: int) -> list[int]:
+    """The processes below `root` as the kernel lists them: quick, but it may miss some while others end."""
+    found, todo = [], [root]
+    while todo:
+        tasks = f"/proc/{todo.pop()}/task"
+        try:
+            for task in os.listdir(tasks):
+                with open(f"{tasks}/{task}/children", "rb") as file:
+                    below = [int(pid) for pid in file.read().split()]
+                found += below
+                todo += below
+        except OSError:
+            continue  # it ended, or this kernel has no such list
+    return found
 
 
 def descendants(root: int) -> list[int]:

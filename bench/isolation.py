@@ -1,0 +1,75 @@
+"""What isolation costs at the start: from the request to the driver's first words, against plain interpreters.
+
+unshare -m python bench/isolation.py [REPEATS]
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolationError, launch
+from fleet_rlm.sandbox.transport import Limits
+
+HELLO = "import os, sys\nos.write(1, b'hello')\nfor line in sys.stdin.buffer:\n    os.write(1, line)\n"
+
+
+def plain(driver: Path, *flags: str) -> float:
+    start = time.perf_counter()
+    command = [sys.executable, *flags, str(driver)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        os.read(process.stdout.fileno(), 5)
+        seconds = time.perf_counter() - start
+        process.kill()
+    return seconds
+
+
+def isolated(driver: Path, mode: str) -> tuple[float, float, float]:
+    """Seconds to hello, for one round trip through the pipes, and to end."""
+    start = time.perf_counter()
+    with launch(driver, limits=Limits(), modes=(mode,)) as process:
+        os.read(process.stdout_fd, 5)
+        hello = time.perf_counter()
+        for _ in range(1000):
+            os.write(process.stdin_fd, b"x\n")
+            os.read(process.stdout_fd, 2)
+        back = time.perf_counter()
+        process.kill()
+        end = time.perf_counter()
+    return hello - start, (back - hello) / 1000, end - back
+
+
+def show(name: str, measure: Callable[[], float], repeats: int) -> None:
+    measure()
+    times = [measure() * 1000 for _ in range(repeats)]
+    print(f"{name:16} {statistics.median(times):6.1f} ms to hello (least {min(times):.1f})")
+
+
+def main() -> None:
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    with tempfile.TemporaryDirectory() as folder:
+        driver = Path(folder) / "driver.py"
+        driver.write_text(HELLO)
+        show("python -I -S", lambda: plain(driver, "-I", "-S"), repeats)
+        show("python -I", lambda: plain(driver, "-I"), repeats)
+        for mode in DEFAULT_ORDER:
+            try:
+                runs = [isolated(driver, mode) for _ in range(repeats + 1)][1:]
+            except IsolationError as error:
+                print(f"{mode:16} {error}")
+                continue
+            hello, trip, end = (statistics.median(values) for values in zip(*runs, strict=True))
+            least = min(run[0] for run in runs) * 1000
+            print(f"{mode:16} {hello * 1000:6.1f} ms to hello (least {least:.1f}), "
+                  f"round trip {trip * 1e6:.1f} µs, {end * 1000:.1f} ms to end")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
