@@ -1,0 +1,106 @@
+"""Where a search is typed: one line under the panes, with what was found so far."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from fleet_rlm.screen_text import clean_line
+
+
+class FindBar(Horizontal):
+    """Hidden until `begin`. Says what is typed (`Typed`), accepted (`Accepted`) or given up (`Left`)."""
+
+    DEFAULT_CSS = """
+    FindBar { height: 1; padding: 0 1; background: $panel; display: none; }
+    FindBar.-open { display: block; }
+    FindBar .label { width: auto; color: $primary; text-style: bold; }
+    FindBar Input { width: 1fr; height: 1; border: none; padding: 0 1; background: $panel; }
+    FindBar Input:focus { border: none; background: $panel; }
+    FindBar .found { width: auto; color: $muted; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Close", id="find.close", show=False),
+        Binding("ctrl+r", "toggle_regex", "Regular expression", id="find.regex", show=False, priority=True),
+        Binding("down", "next(1)", "Next hit", id="find.next", show=False),
+        Binding("up", "next(-1)", "Previous hit", id="find.previous", show=False, priority=True),
+    ]
+
+    class Typed(Message):
+        def __init__(self, text: str, regex: bool) -> None:
+            super().__init__()
+            self.text, self.regex = text, regex
+
+    class Accepted(Message):
+        pass
+
+    class Left(Message):
+        pass
+
+    class Next(Message):
+        def __init__(self, direction: int) -> None:
+            super().__init__()
+            self.direction = direction
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.regex = False
+        self._what = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static(classes="label")
+        yield Input()
+        yield Static(classes="found")
+
+    def begin(self, what: str, text: str, allow_regex: bool = True) -> None:
+        """Open for typing. `what` is searched, or filtered, such as `Search Output`."""
+        self._what = what
+        self.regex = self.regex and allow_regex
+        self.add_class("-open")
+        self._draw_label()
+        field = self.query_one(Input)
+        with field.prevent(Input.Changed):
+            field.value = text
+        field.select_all()
+        field.focus()
+        self.tell("")
+
+    def tell(self, words: str, wrong: bool = False) -> None:
+        """What was found, or what is wrong with the pattern."""
+        tone = "$error" if wrong else "$muted"
+        self.query_one(".found", Static).update(Content.styled(clean_line(words, 60), tone))
+
+    def end(self) -> None:
+        self.remove_class("-open")
+
+    def _draw_label(self) -> None:
+        kind = " regex" if self.regex else ""
+        self.query_one(".label", Static).update(Content(f"{self._what}{kind}"))
+
+    def action_toggle_regex(self) -> None:
+        self.regex = not self.regex
+        self._draw_label()
+        self.post_message(self.Typed(self.query_one(Input).value, self.regex))
+
+    def action_leave(self) -> None:
+        self.post_message(self.Left())
+
+    def action_next(self, direction: int) -> None:
+        self.post_message(self.Next(direction))
+
+    @on(Input.Changed)
+    def _typed(self, message: Input.Changed) -> None:
+        message.stop()
+        self.post_message(self.Typed(message.value, self.regex))
+
+    @on(Input.Submitted)
+    def _accepted(self, message: Input.Submitted) -> None:
+        message.stop()
+        self.post_message(self.Accepted())

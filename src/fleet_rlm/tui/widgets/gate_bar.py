@@ -1,0 +1,75 @@
+"""Why the run waits for the person, and what they can do: a bar under the panes, never over the code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.geometry import Size
+from textual.widget import Widget
+
+from fleet_rlm import events as ev
+from fleet_rlm.screen_text import clean_line
+from fleet_rlm.tui.figures import count, dollars, plural, seconds
+from fleet_rlm.tui.run_words import BOUNDARIES
+from fleet_rlm.tui.widgets.key_bar import GAP, KeyHint, flow
+
+
+def why(gate: ev.GateWaiting, waited: float, limit: int = 70) -> str:
+    """What stands beside the boundary's name: the fan-out's figures, or the error, or the reason."""
+    if gate.fanout is not None:
+        fan = gate.fanout
+        parts = [plural(fan.prompts, "prompt"), f"{count(fan.chars)} chars"]
+        if fan.duplicates:
+            parts.append(plural(fan.duplicates, "duplicate"))
+        if fan.estimated_cost_usd is not None:
+            parts.append(f"about {dollars(fan.estimated_cost_usd)}")
+        return " · ".join(parts)
+    words = f"{gate.error.type}: {gate.error.message}" if gate.error else gate.why
+    return f"{clean_line(words, limit)} · {seconds(waited)}" if words else seconds(waited)
+
+
+class GateBar(Widget):
+    """Shown while a gate waits."""
+
+    DEFAULT_CSS = """
+    GateBar { height: auto; max-height: 4; padding: 0 1; background: $panel; display: none; }
+    GateBar.-waiting { display: block; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head = ""
+        self._why = ""
+        self._hints: tuple[KeyHint, ...] = ()
+
+    def show(self, gate: ev.GateWaiting | None, waited: float, hints: Sequence[KeyHint]) -> None:
+        """Show a gate that has waited for some seconds; None hides the bar."""
+        self.set_class(gate is not None, "-waiting")
+        if gate is None:
+            self._head = ""
+            return
+        head, words = f"❚❚ {BOUNDARIES[gate.at]}", why(gate, waited)
+        if (head, words, tuple(hints)) != (self._head, self._why, self._hints):
+            layout = head != self._head or tuple(hints) != self._hints or len(words) != len(self._why)
+            self._head, self._why, self._hints = head, words, tuple(hints)
+            self.refresh(layout=layout)
+
+    def _lines(self, width: int) -> list[Content]:
+        # The words keep their place while the seconds run.
+        room = max(10, width - len(self._head) - GAP)
+        words = clean_line(self._why, room)
+        start = Content.assemble((self._head, "bold $operator"), " ", (words, "$muted"))
+        first = start.cell_length + GAP
+        lines = flow(self._hints, width, "$operator", first)
+        if lines and lines[0]:
+            lines[0] = Content.assemble(start, " " * GAP, lines[0])
+        else:
+            lines[:1] = [start]
+        return lines
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+        return len(self._lines(width))
+
+    def render(self) -> Content:
+        return Content("\n").join(self._lines(self.size.width))

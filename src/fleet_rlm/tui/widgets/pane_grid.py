@@ -1,0 +1,356 @@
+"""The panes side by side, as the terminal's size allows: three columns, two, or one pane with tabs.
+
+A grid has *slots*; a slot shows one of the panes that share it, and its frame's title names them all (click one, or
+press its number). Borders between slots are dragged with the mouse or moved by keys. Nothing is ever mounted anew: a
+pane keeps its place in its text wherever it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import msgspec
+from rich.segment import Segment
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.layout import ArrangeResult, Layout, WidgetPlacement
+from textual.message import Message
+from textual.strip import Strip
+from textual.style import Style
+from textual.widget import Widget
+
+from fleet_rlm.tui.themes import palette
+
+WIDE, MEDIUM, TALL = 120, 100, 28
+"""From this many columns three columns of panes, from this many two (if there are this many lines as well)."""
+LEAST_WIDTH, LEAST_HEIGHT = 18, 5
+Shape = Literal["wide", "medium", "single"]
+Side = Literal["left", "right", "upper", "calls"]
+
+
+class Proportions(msgspec.Struct, kw_only=True):
+    """Shares of the grid, 0.0 … 1.0: the width of the left and of the right column, the height of the upper slots."""
+
+    left: float = 0.29
+    right: float = 0.30
+    upper: float = 0.58
+    calls: float = 0.58
+
+
+@dataclass(frozen=True, slots=True)
+class Titled:
+    """What a pane says in its frame."""
+
+    extra: str = ""
+    """Beside its name."""
+    figures: str = ""
+    """At the bottom."""
+    alert: bool = False
+    """True when the figures want to be seen."""
+
+
+@runtime_checkable
+class Pane(Protocol):
+    """What the grid asks of a pane besides being a widget."""
+
+    @property
+    def titled(self) -> Titled: ...
+
+
+SLOTS: dict[Shape, dict[str, tuple[str, ...]]] = {
+    "wide": {
+        "left": ("document",),
+        "upper": ("code",),
+        "lower": ("output", "variables", "answer", "events"),
+        "calls": ("calls",),
+        "call": ("call",),
+    },
+    "medium": {
+        "left": ("document",),
+        "upper": ("code",),
+        "lower": ("output", "calls", "call", "variables", "answer", "events"),
+    },
+    "single": {"left": ("document", "code", "output", "calls", "call", "variables", "answer", "events")},
+}
+NAMES = {
+    "document": "Document",
+    "code": "Code",
+    "output": "Output",
+    "calls": "Calls",
+    "variables": "Variables",
+    "answer": "Answer",
+    "events": "Events",
+    "call": "Call",
+}
+NUMBERS = {name: str(number) for number, name in enumerate(NAMES, 1) if name != "call"}
+
+
+def shape_of(size: Size) -> Shape:
+    if size.width >= WIDE and size.height >= TALL:
+        return "wide"
+    return "medium" if size.width >= MEDIUM and size.height >= TALL else "single"
+
+
+class _GridLayout(Layout):
+    name = "panes"
+
+    def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:  # noqa: ARG002
+        assert isinstance(parent, PaneGrid)
+        regions = parent.regions(size)
+        placements = []
+        for child in children:
+            region = regions.get(child.id or "", Region(0, 0, 0, 0))
+            margin = child.styles.margin
+            placements.append(WidgetPlacement(region, region.reset_offset.offset, margin, child))
+        return placements
+
+
+class PaneGrid(Widget):
+    """Give it all panes, by their ids (see `NAMES`)."""
+
+    DEFAULT_CSS = """
+    PaneGrid { width: 1fr; height: 1fr; background: $background; }
+    """
+
+    class Arranged(Message):
+        """Another pane is shown, or the proportions changed by hand."""
+
+    def __init__(self, panes: Iterable[Widget], proportions: Proportions | None = None) -> None:
+        super().__init__()
+        self._panes = {pane.id or "": pane for pane in panes}
+        self.proportions = proportions or Proportions()
+        self.shape: Shape = "wide"
+        self.chosen = "code"
+        """The pane that has the focus, or had it last."""
+        self.tabs: dict[str, str] = {"lower": "output"}
+        """By slot, the pane that it shows."""
+        self.maximised: str | None = None
+        self._layout_ = _GridLayout()
+        self._dragged: Side | None = None
+        self._drawn: dict[str, tuple[Content, Content]] = {}
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout_
+
+    def compose(self) -> ComposeResult:
+        yield from self._panes.values()
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002
+        return Strip([Segment(" " * self.size.width, self.rich_style)])
+
+    # Which panes are seen
+
+    @property
+    def slots(self) -> dict[str, tuple[str, ...]]:
+        return SLOTS[self.shape]
+
+    def slot_of(self, name: str) -> str:
+        return next(slot for slot, names in self.slots.items() if name in names)
+
+    def in_view(self) -> list[str]:
+        """The panes that can be seen, in the order of `tab`."""
+        if self.maximised:
+            return [self.maximised]
+        return [self.shown_in(slot) for slot in self.slots]
+
+    def shown_in(self, slot: str) -> str:
+        names = self.slots[slot]
+        if self.shape == "single":
+            return self.chosen if self.chosen in names else names[1]
+        shown = self.tabs.get(slot, names[0])
+        return shown if shown in names else names[0]
+
+    def show(self, name: str, focus: bool = True) -> None:
+        """Bring a pane to where it can be seen, and (unless told otherwise) put the focus on it."""
+        if self.shape == "single" or focus:
+            self.chosen = name
+        self.tabs[self.slot_of(name)] = name
+        if self.maximised and self.maximised != name:
+            self.maximised = name if focus else self.maximised
+        self._apply()
+        if focus:
+            self._panes[name].focus(scroll_visible=False)
+        self.post_message(self.Arranged())
+
+    def step(self, direction: int) -> None:
+        """Focus the next pane (1) or the one before (-1); past the last of a slot's tabs comes the next slot."""
+        order = [name for slot in self.slots.values() for name in slot] if self.shape == "single" else self.in_view()
+        if self.maximised:
+            order = [name for slot in self.slots.values() for name in slot]
+        place = order.index(self.chosen) if self.chosen in order else -direction
+        self.show(order[(place + direction) % len(order)])
+
+    def toggle_maximised(self) -> bool:
+        self.maximised = None if self.maximised else self.chosen
+        self._apply()
+        self._panes[self.chosen].focus(scroll_visible=False)
+        self.post_message(self.Arranged())
+        return self.maximised is not None
+
+    def _apply(self) -> None:
+        visible = set(self.in_view())
+        for name, pane in self._panes.items():
+            pane.display = name in visible
+        self.refresh(layout=True)
+        self.draw_titles()
+
+    # Frames
+
+    def draw_titles(self, names: Iterable[str] | None = None) -> None:
+        """Write the frames' titles and figures."""
+        colors = palette(self.app)
+        for name in self.in_view() if names is None else names:
+            widget = self._panes[name]
+            assert isinstance(widget, Pane)
+            titled = widget.titled
+            title = self._title(name, titled, colors.muted, colors.primary, colors.foreground)
+            figures = Content.styled(titled.figures, colors.operator if titled.alert else colors.muted)
+            before = self._drawn.get(name)
+            if before is None or not (before[0].is_same(title) and before[1].is_same(figures)):
+                self._drawn[name] = (title, figures)
+                widget.border_title, widget.border_subtitle = title, figures
+
+    def _title(self, name: str, titled: Titled, muted: str, accent: str, plain: str) -> Content:
+        focused = self._panes[name].has_focus_within or self._panes[name].has_focus
+        together = self.slots[self.slot_of(name)] if not self.maximised else (name,)
+        parts: list[Content] = []
+        for other in together:
+            tone = (f"bold {accent}" if focused else f"bold {plain}") if other == name else muted
+            style = Style.parse(tone) + Style.from_meta({"@click": f"screen.pane('{other}')"})
+            number = f"{NUMBERS[other]} " if other in NUMBERS else ""
+            if parts:
+                parts.append(Content("  "))
+            if number:
+                parts.append(Content.styled(number, muted))
+            parts.append(Content.styled(NAMES[other], style))
+            if other == name and titled.extra:
+                parts.append(Content.styled(f" {titled.extra}", muted))
+        return Content.assemble(*parts)
+
+    def on_descendant_focus(self) -> None:
+        for name, pane in self._panes.items():
+            if pane.has_focus or pane.has_focus_within:
+                self.chosen = name
+        self.draw_titles()
+
+    def on_descendant_blur(self) -> None:
+        self.draw_titles()
+
+    # Sizes
+
+    def on_resize(self, event: events.Resize) -> None:
+        shape = shape_of(Size(event.size.width, self.screen.size.height))
+        if shape != self.shape or not any(pane.display is False for pane in self._panes.values()):
+            self.shape = shape
+            if shape != "single" and self.chosen not in self.in_view():
+                self.tabs[self.slot_of(self.chosen)] = self.chosen
+            self._apply()
+
+    def regions(self, size: Size) -> dict[str, Region]:
+        """Where each visible pane is."""
+        width, height = size
+        if self.maximised:
+            return {self.maximised: Region(0, 0, width, height)}
+        if self.shape == "single":
+            return {self.shown_in("left"): Region(0, 0, width, height)}
+        x1, x2, y1, y2 = self._lines(size)
+        regions = {
+            "left": Region(0, 0, x1, height),
+            "upper": Region(x1, 0, x2 - x1, y1),
+            "lower": Region(x1, y1, x2 - x1, height - y1),
+        }
+        if self.shape == "wide":
+            regions["calls"] = Region(x2, 0, width - x2, y2)
+            regions["call"] = Region(x2, y2, width - x2, height - y2)
+        return {self.shown_in(slot): region for slot, region in regions.items()}
+
+    def _lines(self, size: Size) -> tuple[int, int, int, int]:
+        """Where the borders are: two columns, and a line in each of the two columns at the right."""
+        width, height = size
+        share = self.proportions
+        x1 = _between(round(width * (share.left if self.shape == "wide" else share.left + 0.08)), LEAST_WIDTH, width)
+        x2 = width
+        if self.shape == "wide":
+            x2 = _between(width - round(width * share.right), x1 + LEAST_WIDTH, width)
+        y1 = _between(round(height * share.upper), LEAST_HEIGHT, height, LEAST_HEIGHT)
+        return x1, x2, y1, _between(round(height * share.calls), LEAST_HEIGHT, height, LEAST_HEIGHT)
+
+    def resize_pane(self, columns: int, lines: int) -> None:
+        """Make the focused pane wider (narrower) and higher (lower)."""
+        if self.shape == "single" or self.maximised:
+            return
+        slot = self.slot_of(self.chosen)
+        across: dict[str, tuple[Side, int]] = {"left": ("left", 1), "calls": ("right", 1), "call": ("right", 1)}
+        if columns:
+            side, sign = across.get(slot, ("left", -1))
+            self._move(side, sign * columns / max(1, self.size.width))
+        along: dict[str, tuple[Side, int]] = {
+            "upper": ("upper", 1),
+            "lower": ("upper", -1),
+            "calls": ("calls", 1),
+            "call": ("calls", -1),
+        }
+        if lines and slot in along:
+            side, sign = along[slot]
+            self._move(side, sign * lines / max(1, self.size.height))
+
+    def reset_sizes(self) -> None:
+        self.proportions = Proportions()
+        self._resized()
+
+    def _move(self, side: Side, share: float) -> None:
+        setattr(self.proportions, side, min(0.85, max(0.08, getattr(self.proportions, side) + share)))
+        self._resized()
+
+    def _resized(self) -> None:
+        self.refresh(layout=True)
+        self.post_message(self.Arranged())
+
+    def _border_at(self, x: int, y: int) -> Side | None:
+        if self.shape == "single" or self.maximised:
+            return None
+        x1, x2, y1, y2 = self._lines(self.size)
+        if x in (x1 - 1, x1):
+            return "left"
+        if self.shape == "wide" and x in (x2 - 1, x2):
+            return "right"
+        if x1 < x < x2 - 1 and y == y1 - 1:
+            return "upper"
+        if self.shape == "wide" and x > x2 and y == y2 - 1:
+            return "calls"
+        return None
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        origin = self.region
+        self._dragged = self._border_at(event.screen_x - origin.x, event.screen_y - origin.y)
+        if self._dragged:
+            self.capture_mouse()
+            event.stop()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if not self._dragged:
+            return
+        width, height = self.size
+        x, y = event.screen_x - self.region.x, event.screen_y - self.region.y
+        share = {
+            "left": x / max(1, width) - (0 if self.shape == "wide" else 0.08),
+            "right": (width - x) / max(1, width),
+            "upper": (y + 1) / max(1, height),
+            "calls": (y + 1) / max(1, height),
+        }[self._dragged]
+        setattr(self.proportions, self._dragged, min(0.85, max(0.08, share)))
+        self._resized()
+
+    def on_mouse_up(self) -> None:
+        if self._dragged:
+            self._dragged = None
+            self.release_mouse()
+
+
+def _between(value: int, least: int, most: int, keep: int = LEAST_WIDTH) -> int:
+    return max(least, min(value, most - keep))

@@ -1,0 +1,151 @@
+"""Rows of text for a `LineView`: what one row is, text that is all there, and text that grows at its end.
+
+Everything that is put into a row is clean (`fleet_rlm.screen_text`), holds no newline and no tab, and has at most
+`ROW_CHARS` characters: longer lines are cut into rows that continue them, so that no row is ever slow to draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleet_rlm.screen_text import clean
+
+ROW_CHARS = 4096
+TAB = "    "
+Span = tuple[int, int, str]
+"""(first character, after the last, tone)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as it is drawn."""
+
+    text: str
+    tone: str = ""
+    """Of all of the row; see `tones`. May hold a ground: `on:panel`."""
+    spans: tuple[Span, ...] = ()
+    """Tones of parts; later ones win."""
+    gutter: str = ""
+    """What stands left of the text, in its first line only; not searched, not copied."""
+    gutter_tone: str = "muted"
+    continued: bool = False
+    """True when it goes on with the line of the row before."""
+    indent: int = 0
+    """Cells by which its further lines are moved in when it is wrapped."""
+
+
+class Rows(Protocol):
+    """Rows numbered from `first` (the oldest that is kept) to `end` (one after the newest)."""
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+    @property
+    def gutter_width(self) -> int:
+        """Cells; all gutters are padded to it."""
+
+    def row(self, number: int) -> Row:
+        """Raises `IndexError` outside of `first` … `end`."""
+
+
+def plain(text: str) -> str:
+    """One line, harmless, without tabs."""
+    return clean(text).replace("\t", TAB).replace("\n", " ")
+
+
+def cut(text: str, tone: str = "", gutter: str = "", gutter_tone: str = "muted", indent: int = 0) -> Iterator[Row]:
+    """The rows of one clean line."""
+    yield Row(text[:ROW_CHARS], tone, (), gutter, gutter_tone, indent=indent)
+    for start in range(ROW_CHARS, len(text), ROW_CHARS):
+        yield Row(text[start : start + ROW_CHARS], tone, continued=True, indent=indent)
+
+
+def lines_of(text: str) -> list[str]:
+    """A text's lines, each as `plain` makes it; an ending newline adds none."""
+    lines = [line.replace("\t", TAB) for line in clean(text).split("\n")]
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def rows_of(text: str, tone: str = "", numbered: bool = False, indent: int = 0) -> Iterator[Row]:
+    """The rows of a text of any length."""
+    for number, line in enumerate(lines_of(text), 1):
+        yield from cut(line, tone, f"{number} " if numbered else "", indent=indent)
+
+
+class TextRows:
+    """Rows that are all there."""
+
+    def __init__(self, rows: Iterable[Row] = (), gutter_width: int | None = None) -> None:
+        self._rows = list(rows)
+        self.first = 0
+        self.gutter_width = (
+            max((len(row.gutter) for row in self._rows), default=0) if gutter_width is None else gutter_width
+        )
+
+    @property
+    def end(self) -> int:
+        return len(self._rows)
+
+    def row(self, number: int) -> Row:
+        return self._rows[number]
+
+    def text(self) -> str:
+        """All of it, lines put together again."""
+        return joined(self._rows)
+
+
+class TailRows:
+    """Rows that grow at the end and are dropped at the start, past `most` of them."""
+
+    def __init__(self, gutter_width: int, most: int = 100_000) -> None:
+        self.gutter_width = gutter_width
+        self.most = most
+        self.first = 0
+        self._rows: list[Row] = []
+        self._skip = 0
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self._rows) - self._skip
+
+    def row(self, number: int) -> Row:
+        if number < self.first:
+            raise IndexError(number)
+        return self._rows[number - self.first + self._skip]
+
+    def append(self, row: Row) -> None:
+        self._rows.append(row)
+        if len(self._rows) - self._skip > self.most:
+            self.first += 1
+            self._skip += 1
+            if self._skip >= self.most // 4:  # so that dropping one row does not move all the others each time
+                del self._rows[: self._skip]
+                self._skip = 0
+
+    def replace(self, number: int, row: Row) -> None:
+        """Put another row in place of one that is kept; one that was dropped stays dropped."""
+        if number >= self.first:
+            self._rows[number - self.first + self._skip] = row
+
+    def text(self, first: int | None = None, end: int | None = None) -> str:
+        """Some rows, or all that are kept, as text."""
+        first = max(self.first, self.first if first is None else first)
+        end = min(self.end, self.end if end is None else end)
+        return joined(self.row(number) for number in range(first, end))
+
+
+def joined(rows: Iterable[Row]) -> str:
+    """Rows as text: a row that continues a line goes on in it."""
+    parts: list[str] = []
+    for row in rows:
+        if parts and not row.continued:
+            parts.append("\n")
+        parts.append(row.text)
+    return "".join(parts)
