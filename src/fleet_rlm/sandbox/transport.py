@@ -59,9 +59,13 @@ class TransportError(RuntimeError):
 
 
 class Transport(Protocol):
-    """One sandbox. Every method may be called from any thread; `read` and `write` from one thread each."""
+    """One sandbox. Every method may be called from any thread; `read` from one thread, `write` from one at a time."""
 
     backend: str
+
+    @property
+    def id(self) -> str:
+        """What the backend calls this sandbox; empty until it has started."""
 
     def start(self, limits: Limits, progress: Callable[[str], None]) -> IsolationReport:
         """Start the driver; blocks until its process runs. `progress` hears what is being waited for."""

@@ -1,0 +1,150 @@
+"""The host's end of the protocol: messages to and from a driver over any transport."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from fleet_rlm.sandbox import protocol
+from fleet_rlm.sandbox.protocol import FromDriver, ProtocolError, ToDriver
+from fleet_rlm.sandbox.transport import Transport, TransportError
+
+_log = logging.getLogger("fleet_rlm.sandbox")
+_SECONDS_TO_SAY_WHY = 0.5
+
+
+class Channel:
+    """Sends from any thread; one thread of its own reads and hands every message on.
+
+    Whoever sends while nobody writes becomes the writer, and writes what others add meanwhile: no thread is woken for
+    a small message, and where a write costs a round trip all that waits goes in one.
+    """
+
+    def __init__(
+        self, transport: Transport, receive: Callable[[FromDriver], None], ended: Callable[[str], None]
+    ) -> None:
+        """`receive` and `ended` (once, with the reason) run in the reading thread."""
+        self._transport, self._receive, self._ended = transport, receive, ended
+        self._queue: deque[bytes] = deque()
+        self._lock = threading.Lock()
+        self._writing = False
+        self._room = threading.Condition(threading.Lock())
+        self._sent = self._acknowledged = 0
+        self._violations = 0
+        self._over = threading.Event()
+        self._reader = threading.Thread(target=self._read, name="sandbox-reader", daemon=True)
+        self.heard = time.monotonic()
+        """When the driver was heard last, on the monotonic clock."""
+
+    def start(self) -> None:
+        """Begin to read; the transport has started."""
+        self.heard = time.monotonic()
+        self._reader.start()
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come."""
+        return self._over.is_set()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the reading thread, unless this is it."""
+        if self._reader.is_alive() and threading.current_thread() is not self._reader:
+            self._reader.join(seconds)
+
+    def send(self, message: ToDriver) -> None:
+        """Send past the window: for what must arrive at once. Never raises: a dead sandbox is the reader's news."""
+        self._write(protocol.encode(message))
+
+    def send_windowed(self, message: ToDriver) -> None:
+        """Send when the driver has taken in enough of what went before; waits for that, or for the end."""
+        data = protocol.encode(message)
+        with self._room:
+            while not self.over and self._sent > self._acknowledged:
+                if self._sent + len(data) - self._acknowledged <= protocol.WINDOW_BYTES:
+                    break
+                self._room.wait()
+            self._sent += len(data)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        with self._lock:
+            self._queue.append(data)
+            if self._writing:
+                return
+            self._writing = True
+        while True:
+            with self._lock:
+                if not self._queue or self.over:
+                    self._queue.clear()
+                    self._writing = False
+                    return
+                batch = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+                self._queue.clear()
+            try:
+                self._transport.write(batch)
+            except (OSError, TransportError) as error:
+                _log.debug("writing to the sandbox failed: %s", error)
+                with self._lock:
+                    self._writing = False
+                return
+            except BaseException:  # such as KeyboardInterrupt, in the midst of a line: it can't be finished
+                with self._lock:
+                    self._writing = False
+                self._transport.kill()
+                raise
+
+    def _read(self) -> None:
+        reader, why = protocol.FrameReader(), None
+        try:
+            while data := self._transport.read():
+                self.heard = time.monotonic()
+                for line in reader.feed(data):
+                    self._take(line)
+        except (OSError, TransportError) as error:
+            why = str(error)
+        except ProtocolError as error:
+            why = f"it no longer speaks the protocol ({error})"
+            self._transport.kill()
+        self._over.set()
+        with self._room:
+            self._room.notify_all()
+        self._call(lambda: self._ended(why or self._why()))
+
+    def _take(self, line: bytes | None) -> None:
+        try:
+            if line is None:
+                raise ProtocolError(f"a line longer than {protocol.FRAME_BYTES:,} bytes")
+            message = protocol.decode(line)
+        except ProtocolError as error:
+            self._violations += 1
+            _log.warning("a sandbox sent what is not of the protocol: %s", str(error)[:200])
+            if self._violations > protocol.VIOLATIONS:
+                raise
+            return
+        if isinstance(message, protocol.Ack):
+            with self._room:
+                self._acknowledged = max(self._acknowledged, min(message.bytes, self._sent))
+                self._room.notify_all()
+        else:
+            self._call(lambda: self._receive(message))
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception:  # noqa: BLE001 - an observer is the caller's code, and reading must go on
+            _log.exception("an observer of a sandbox failed")
+
+    def _why(self) -> str:
+        """The transport's word, which may come a little after the end of the stream."""
+        end = time.monotonic() + _SECONDS_TO_SAY_WHY
+        while (why := self._transport.end()) is None and time.monotonic() < end:
+            time.sleep(0.01)
+        last = ""
+        with contextlib.suppress(OSError, TransportError):
+            lines = self._transport.diagnostics().strip().splitlines()
+            last = f"; it last said: {lines[-1][:300]}" if lines else ""
+        return (why or "its connection closed") + last

@@ -1,0 +1,1445 @@
+"""Runs inside a sandbox: the same bytes in every one, standard library only, Python 3.10 or newer.
+
+A *supervisor* (one thread, no generated code) speaks the protocol of `fleet_rlm.sandbox.protocol` on descriptors
+that only it holds. A forked *worker* runs the generated code. The worker may print anything, hang, crash or be
+killed: the supervisor keeps the channel, reports what happened and forks another one.
+
+The worker's output goes through pipes made anew for each cell, so what a child or a thread of an earlier cell
+writes later is still that cell's. Between the two stands a socket with the worker's own, smaller vocabulary.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ast
+import builtins
+import codecs
+import collections
+import contextlib
+import faulthandler
+import fcntl
+import io
+import itertools
+import json
+import linecache
+import mmap
+import os
+import queue
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+try:
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b  # the same; by way of hashlib it costs every start 7 ms for OpenSSL
+
+Message = dict[str, Any]  # JSON, as it came or as it goes
+
+VERSION = 1
+PART_CHARS = 256 << 10  # a value longer than this crosses in parts of this many characters
+LINE_BYTES = 8 << 20  # the longest line on the worker's socket
+HIGH_BYTES = 4 << 20  # more than this waiting for the host: stop reading from the worker
+ACK_BYTES = 1 << 20
+TICK_SECONDS = 0.033  # output is forwarded at most once a tick and stream
+REPEAT_SECONDS = 0.1  # between the signals of one interrupt
+INSPECT_SECONDS = 0.25  # how long an outcome waits for the report of its variables
+LATE_PIPES, LATE_BYTES = 16, 64 << 10
+DEFAULTS = {"cap": 2 << 20, "tail": 64 << 10, "value": 64 << 20, "beat": 1.0, "orphan": 0.0}
+DRIVER = sys._getframe().f_code.co_filename
+
+
+def dumps(message: Message) -> bytes:
+    """One line of UTF-8. Lone surrogates, which no host can read, become U+FFFD."""
+    return utf8(json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)) + b"\n"
+
+
+def utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+class Lines:
+    """Complete lines out of chunks of bytes; a line over the limit is skipped and counted."""
+
+    def __init__(self, most: int = LINE_BYTES) -> None:
+        self.most, self.size, self.skipped = most, 0, 0
+        self.parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        *whole, rest = data.split(b"\n")
+        for line in whole:
+            self.add(line)
+            joined = b"".join(self.parts)
+            fits = self.size <= self.most
+            self.parts, self.size = [], 0
+            if fits and joined:
+                yield joined
+            elif joined:
+                self.skipped += 1
+        if rest:
+            self.add(rest)
+
+    def add(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.size <= self.most:
+            self.parts.append(piece)
+        else:
+            self.parts = self.parts[:1]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Values on their way to the host
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """`json.dumps(default=…)`: the types of which everybody knows the plain form; anything else is an error."""
+    kind = type(value)
+    module = kind.__module__.partition(".")[0]
+    if isinstance(value, (set, frozenset)):
+        try:
+            return sorted(value)
+        except TypeError:
+            return list(value)
+    if isinstance(value, collections.abc.Mapping):
+        return dict(value)
+    if isinstance(value, (collections.deque, range, collections.abc.KeysView, collections.abc.ValuesView)):
+        return list(value)
+    if module == "datetime" and hasattr(value, "isoformat"):
+        return value.isoformat()
+    if module == "pathlib":
+        return str(value)
+    if module in ("numpy", "pandas") and hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(kind, "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in kind.__dataclass_fields__}
+    if callable(getattr(value, "model_dump", None)):
+        return value.model_dump(mode="json")
+    raise TypeError(f"a {kind.__name__} can't leave the sandbox; make it text, a number, a list or a dict first")
+
+
+def body(value: Any, what: str, most: int) -> str:
+    """A value as JSON text, or a TypeError or ValueError that says how to repair it."""
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = "the value is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise TypeError(f"{what}: {reason}") from None
+    if len(text) > most:
+        raise ValueError(f"{what}: {len(text):,} characters as JSON, and at most {most:,} can cross at once")
+    return text
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Variables: what a namespace holds, without running a line of the generated code's
+# ---------------------------------------------------------------------------------------------------------------
+
+_raw_name: Callable[[type], str] = type.__dict__["__name__"].__get__
+_bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+CALM = {"date", "time", "datetime", "timedelta", "Decimal"}  # their repr runs no code but the C library's
+NODES = 2000  # elements looked at in one variable
+CONTAINERS: tuple[tuple[Any, str], ...] = (
+    (dict, "{}"),
+    (list, "[]"),
+    (tuple, "()"),
+    (set, "{}"),
+    (frozenset, "{}"),
+    (collections.deque, "[]"),
+)
+UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, OverflowError, MemoryError, IndexError)
+
+
+def name_of(kind: type) -> str:
+    return str.__str__(_raw_name(kind))[:80]
+
+
+def is_a(value: Any, base: type) -> bool:
+    """`isinstance` by the true type: `__class__` can lie."""
+    return base in _bases_of(type(value))
+
+
+def base_of(value: Any) -> Any:
+    """The builtin text or container type that a value's type is or derives from, else None."""
+    for base in (str, bytes, bytearray, dict, list, tuple, set, frozenset, collections.deque):
+        if is_a(value, base):
+            return base
+    return None
+
+
+class Inspector:
+    """Bounded previews and digests. No method, property or `__repr__` of generated code is called: whatever a
+    value's class defines, only the builtin types' own methods look at it.
+    """
+
+    ROWS, TEXT, SECONDS = 500, 200, 0.05
+
+    def __init__(self) -> None:
+        self.seen: dict[str, tuple[str, int | None, str | None]] = {}
+        self.nodes = 0
+
+    def report(self, namespace: dict[str, Any], hidden: set[str]) -> Message:
+        """What was added, changed and removed since the last report; `whole` is False when time ran out.
+
+        Digests of large values are of samples: a change between the samples that keeps the length goes unseen.
+        """
+        end = time.perf_counter() + self.SECONDS
+        added: list[Message] = []
+        changed: list[Message] = []
+        now: dict[str, tuple[str, int | None, str | None]] = {}
+        whole = True
+        for name, value in list(namespace.items()):
+            if type(name) is not str or name[:1] == "_" or name in hidden or type(value) is types.ModuleType:
+                continue
+            before = self.seen.get(name)
+            if time.perf_counter() > end or len(now) >= self.ROWS:
+                whole = False
+                if before:
+                    now[name] = before
+                continue
+            try:
+                row = self.row(name, value)
+            except UNFIT:  # such as: a thread of the code's changes it meanwhile
+                row = {"name": name[: self.TEXT], "type": name_of(type(value)), "preview": "(can't be looked at)"}
+            now[name] = mark = (row["type"], row.get("size"), row.get("digest"))
+            if before is None:
+                added.append(row)
+            elif before != mark:
+                changed.append(row)
+        removed = [name[: self.TEXT] for name in self.seen if name not in now]
+        self.seen = now
+        return {"added": added, "changed": changed, "removed": removed, "total": len(now), "whole": whole}
+
+    def row(self, name: str, value: Any) -> Message:
+        digest, self.nodes = blake2b(digest_size=8), NODES
+        self.feed(digest, value, 3)
+        preview = self.preview(value, self.TEXT, 2)
+        row: Message = {
+            "name": name[: self.TEXT],
+            "type": name_of(type(value)),
+            "preview": preview if len(preview) <= self.TEXT else preview[: self.TEXT] + "…",
+            "digest": digest.hexdigest(),
+        }
+        size = self.size(value)
+        if size is not None:
+            row["size"] = size
+        return row
+
+    def size(self, value: Any) -> int | None:
+        """Characters, bytes or elements."""
+        base, array = base_of(value), self.array(value)
+        if base is not None:
+            return int(base.__len__(value))
+        if array is None:
+            return None
+        size = 1
+        for length in array[1]:
+            size *= length
+        return size
+
+    def array(self, value: Any) -> tuple[str, tuple[int, ...]] | None:
+        """`(kind, shape)` of a genuine numpy array or pandas object."""
+        for module, names in (("numpy", ("ndarray",)), ("pandas", ("DataFrame", "Series"))):
+            if module in sys.modules:
+                for name in names:
+                    if type(value) is getattr(sys.modules[module], name, None):
+                        return name, tuple(int(length) for length in value.shape)
+        return None
+
+    def preview(self, value: Any, room: int, depth: int) -> str:
+        kind, base = type(value), base_of(value)
+        if kind is int and value.bit_length() >= 512:
+            return f"({value.bit_length():,} bits)"
+        if kind in (int, bool, float, complex, type(None), range, type(Ellipsis)):
+            return repr(value)
+        if base in (str, bytes, bytearray):
+            piece = base.__getitem__(value, slice(0, room))
+            text = repr(str.__str__(piece) if base is str else bytes(piece))
+            return text + ("…" if base.__len__(value) > room else "")
+        if base is not None:
+            return self.several(value, base, dict(CONTAINERS)[base], room, depth)
+        if kind is types.FunctionType:
+            code = value.__code__
+            names = ", ".join(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+            return f"def {str.__str__(code.co_name)}({names})"
+        if is_a(value, type):
+            return f"class {name_of(value)}"
+        array = self.array(value)
+        if array:
+            extra = f", {value.dtype}" if array[0] != "DataFrame" else ""
+            if array[0] == "DataFrame":
+                extra = f", columns {self.preview(value.columns[:8].tolist(), room, 1)}"
+            return f"{array[0]} {' × '.join(map(str, array[1]))}{extra}"
+        for module in ("datetime", "decimal"):
+            if name_of(kind) in CALM and getattr(sys.modules.get(module), name_of(kind), None) is kind:
+                return repr(value.replace(tzinfo=None) if hasattr(kind, "tzinfo") else value)
+        return self.thing(value, kind, depth)
+
+    def several(self, value: Any, base: Any, marks: str, room: int, depth: int) -> str:
+        length = base.__len__(value)
+        parts: list[str] = []
+        items: Iterator[Any] = iter(dict.items(value)) if base is dict else base.__iter__(value)
+        for item in itertools.islice(items, 6 if depth else 0):
+            if base is dict:
+                parts.append(f"{self.preview(item[0], 40, 0)}: {self.preview(item[1], 60, depth - 1)}")
+            else:
+                parts.append(self.preview(item, 60, depth - 1))
+            room -= len(parts[-1]) + 2
+            if room < 0:
+                break
+        if length > len(parts):
+            parts.append(f"… {length:,} in all")
+        return marks[0] + ", ".join(parts) + marks[1]
+
+    def thing(self, value: Any, kind: type, depth: int) -> str:
+        """An instance of a class that may be the generated code's: only what its own dict holds."""
+        try:
+            held = object.__getattribute__(value, "__dict__")
+        except (AttributeError, TypeError):
+            held = None
+        if type(held) is not dict or not depth:
+            return f"<{name_of(kind)}>"
+        parts = [
+            f"{self.preview(key, 40, 0).strip(chr(39))}={self.preview(item, 40, depth - 1)}"
+            for key, item in itertools.islice(held.items(), 5)
+        ]
+        return f"<{name_of(kind)} {', '.join(parts)}>"
+
+    def feed(self, digest: Any, value: Any, depth: int) -> None:
+        """What a digest is made of: everything of small values, evenly spread samples of large ones."""
+        self.nodes -= 1
+        kind, base = type(value), base_of(value)
+        digest.update(utf8(name_of(kind)))
+        if base in (str, bytes, bytearray):
+            self.feed_text(digest, value, base)
+        elif kind is int:
+            digest.update(b"%x" % value if value.bit_length() < 4096 else b"%d" % value.bit_length())
+        elif kind in (bool, float, complex, type(None)):
+            digest.update(repr(value).encode())
+        elif base is not None and depth and self.nodes > 0:
+            self.feed_items(digest, value, base, depth)
+        elif kind is types.FunctionType:
+            code = value.__code__
+            digest.update(utf8(f"{code.co_filename}:{code.co_firstlineno}") + code.co_code)
+        else:
+            array = self.array(value)
+            if (
+                array
+                and array[0] == "ndarray"
+                and value.size
+                and value.dtype.kind in "biufc"
+                and value.flags.c_contiguous
+            ):
+                self.feed_text(digest, memoryview(value).cast("B"), memoryview)
+            digest.update(utf8(self.preview(value, 500, 2)))
+
+    def feed_items(self, digest: Any, value: Any, base: Any, depth: int) -> None:
+        length = base.__len__(value)
+        digest.update(b"%d" % length)
+        if base is dict:
+            for key, item in itertools.islice(dict.items(value), self.nodes):
+                self.feed(digest, key, 1)
+                self.feed(digest, item, depth - 1)
+                if self.nodes < 0:
+                    break
+        elif base in (set, frozenset):
+            if length <= 64:  # no order to rely on: of a larger one only the size counts
+                digest.update(utf8("".join(sorted(self.preview(item, 200, 1) for item in base.__iter__(value)))))
+        else:
+            chosen: Iterable[int] = range(length)
+            if length > 384:
+                step = max(1, length // 128)
+                chosen = (*range(128), *range(128, length - 128, step), *range(length - 128, length))
+            for index in chosen:
+                self.feed(digest, base.__getitem__(value, index), depth - 1)
+                if self.nodes < 0:
+                    break
+
+    def feed_text(self, digest: Any, text: Any, base: Any) -> None:
+        length = base.__len__(text)
+        digest.update(b"%d" % length)
+        starts: Iterable[int] = (0,) if length <= 1 << 16 else (*range(0, length, length // 32), length - 1024)
+        most = 1 << 16 if length <= 1 << 16 else 1024
+        for start in starts:
+            piece = base.__getitem__(text, slice(start, start + most))
+            digest.update(str.encode(piece, "utf-8", "surrogatepass") if base is str else piece)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The worker
+# ---------------------------------------------------------------------------------------------------------------
+
+
+class Submitted(BaseException):
+    """Ends a cell that called SUBMIT."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ends a cell that was interrupted."""
+
+
+class Missing(Exception):
+    """Inputs whose file is not there, or not what was sent."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+class Stream(io.TextIOWrapper):
+    """`sys.stdout` and `sys.stderr`: a subclass, so that an instance can have a `write` of its own."""
+
+
+def guard() -> None:
+    """Stands at the head of every handler that would swallow SUBMIT or an interrupt."""
+    error = sys.exc_info()[1]
+    if isinstance(error, (Submitted, Interrupted)):
+        raise error
+
+
+def catches_all(kind: ast.expr | None) -> bool:
+    if isinstance(kind, ast.Tuple):
+        return any(catches_all(item) for item in kind.elts)
+    return kind is None or (isinstance(kind, ast.Name) and kind.id == "BaseException")
+
+
+def let_pass(tree: ast.AST) -> None:
+    """`except:` and `except BaseException:` let SUBMIT and interrupts pass; other handlers stay as they are."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and catches_all(node.type):
+            call = ast.Expr(ast.Call(ast.Name("__fleet_guard__", ast.Load()), [], []))
+            for part in ast.walk(call):
+                ast.copy_location(part, node)
+            node.body.insert(0, call)
+
+
+def copied(value: Any) -> Any:
+    """An input again: its containers new, its texts and numbers shared (nobody can change those)."""
+    if type(value) is dict:
+        return {key: item if type(item) is str else copied(item) for key, item in value.items()}
+    if type(value) is list:
+        return [item if type(item) is str else copied(item) for item in value]
+    return value
+
+
+class Worker:
+    """Runs one cell after another in one namespace. Its own failures end the process: the supervisor sees it."""
+
+    def __init__(self, ctl: socket.socket, config: Message) -> None:
+        self.ctl, self.config, self.pid = ctl, config, os.getpid()
+        self.write_lock, self.tick_lock = threading.Lock(), threading.Lock()
+        self.commands: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.pending: dict[int, queue.SimpleQueue[Message | None]] = {}
+        self.parts: dict[str, list[str]] = {}
+        self.ids, self.functions = itertools.count(1), {}  # type: itertools.count[int], dict[str, Callable[..., Any]]
+        self.refs: dict[tuple[str, str], Any] = {}
+        self.local = threading.local()
+        self.alive: dict[int, dict[object, int | None]] = {}  # cell → its living threads
+        self.held: dict[int, tuple[int, int]] = {}  # cell → its output, for threads that outlived it
+        self.main_thread = threading.get_ident()
+        self.shield, self.deferred = 1, False
+        self.cell, self.running, self.ticking, self.stopping, self.may_call = 0, False, False, False, True
+        self.fields: list[str] | None = None
+        self.final: str | None = None
+        self.inspector, self.null = Inspector(), os.open(os.devnull, os.O_RDWR)
+        self.reserve: list[int] = []
+        self.spare: bytearray | None = None
+        self.namespace: dict[str, Any]
+        self.new_namespace()
+        self.open_streams()
+        self.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(os.devnull)), "utf-8")
+
+    def new_namespace(self) -> None:
+        module = types.ModuleType("__main__")
+        sys.modules["__main__"] = module
+        self.namespace = module.__dict__
+
+    # -- to and from the supervisor
+
+    def send(self, message: Message | bytes, fds: Iterable[int] = ()) -> None:
+        """Whole frames only: an interrupt that comes meanwhile waits."""
+        data = message if isinstance(message, bytes) else dumps(message)
+        main = threading.get_ident() == self.main_thread
+        if main:
+            self.shield += 1
+        try:
+            with self.write_lock:
+                if fds:
+                    data = data[socket.send_fds(self.ctl, [data], list(fds)) :]
+                self.ctl.sendall(data)
+        finally:
+            if main:
+                self.shield -= 1
+                self.check_interrupt()
+
+    def send_value(self, message: Message, key: str, field: str, text: str) -> None:
+        """A message with a value that is JSON text already; a long one goes ahead of it in parts."""
+        if len(text) <= PART_CHARS:
+            self.send(dumps(message)[:-2] + b',"' + field.encode() + b'":' + utf8(text) + b"}\n")
+            return
+        starts = range(0, len(text), PART_CHARS)
+        for start in starts:
+            self.send({"t": "part", "key": key, "data": text[start : start + PART_CHARS]})
+        self.send({**message, "parts": len(starts)})
+
+    def check_interrupt(self) -> None:
+        if self.deferred and not self.shield and self.running:
+            self.deferred = False
+            raise Interrupted("interrupted")
+
+    def on_sigint(self, *_: object) -> None:
+        if not self.running:
+            return
+        if self.shield:
+            self.deferred = True
+        else:
+            raise Interrupted("interrupted")
+
+    def read_loop(self) -> None:
+        poll, lines = select.poll(), Lines(1 << 62)
+        poll.register(self.ctl, select.POLLIN)
+        while True:
+            if not poll.poll(40 if self.ticking else None):
+                self.tick()
+                continue
+            try:
+                data = self.ctl.recv(1 << 20)
+            except OSError:  # the code closed it
+                data = b""
+            if not data:
+                os._exit(72)
+            for line in lines.feed(data):
+                self.receive(json.loads(line))
+
+    def receive(self, message: Message) -> None:
+        kind = message["t"]
+        if kind == "ret":
+            if message.get("parts"):
+                message["value"] = json.loads("".join(self.parts.pop(message["key"], ())))
+            box = self.pending.get(message["id"])
+            if box is not None:
+                box.put(message)
+        elif kind == "part":
+            self.parts.setdefault(message["key"], []).append(message["data"])
+        elif kind == "stop":
+            self.stopping = True
+            for box in list(self.pending.values()):
+                box.put(None)
+        else:
+            self.ticking = True
+            self.commands.put(message)
+
+    # -- output
+
+    def open_streams(self) -> None:
+        self.stdout, self.stderr = (
+            Stream(io.BufferedWriter(io.FileIO(fd, "w", closefd=False), 1 << 16), "utf-8", "backslashreplace", "\n")
+            for fd in (1, 2)
+        )
+
+    def begin_output(self) -> None:
+        """Pipes of this cell's own on descriptors 1 and 2; their other ends go to the supervisor."""
+        for cell in [cell for cell in self.held if not self.alive.get(cell)]:
+            for fd in self.held.pop(cell):
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+        while self.reserve:
+            with contextlib.suppress(OSError):
+                os.close(self.reserve.pop())
+        ends = [os.pipe(), os.pipe()]
+        for number, (_, write) in enumerate(ends, 1):
+            with contextlib.suppress(OSError, AttributeError):
+                fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 1 << 18)
+            os.dup2(write, number)
+            os.close(write)
+        self.send({"t": "began", "cell": self.cell}, [read for read, _ in ends])
+        for read, _ in ends:
+            os.close(read)
+        with contextlib.suppress(OSError):  # kept for the day when the code has used up all others
+            while len(self.reserve) < 6:
+                self.reserve.append(os.dup(self.null))
+        if any(stream.closed or stream.buffer.closed for stream in (self.stdout, self.stderr)):
+            self.open_streams()
+        late = any(threads for cell, threads in list(self.alive.items()) if cell != self.cell)
+        for index, stream in enumerate((self.stdout, self.stderr)):
+            stream.reconfigure(line_buffering=True)
+            vars(stream).pop("write", None)
+            if late:
+                vars(stream)["write"] = self.sorted_write(stream, index)
+        sys.stdin = sys.__stdin__ = self.stdin  # type: ignore[misc] # restored because the code may replace them
+        sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
+
+    def sorted_write(self, stream: Stream, index: int) -> Callable[[str], int]:
+        """While threads of earlier cells live: what they print goes to their own cell's pipe."""
+
+        def write(text: str) -> int:
+            cell = getattr(self.local, "cell", self.cell)
+            if cell == self.cell:
+                return Stream.write(stream, text)
+            fds = self.held.get(cell)
+            if fds:
+                os.write(fds[index], str(text).encode("utf-8", "backslashreplace"))
+            return len(text)
+
+        return write
+
+    def end_output(self) -> None:
+        try:
+            self.stdout.flush()
+            self.stderr.flush()
+        except (OSError, ValueError):
+            self.open_streams()  # without what could not be written
+        if self.alive.get(self.cell):
+            with contextlib.suppress(OSError):
+                self.held[self.cell] = os.dup(1), os.dup(2)
+        os.dup2(self.null, 1)
+        os.dup2(self.null, 2)
+
+    def tick(self) -> None:
+        """A cell that runs for long: its prints leave in whole blocks, once a tick."""
+        if self.ticking and self.tick_lock.acquire(blocking=False):
+            try:
+                for stream in (self.stdout, self.stderr):
+                    with contextlib.suppress(OSError, ValueError):
+                        if stream.line_buffering:
+                            stream.reconfigure(line_buffering=False)
+                        stream.flush()
+            finally:
+                self.tick_lock.release()
+
+    # -- what the code calls
+
+    def outside(self) -> bool:
+        """Is the caller another process, or a thread of another cell's?"""
+        return os.getpid() != self.pid or not self.running or getattr(self.local, "cell", self.cell) != self.cell
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: Message) -> Any:
+        if os.getpid() != self.pid:
+            raise RuntimeError(f"{name}() works only in the cell's own process; use threads instead of processes")
+        if self.outside() or not self.may_call:
+            raise RuntimeError(f"{name}() was called outside of the cell that is executing; nothing was asked")
+        what = f"{name}() got an argument that can't be sent"
+        text = body({"args": args, "kwargs": kwargs}, what, self.config["value"])
+        number, box = next(self.ids), queue.SimpleQueue()  # type: int, queue.SimpleQueue[Message | None]
+        self.pending[number] = box
+        try:
+            if self.stopping:
+                raise Interrupted("interrupted")
+            self.send_value({"t": "call", "cell": self.cell, "id": number, "name": name}, f"c{number}", "body", text)
+            answer = box.get()
+            if answer is None:
+                raise Interrupted("interrupted")
+        except BaseException:
+            self.send({"t": "cancel", "id": number})
+            raise
+        finally:
+            self.pending.pop(number, None)
+        if answer["ok"]:
+            return answer.get("value")
+        raise RuntimeError(answer.get("error") or f"{name}() failed")
+
+    def function(self, name: str) -> Callable[..., Any]:
+        if name not in self.functions:
+
+            def function(*args: Any, **kwargs: Any) -> Any:
+                return self.call(name, args, kwargs)
+
+            function.__name__ = function.__qualname__ = name
+            self.functions[name] = function
+        return self.functions[name]
+
+    def submit(self, *args: Any, **kwargs: Any) -> None:
+        if self.outside():
+            raise RuntimeError("SUBMIT was called outside of the cell that is executing; nothing was submitted")
+        names = self.fields if self.fields is not None else ["output"]
+        takes = f"SUBMIT takes {', '.join(names)}"
+        if args and kwargs:
+            raise TypeError(f"{takes}: all by position or all by name, not both")
+        if args and len(args) != len(names):
+            raise TypeError(f"{takes} ({len(names)} in all), and got {len(args)}")
+        values = dict(zip(names, args, strict=True)) if args else kwargs
+        wrong = [f"no {name}" for name in names if name not in values]
+        wrong += [f"an unknown {name}" for name in values if name not in names]
+        if wrong:
+            raise TypeError(f"{takes}, and got {', '.join(wrong)}")
+        texts = {
+            name: body(value, f"SUBMIT can't deliver {name}", self.config["value"]) for name, value in values.items()
+        }
+        text = "{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in texts.items()) + "}"
+        if len(text) > self.config["value"]:
+            raise ValueError(f"SUBMIT can't deliver {len(text):,} characters; at most {self.config['value']:,}")
+        if self.final is None:  # the first one counts
+            self.final = text
+        raise Submitted
+
+    # -- one execution
+
+    def bind(self, variables: Message) -> None:
+        missing = []
+        for name, how in variables.items():
+            if "path" not in how:
+                self.namespace[name] = how.get("value")
+                continue
+            try:
+                self.namespace[name] = copied(self.stored(how))
+            except (OSError, ValueError):
+                missing.append(name)
+        if missing:
+            raise Missing(missing)
+
+    def stored(self, how: Message) -> Any:
+        """The pristine value of an input's file, read once. OSError or ValueError: it is not what was sent."""
+        ref = how["ref"], how["type"]
+        if ref not in self.refs:
+            import hashlib
+
+            fd = os.open(how["path"], os.O_RDONLY)
+            try:
+                data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+            finally:
+                os.close(fd)
+            with data:
+                if hashlib.sha256(data).hexdigest() != how["ref"]:
+                    raise ValueError(how["path"])
+                if how["type"] == "bytes":
+                    self.refs[ref] = bytes(data)
+                else:
+                    text = str(data, "utf-8", "surrogatepass")
+                    self.refs[ref] = text if how["type"] == "text" else json.loads(text)
+        return self.refs[ref]
+
+    def run(self, message: Message) -> None:
+        self.cell, self.final, self.fields = message["cell"], None, message.get("fields")
+        self.local.cell, self.stopping, self.deferred = self.cell, False, False
+        self.may_call = message["mode"] != "operator"
+        signal.signal(signal.SIGINT, self.on_sigint)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        self.begin_output()
+        done: Message = {"t": "done", "cell": self.cell, "status": "ok"}
+        began, self.running = time.perf_counter(), True
+        try:
+            try:
+                self.bind(message.get("variables") or {})
+                self.shield = 0
+                self.check_interrupt()
+                self.execute(message, done)
+            finally:
+                self.shield = 1
+        except Submitted:
+            self.shield = 1
+        except BaseException as error:  # noqa: BLE001 - generated code may raise anything
+            self.shield, self.spare = 1, None
+            if os.getpid() == self.pid:
+                self.describe(error, f"<{message['name']}>", done)
+        if os.getpid() != self.pid:  # a child that fell out of the cell
+            with contextlib.suppress(OSError, ValueError):
+                self.stdout.flush()
+                self.stderr.flush()
+            os._exit(0)
+        done["ms"] = round(1000 * (time.perf_counter() - began), 3)
+        self.finish(done)
+
+    def execute(self, message: Message, done: Message) -> None:
+        source, filename, namespace = message["code"], f"<{message['name']}>", self.namespace
+        linecache.cache[filename] = len(source), None, source.splitlines(True), filename
+        namespace["__builtins__"] = builtins
+        if message["mode"] == "operator":
+            value = eval(compile(source.strip(), filename, "eval", dont_inherit=True), namespace)
+            done["value"] = self.shown(value)
+            return
+        for name in message["tools"]:
+            namespace[name] = self.function(name)
+        namespace["SUBMIT"] = self.submit
+        tree = ast.parse(source, filename)
+        if "except" in source:
+            let_pass(tree)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, filename, "exec", dont_inherit=True), namespace)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), filename, "eval", dont_inherit=True), namespace)
+            if value is not None and os.getpid() == self.pid:
+                self.stdout.write(self.shown(value) + "\n")
+
+    def shown(self, value: Any) -> str:
+        """A cell's last expression, or an operator's, as text of bounded length."""
+        most = 20_000
+        if type(value) is str and len(value) > most:
+            return f"{value[:most]!r}… ({len(value):,} characters)"
+        text = repr(value)
+        return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+    def describe(self, error: BaseException, filename: str, done: Message) -> None:
+        if isinstance(error, Missing):
+            done.update(status="inputs", missing=error.names)
+            return
+        if sys.getrecursionlimit() < 1000:
+            sys.setrecursionlimit(1000)
+        kind, status, line, steps = name_of(type(error)), "error", None, 0
+        text = words = kind
+        step = error.__traceback__
+        while step is not None:
+            steps += 1
+            where = step.tb_frame.f_code.co_filename
+            if where == filename or (line is None and where.startswith("<cell ")):
+                line = step.tb_lineno
+            step = step.tb_next
+        with contextlib.suppress(Exception):  # the code's own classes take part, and memory may be short
+            limit = -200 if steps > 1000 else None
+            told = traceback.TracebackException(type(error), error, error.__traceback__, limit=limit)
+            self.strip(told, set())
+            if isinstance(error, SyntaxError) and error.filename == filename and line is None:
+                status, line = "syntax", error.lineno
+                told.stack.clear()
+            text = "".join(told.format())
+            words = "".join(told.format_exception_only()).strip()
+        if isinstance(error, SystemExit):
+            words = "SystemExit: exit() ends only this cell; the session goes on"
+        if isinstance(error, Interrupted):
+            kind, words, status = "KeyboardInterrupt", "KeyboardInterrupt: interrupted", "interrupted"
+        if len(text) > 20_000:
+            text = f"{text[:10_000]}\n… {len(text) - 20_000:,} characters left out …\n{text[-10_000:]}"
+        done["status"] = status
+        done["error"] = {"type": kind, "message": words[:4000], "line": line, "traceback": text}
+
+    def strip(self, told: traceback.TracebackException | None, seen: set[int]) -> None:
+        """Only frames of the model's code and of libraries: the driver's own say nothing to it."""
+        if told is None or id(told) in seen:
+            return
+        seen.add(id(told))
+        told.stack[:] = [frame for frame in told.stack if frame.filename != DRIVER and frame.filename != ast.__file__]
+        for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
+            self.strip(other, seen)
+
+    def finish(self, done: Message) -> None:
+        for box in list(self.pending.values()):  # of threads that go on: their calls end with their cell
+            box.put({"ok": False, "error": "the cell that asked is over"})
+        if self.stopping:
+            self.interrupt_threads()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        with self.tick_lock:
+            self.ticking = self.running = False
+            self.end_output()
+        if self.final is not None and done["status"] in ("ok", "error"):
+            done["status"] = "submit"
+            done.pop("error", None)
+            self.send_value(done, f"d{self.cell}", "final", self.final)
+        else:
+            self.send(done)
+        self.final = None
+        report = self.inspector.report(self.namespace, {*self.functions, "SUBMIT"})
+        self.send({"t": "vars", "cell": self.cell, **report})
+        with contextlib.suppress(MemoryError):
+            self.spare = bytearray(1 << 18)  # given back when memory runs out, so that there is some to say so
+
+    def interrupt_threads(self) -> None:
+        """An interrupt ends the cell's other threads as well, as soon as they run Python code."""
+        threads = [ident for ident in self.alive.get(self.cell, {}).values() if ident]
+        if threads:
+            import ctypes
+
+            for ident in threads:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Interrupted))
+
+    # -- set-up
+
+    def tagged(self, start: Callable[..., Any]) -> Callable[..., Any]:
+        """A thread starter that remembers in which cell a thread began; its own threads inherit that."""
+
+        def begin(function: Callable[..., Any], *rest: Any, **options: Any) -> Any:
+            cell = getattr(self.local, "cell", self.cell)
+            threads, me = self.alive.setdefault(cell, {}), object()
+
+            def run(*args: Any, **kwargs: Any) -> None:
+                self.local.cell, threads[me] = cell, threading.get_ident()
+                try:
+                    function(*args, **kwargs)
+                finally:
+                    threads.pop(me, None)
+
+            threads[me] = None
+            try:
+                return start(run, *rest, **options)
+            except BaseException:
+                threads.pop(me, None)
+                raise
+
+        return begin
+
+    def before_fork(self) -> None:
+        self.tick_lock.acquire()
+        with contextlib.suppress(OSError, ValueError):
+            self.stdout.flush()
+            self.stderr.flush()
+
+    def in_child(self) -> None:
+        self.tick_lock.release()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with contextlib.suppress(OSError):
+            self.ctl.close()
+
+    def main(self) -> None:
+        def no_input(_: object = "") -> str:
+            raise EOFError("input() has nobody to ask in this sandbox")
+
+        builtins.input = no_input
+        vars(builtins)["__fleet_guard__"] = guard
+        threading.Thread(target=self.read_loop, daemon=True, name="fleet-reader").start()
+        for module in (threading, _thread):
+            for name in ("_start_new_thread", "_start_joinable_thread", "start_new_thread", "start_joinable_thread"):
+                if hasattr(module, name):
+                    setattr(module, name, self.tagged(getattr(module, name)))
+        os.register_at_fork(
+            before=self.before_fork, after_in_parent=self.tick_lock.release, after_in_child=self.in_child
+        )
+        signal.signal(signal.SIGINT, self.on_sigint)
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            faulthandler.enable(2, all_threads=False)  # a segfault says on which line
+        while True:
+            self.run(self.commands.get())
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The supervisor
+# ---------------------------------------------------------------------------------------------------------------
+
+
+class Pipe:
+    """One output stream of one cell: the first `room` bytes at once, the last `keep` bytes at its end."""
+
+    def __init__(self, fd: int, cell: int, stream: str, room: int, keep: int) -> None:
+        self.fd, self.cell, self.stream, self.room, self.keep = fd, cell, stream, room, keep
+        self.ready: list[str] = []
+        self.tail, self.beyond, self.next_at, self.late = bytearray(), 0, 0.0, False
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        os.set_blocking(fd, False)
+
+    def read(self, most: int) -> None:
+        """Take what is there, at most about `most` bytes; closes at the end of the stream."""
+        while most > 0 and self.fd >= 0:
+            try:
+                data = os.read(self.fd, 1 << 18)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+            most -= len(data)
+            if self.room:
+                text = self.decoder.decode(data[: self.room])
+                if text:
+                    self.ready.append(text)
+            if len(data) > self.room:
+                data = data[self.room :]
+                self.beyond += len(data)
+                self.tail += data
+                if len(self.tail) > self.keep:
+                    del self.tail[: len(self.tail) - self.keep]
+                self.room = 0
+            else:
+                self.room -= len(data)
+
+    def take(self) -> str:
+        text = "".join(self.ready)
+        self.ready.clear()
+        return text
+
+    def end(self) -> tuple[str, str, int]:
+        """The rest of the head, the tail, and how many bytes were dropped between them."""
+        text, tail, dropped = (
+            self.take() + self.decoder.decode(b"", True),
+            bytes(self.tail),
+            self.beyond - len(self.tail),
+        )
+        if dropped:
+            tail = tail.lstrip(bytes(range(0x80, 0xC0)))  # the cut may have gone through a character
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.tail.clear()
+        self.late, self.room, self.keep, self.beyond = True, LATE_BYTES, 0, 0
+        return text, tail.decode("utf-8", "replace"), dropped
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def start_of(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(fd, 4096)
+    finally:
+        os.close(fd)
+
+
+class Supervisor:
+    """Between the host and the worker: one loop over descriptors and deadlines that never blocks."""
+
+    def __init__(self) -> None:
+        self.hin, self.hout = os.dup(0), os.dup(1)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.close(null)
+        os.set_blocking(self.hout, False)
+        self.wake = os.pipe()
+        for fd in self.wake:
+            os.set_blocking(fd, False)
+        self.config: Message = dict(DEFAULTS)
+        self.host_lines, self.worker_lines = Lines(2 * LINE_BYTES), Lines()
+        self.to_host: collections.deque[bytes] = collections.deque()
+        self.to_host_bytes = 0
+        self.to_worker: collections.deque[tuple[bytes, int]] = collections.deque()  # bytes, how many to acknowledge
+        self.passed, self.acknowledged, self.notes = 0, 0, 0
+        self.pid = 0
+        self.ctl: socket.socket
+        self.prctl: Callable[..., int] | None = None
+        self.pipes: list[Pipe] = []
+        self.fds: list[int] = []
+        self.calls: set[int] = set()
+        self.last_cell, self.stopped_early = 0, {}  # type: int, dict[int, Message]
+        self.running: int | None = None
+        self.held: Message | None = None  # the outcome, until its variables have come
+        self.held_until = 0.0
+        self.why, self.signals, self.grace = "", 0, 2.0
+        self.deadline: float | None = None
+        self.left: float | None = None
+        self.kill_at: float | None = None
+        self.signal_at: float | None = None
+        self.heard, self.beat_at = time.monotonic(), 0.0
+
+    # -- to the host
+
+    def emit(self, message: Message) -> None:
+        data = dumps(message)
+        self.to_host.append(data)
+        self.to_host_bytes += len(data)
+        self.flush()
+
+    def flush(self) -> None:
+        try:
+            while self.to_host:
+                data = self.to_host[0]
+                sent = os.write(self.hout, data)
+                self.to_host_bytes -= sent
+                if sent == len(data):
+                    self.to_host.popleft()
+                else:
+                    self.to_host[0] = data[sent:]
+        except BlockingIOError:
+            pass  # the loop waits until the host reads on
+        except OSError:
+            self.leave(0)
+
+    def leave(self, code: int) -> None:
+        self.end_worker()
+        os._exit(code)
+
+    # -- the worker's life
+
+    def fork(self) -> None:
+        ours, theirs = socket.socketpair()
+        pid, tries = -1, 0
+        while pid < 0:
+            try:
+                pid = os.fork()
+            except OSError:  # no room for a process: what the code left behind is still dying
+                tries += 1
+                if tries > 300:
+                    sys.stderr.write("no new process could be started for the generated code\n")
+                    os._exit(71)
+                self.sweep()
+                time.sleep(0.01)
+        if pid == 0:
+            try:
+                self.become_worker(ours, theirs)
+            finally:
+                os._exit(70)  # whatever happened: this process must not go on as a second supervisor
+        theirs.close()
+        ours.setblocking(False)
+        self.pid, self.ctl, self.worker_lines = pid, ours, Lines()
+
+    def become_worker(self, ours: socket.socket, theirs: socket.socket) -> None:
+        signal.set_wakeup_fd(-1)
+        parent = os.getppid()
+        with contextlib.suppress(OSError):
+            os.setsid()
+        if self.prctl:
+            self.prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG: no worker outlives its supervisor
+            if os.getppid() != parent:
+                os._exit(0)
+        for number in (*IGNORED, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        ours.close()
+        for fd in (self.hin, self.hout, *self.wake, *self.fds, *(pipe.fd for pipe in self.pipes if pipe.fd >= 0)):
+            os.close(fd)
+        os.dup2(0, 1)
+        os.dup2(0, 2)
+        with contextlib.suppress(OSError):  # when memory runs out, this process goes first
+            fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+            os.write(fd, b"1000")
+            os.close(fd)
+        Worker(theirs, self.config).main()
+
+    def end_worker(self) -> tuple[int | None, int | None]:
+        """Kill the worker and all its descendants; `(exit code, signal)` of the worker."""
+        if not self.pid:
+            return None, None
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(OSError):
+                kill(self.pid, signal.SIGKILL)
+        status = 0
+        with contextlib.suppress(ChildProcessError):
+            status = os.waitpid(self.pid, 0)[1]
+        self.pid = 0
+        self.sweep()
+        return (None, os.WTERMSIG(status)) if os.WIFSIGNALED(status) else (os.WEXITSTATUS(status), None)
+
+    def sweep(self) -> None:
+        """End what the worker left: as a subreaper the supervisor inherits every orphan."""
+        for _ in range(200 if self.prctl and not self.pid else 0):
+            orphans = list(self.children())
+            if not orphans:
+                return
+            for kill in (signal.SIGSTOP, signal.SIGKILL):
+                for pid in orphans:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, kill)
+            for pid in orphans:
+                with contextlib.suppress(OSError):
+                    os.waitpid(pid, 0)
+
+    def children(self) -> Iterator[int]:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir("/proc"):
+                if entry.name.isdigit():
+                    with contextlib.suppress(OSError, ValueError, IndexError):
+                        if int(start_of(f"/proc/{entry.name}/stat").rpartition(b")")[2].split()[1]) == os.getpid():
+                            yield int(entry.name)
+
+    def lost(self, closed: bool = False) -> None:
+        """The worker is gone, or must go: say so, and begin again with an empty one."""
+        self.drain()
+        code, number = self.end_worker()
+        self.drain()
+        self.ctl.close()
+        end: Message = {"lost": True, "code": code, "signal": number}
+        if closed and number == signal.SIGKILL:
+            end["closed"] = True
+        if self.held is None and self.running is not None:
+            self.settle({"t": "done", "cell": self.running, "status": "killed" if self.why else "crashed", **end})
+        else:
+            if self.held is not None:
+                self.settle(self.held)
+            self.emit({"t": "died", **end})
+        for pipe in self.pipes:
+            pipe.close()
+        for fd in self.fds:
+            os.close(fd)
+        self.pipes, self.fds, self.calls = [], [], set()
+        self.passed += sum(count for _, count in self.to_worker)
+        self.to_worker.clear()
+        self.acknowledge()
+        self.fork()
+
+    # -- output
+
+    def forward(self, now: float) -> None:
+        """Send what the pipes hold, each stream at most once a tick."""
+        for pipe in self.pipes:
+            if pipe.ready and now >= pipe.next_at:
+                pipe.next_at = now + TICK_SECONDS
+                self.out(pipe, pipe.take(), late=pipe.late)
+        self.pipes = [pipe for pipe in self.pipes if pipe.fd >= 0 or pipe.ready or not pipe.late]
+
+    def out(self, pipe: Pipe, text: str, *, gap: int = 0, late: bool = False) -> None:
+        for start in range(0, len(text), PART_CHARS):
+            piece = text[start : start + PART_CHARS]
+            message: Message = {"t": "out", "cell": pipe.cell, "stream": pipe.stream, "data": piece}
+            if late:
+                message["late"] = True
+            if gap and not start:
+                message["gap"] = gap
+            self.emit(message)
+
+    def drain(self) -> None:
+        """What a worker wrote before it spoke or died stands in its pipes by now."""
+        for pipe in self.pipes:
+            if not pipe.late:
+                pipe.read(4 << 20)
+
+    def settle(self, done: Message, report: Message | None = None) -> None:
+        """The running cell's last frames: its output, its variables, its outcome."""
+        dropped = {}
+        for pipe in self.pipes:
+            if not pipe.late:
+                text, tail, lost = pipe.end()
+                self.out(pipe, text)
+                self.out(pipe, tail, gap=lost)
+                if lost:
+                    dropped[pipe.stream] = lost
+        while len(self.pipes) > LATE_PIPES:
+            self.pipes.pop(0).close()
+        if report:
+            self.emit(report)
+        self.emit({**done, "dropped": dropped, "why": self.why})
+        self.running = self.held = self.deadline = self.left = self.kill_at = self.signal_at = None
+        self.why = ""
+        self.calls.clear()
+
+    # -- messages
+
+    def from_host(self, message: Message, line: bytes) -> None:
+        kind = message["t"]
+        if kind == "run":
+            self.begin(message, line)
+        elif kind in ("ret", "part"):
+            if kind == "ret":
+                self.calls.discard(message["id"])
+            self.pass_on(line + b"\n", count=True)
+        elif kind == "interrupt":
+            if message["cell"] > self.last_cell:
+                self.stopped_early[message["cell"]] = message
+            elif message["cell"] == self.running:
+                self.stop(message["why"], message["grace"])
+        elif kind == "clock":
+            self.hold_clock(message["run"])
+        elif kind == "ping":
+            self.emit({"t": "pong", "n": message["n"]})
+        elif kind == "init":
+            self.config.update({key: value for key, value in message.items() if key in DEFAULTS})
+            self.fork()
+        elif kind == "bye":
+            self.leave(0)
+
+    def begin(self, message: Message, line: bytes) -> None:
+        cell = self.running = self.last_cell = message["cell"]
+        early, now = self.stopped_early.pop(cell, None), time.monotonic()
+        if early:
+            self.why = early["why"]
+            self.settle({"t": "done", "cell": cell, "status": "interrupted"})
+            self.passed += len(line) + 1
+            return
+        self.left, self.grace, self.beat_at = None, message["grace"], now + self.config["beat"]
+        self.deadline = now + message["timeout"] if message.get("timeout") else None
+        self.pass_on(line + b"\n", count=True)
+
+    def hold_clock(self, run: bool) -> None:
+        """A cell's time stands still while a person decides something for it."""
+        now = time.monotonic()
+        if run and self.left is not None:
+            self.deadline, self.left = now + self.left, None
+        elif not run and self.deadline is not None:
+            self.left, self.deadline = self.deadline - now, None
+
+    def stop(self, why: str, grace: float) -> None:
+        if self.running is None or self.held is not None:
+            return
+        now = time.monotonic()
+        self.why = self.why or why
+        self.kill_at = min(self.kill_at or now + grace, now + grace)
+        self.signal_at, self.signals = now, 0
+        self.pass_on(b'{"t":"stop"}\n')
+
+    def signal_worker(self, now: float) -> None:
+        """SIGINT again and again: first to the worker alone, then to what it started as well."""
+        with contextlib.suppress(OSError):
+            os.kill(self.pid, signal.SIGINT)
+            os.kill(self.pid, signal.SIGCONT)
+            if self.signals:
+                os.killpg(self.pid, signal.SIGINT)
+        self.signals += 1
+        self.signal_at = now + REPEAT_SECONDS
+
+    def pass_on(self, data: bytes, count: bool = False) -> None:
+        self.to_worker.append((data, len(data) if count else 0))
+        self.push()
+
+    def push(self) -> None:
+        """Write to the worker what it takes."""
+        try:
+            while self.to_worker:
+                data, count = self.to_worker[0]
+                sent = self.ctl.send(data)
+                if sent < len(data):
+                    self.to_worker[0] = data[sent:], count
+                else:
+                    self.to_worker.popleft()
+                    self.passed += count
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            pass  # stalled; or dead: then its socket ends, and the loop sees that
+        self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """The host keeps a window of bytes that have not left this process."""
+        if self.passed - self.acknowledged >= ACK_BYTES:
+            self.acknowledged = self.passed
+            self.emit({"t": "ack", "bytes": self.passed})
+
+    def from_worker(self, message: Message) -> None:
+        kind = message["t"]
+        if kind == "began":
+            if message["cell"] == self.running and len(self.fds) >= 2:
+                for stream in ("stdout", "stderr"):
+                    fd = self.fds.pop(0)
+                    self.pipes.append(Pipe(fd, message["cell"], stream, self.config["cap"], self.config["tail"]))
+        elif kind == "done":
+            if message["cell"] == self.running and self.held is None:
+                self.drain()
+                self.held, self.held_until = message, time.monotonic() + INSPECT_SECONDS
+                self.kill_at = self.signal_at = self.deadline = None
+        elif kind == "vars":
+            if self.held is not None:
+                self.settle(self.held, message)
+            else:
+                self.emit(message)
+        elif kind == "call":
+            if message["cell"] == self.running and self.held is None and not self.why:
+                self.calls.add(message["id"])
+                self.emit(message)
+            else:
+                words = "the cell that asked is over; nothing was asked"
+                self.pass_on(dumps({"t": "ret", "id": message["id"], "ok": False, "error": words}))
+        elif kind == "cancel":
+            self.calls.discard(message["id"])
+            self.emit(message)
+        elif kind == "part":
+            self.emit(message)
+
+    def hear_worker(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self.ctl, 1 << 18, 2)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        self.fds += fds
+        if not data:
+            self.lost(closed=True)
+            return
+        for line in self.worker_lines.feed(data):
+            try:
+                self.from_worker(json.loads(line))
+            except (ValueError, TypeError, KeyError, RecursionError):
+                self.notes += 1
+                if self.notes <= 20:
+                    self.emit({"t": "note", "data": "the worker sent something that is not of the protocol"})
+        while len(self.fds) > 2:
+            os.close(self.fds.pop())
+
+    def hear_host(self) -> None:
+        data = os.read(self.hin, 1 << 20)
+        if not data:
+            self.leave(0)
+        self.heard = time.monotonic()
+        for line in self.host_lines.feed(data):
+            self.from_host(json.loads(line), line)
+
+    # -- the loop
+
+    def due(self, now: float) -> float:
+        """Do what time asks for; the seconds until it asks again."""
+        if self.held is not None and now >= self.held_until:
+            self.settle(self.held)
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+            self.stop("timeout", self.grace)
+        if self.kill_at is not None and now >= self.kill_at:
+            self.lost()
+        elif self.signal_at is not None and now >= self.signal_at:
+            self.signal_worker(now)
+        if self.running is not None and now >= self.beat_at:
+            self.beat_at = now + self.config["beat"]
+            self.emit({"t": "beat", "cell": self.running, "rss": self.rss(), "calls": len(self.calls)})
+        orphan = self.config["orphan"]
+        if orphan and now - self.heard > orphan:
+            self.leave(75)  # the host is gone: let the place end, so that it costs nothing
+        self.forward(now)
+        times = [self.deadline, self.kill_at, self.signal_at, *(pipe.next_at for pipe in self.pipes if pipe.ready)]
+        times.append(self.held_until if self.held is not None else None)
+        times.append(self.beat_at if self.running is not None else None)
+        times.append(self.heard + orphan + 0.01 if orphan else None)
+        return max(0.0, min((at for at in times if at is not None), default=now + 60) - now)
+
+    def rss(self) -> int:
+        """Memory of the worker in bytes, 0 where the system does not say."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            return int(start_of(f"/proc/{self.pid}/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return 0
+
+    def turn(self) -> None:
+        wait = self.due(time.monotonic())
+        poll = select.poll()
+        poll.register(self.hin, select.POLLIN)
+        poll.register(self.wake[0], select.POLLIN)
+        if self.to_host:
+            poll.register(self.hout, select.POLLOUT)
+        listening = self.to_host_bytes < HIGH_BYTES
+        if self.pid:
+            poll.register(self.ctl, (select.POLLIN if listening else 0) | (select.POLLOUT if self.to_worker else 0))
+        pipes = {pipe.fd: pipe for pipe in self.pipes if pipe.fd >= 0 and listening}
+        for fd in pipes:
+            poll.register(fd, select.POLLIN)
+        ready = dict(poll.poll(int(wait * 1000) + 1))
+        if self.hout in ready:
+            self.flush()
+        if self.hin in ready:
+            self.hear_host()
+        for fd, pipe in pipes.items():
+            if fd in ready and pipe.fd == fd:
+                pipe.read(1 << 20)
+        events = ready.get(self.ctl.fileno(), 0) if self.pid else 0
+        if events & select.POLLOUT:
+            self.push()
+        if events & ~select.POLLOUT:
+            self.hear_worker()
+        if self.wake[0] in ready:
+            self.reap()
+
+    def reap(self) -> None:
+        """Children that ended: orphans of the code's, or the worker itself."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wake[0], 4096)
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if found.si_pid == self.pid:
+                    self.lost()
+                    return
+                os.waitpid(found.si_pid, os.WNOHANG)
+
+    def main(self) -> None:
+        self.emit({"t": "hello", "version": VERSION, "python": sys.version.split()[0], "pid": os.getpid()})
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.wake[1], warn_on_full_buffer=False)
+        if sys.platform == "linux":
+            with contextlib.suppress(ImportError, OSError, AttributeError):
+                import ctypes
+
+                self.prctl = ctypes.CDLL(None).prctl
+                self.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of the code's come to this process
+        while True:
+            self.turn()
+
+
+IGNORED = [
+    getattr(signal, f"SIG{name}")
+    for name in ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "TSTP", "TTIN", "TTOU", "IO")
+    if hasattr(signal, f"SIG{name}")
+]
+
+if __name__ in ("__main__", "fleet_driver"):
+    Supervisor().main()

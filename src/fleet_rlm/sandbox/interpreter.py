@@ -1,0 +1,540 @@
+"""Generated code in a sandbox, as dspy knows it: a `CodeInterpreter` over any transport."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import keyword
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar, cast
+
+import msgspec
+from dspy.primitives.code_interpreter import CodeExecutionError, CodeInterpreterError, FinalOutput
+from dspy.utils.callback import BaseCallback, with_callbacks
+
+from fleet_rlm.sandbox import protocol
+from fleet_rlm.sandbox.calls import CallPool, HostCall, current_call
+from fleet_rlm.sandbox.cell import Cell, CodeFailed, instructions, message_for_planner
+from fleet_rlm.sandbox.channel import Channel
+from fleet_rlm.sandbox.inputs import Inputs
+from fleet_rlm.sandbox.observer import Execution, ExecutionOutcome, Purpose, SandboxObserver, StateLost, Variables
+from fleet_rlm.sandbox.transport import Limits, SandboxInfo, Transport, TransportError
+
+_log = logging.getLogger("fleet_rlm.sandbox")
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+CELL_SECONDS = 600.0
+GRACE_SECONDS = 2.0
+MOST_CALLS = 4096
+"""Calls that generated code may have open at once."""
+_OWNED = {"SUBMIT", "__builtins__"}
+
+
+def _with_callbacks(method: _Method) -> _Method:
+    """The decorator of dspy, with its types kept."""
+    return cast(_Method, with_callbacks(method))
+
+
+class Interpreter:
+    """Runs code in one sandbox, cell after cell, state kept between them; starts it when first needed.
+
+    For dspy it is a `CodeInterpreter`: `tools` may be changed between executions, `output_fields` are SUBMIT's.
+    `execute` returns the output (None when there was none) or a `FinalOutput`; it raises `CodeFailed` (a
+    `CodeExecutionError`, with `.outcome`) or `SyntaxError` for what the planner can repair, `CodeInterpreterError`
+    when the sandbox can't be started, is lost, or was ended. `last` tells about the latest execution.
+
+    One execution at a time. `interrupt`, `kill` and `shutdown` may be called from any thread.
+
+    Host functions run in threads of their own, `concurrency` at once, in a copy of the context in which `execute` was
+    called. An exception that is no `Exception` (such as a run's abort) ends the sandbox and leaves `execute` with it.
+    """
+
+    execution_instructions: ClassVar[str] = instructions(CELL_SECONDS)
+
+    def __init__(
+        self,
+        make_transport: Callable[[], Transport],
+        tools: Mapping[str, Callable[..., Any]] | None = None,
+        output_fields: list[dict[str, Any]] | None = None,
+        *,
+        limits: Limits | None = None,
+        execution_timeout: float | None = CELL_SECONDS,
+        grace: float = GRACE_SECONDS,
+        concurrency: int = 16,
+        output_bytes: int = 2 << 20,
+        start_timeout: float = 120.0,
+        silence: float = 30.0,
+        orphan: float = 0.0,
+        observer: SandboxObserver | None = None,
+        callbacks: list[BaseCallback] | None = None,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            make_transport: makes the sandbox's transport, once.
+            tools: host functions that code may call by name.
+            output_fields: dspy's description of SUBMIT's values, `[{"name": …}]`; None: one value, `output`.
+            limits: what the sandbox may use.
+            execution_timeout: seconds for one execution, calls included; None: no limit. See `clock_stopped`.
+            grace: seconds between an interrupt and the end of a process that does not heed it.
+            concurrency: host functions that run at once; more of them wait.
+            output_bytes: of each stream of an execution, that are passed on; of the rest only the last 64 KiB.
+            start_timeout: seconds until a started driver must have answered.
+            silence: seconds without any word from the driver, while code runs, after which the sandbox is lost.
+            orphan: seconds after which a driver that hears nothing ends; 0 where the end of its stdin tells it.
+            observer: hears everything.
+            callbacks: dspy's, for this interpreter only.
+        """
+        for name, value in (("execution_timeout", execution_timeout), ("grace", grace), ("silence", silence)):
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be positive")
+        self.tools: dict[str, Callable[..., Any]] = dict(tools or {})
+        self.output_fields = output_fields
+        self.callbacks = list(callbacks or [])
+        self.info: SandboxInfo | None = None
+        self.last: ExecutionOutcome | None = None
+        self._limits = limits or Limits()
+        self._timeout, self._grace, self._silence, self._orphan = execution_timeout, grace, silence, orphan
+        self._output_bytes, self._start_timeout = output_bytes, start_timeout
+        self._observer = observer or SandboxObserver()
+        self._transport = make_transport()
+        self._channel = Channel(self._transport, self._receive, self._ended)
+        self._inputs = Inputs(self._transport, self._input_sent)
+        self._pool = CallPool(concurrency)
+        self._parts = protocol.Parts()
+        self._executing = threading.Lock()
+        self._state = threading.Lock()
+        self._hello: queue.SimpleQueue[protocol.Hello | None] = queue.SimpleQueue()
+        self._cell: Cell | None = None
+        self._ids, self._cells = 0, 0
+        self._setups: list[tuple[str, dict[str, Any]]] = []
+        self._setups_stand = True
+        self._untold = ""
+        self._gone = ""
+        self._stopped = False
+        self._started = False
+
+    # -- life
+
+    @_with_callbacks
+    def start(self) -> None:
+        """Start the sandbox, unless it runs. Raises `CodeInterpreterError` when it can't be started, or is gone."""
+        if self._gone:
+            raise CodeInterpreterError(self._gone)
+        if self._started:
+            return
+        began, steps = time.monotonic(), {}
+        self._tell("on_starting", self._transport.backend, "")
+        try:
+            isolation = self._transport.start(self._limits, lambda what: self._tell("on_starting", self.backend, what))
+            steps["sandbox"] = time.monotonic() - began
+            self._channel.start()
+            self._started = True
+            hello = self._hello.get(timeout=self._start_timeout)
+        except (TransportError, OSError) as error:
+            raise self._lose(f"the {self.backend} sandbox did not start: {error}") from error
+        except queue.Empty:
+            said = self._transport.diagnostics()[-500:]
+            words = f"the driver in the {self.backend} sandbox did not answer within {self._start_timeout:g} s. {said}"
+            raise self._lose(words) from None
+        if hello is None or self._gone:
+            raise CodeInterpreterError(self._gone)
+        if hello.version != protocol.VERSION:
+            raise self._lose(f"the driver speaks protocol {hello.version}, this host {protocol.VERSION}")
+        tail, value = min(64 << 10, self._output_bytes), protocol.VALUE_CHARS
+        self._channel.send(protocol.Init(cap=self._output_bytes, tail=tail, value=value, beat=1.0, orphan=self._orphan))
+        if self._orphan:
+            threading.Thread(target=self._keep_alive, name="sandbox-ping", daemon=True).start()
+        seconds = time.monotonic() - began
+        steps["driver"] = seconds - steps["sandbox"]
+        self.info = SandboxInfo(self.backend, self._transport.id, hello.python, isolation, seconds, steps)
+        self._tell("on_ready", self.info)
+
+    @_with_callbacks
+    def shutdown(self) -> None:
+        """End the sandbox; idempotent."""
+        self.kill("the sandbox was shut down")
+
+    def kill(self, why: str = "the sandbox was ended") -> None:
+        """End the sandbox now, whatever runs in it; whoever waits for it gets a `CodeInterpreterError` at once."""
+        with self._state:
+            first, self._stopped = not self._stopped, True
+            self._gone = self._gone or why
+            cell = self._cell
+        if cell:
+            cell.settle(CodeInterpreterError(self._gone))
+        self._hello.put(None)
+        self._pool.close()
+        self._transport.kill()
+        if self._started:
+            self._channel.join(5.0)
+        if first:
+            self._tell("on_stopped")
+
+    @property
+    def backend(self) -> str:
+        return self._transport.backend
+
+    @property
+    def running(self) -> bool:
+        """Is code being executed?"""
+        return self._cell is not None
+
+    # -- code
+
+    @_with_callbacks
+    def execute(self, code: str, variables: dict[str, Any] | None = None) -> Any:
+        """Run code with these variables bound anew; see the class. `Any`: dspy's contract."""
+        if not self._executing.acquire(blocking=False):
+            raise CodeInterpreterError("this interpreter is executing already; start another one")
+        try:
+            variables = dict(variables or {})
+            self._check(code, variables)
+            if not self._started or self._gone:
+                self.start()
+            setup = any(name.startswith(("__dspy", "_raw_")) for name in variables)
+            self._stand_up()
+            outcome, final = self._run(code, variables, "setup" if setup else "cell")
+            if setup and outcome.outcome == "ok":
+                self._setups.append((code, variables))
+            return self._deliver(outcome, final)
+        finally:
+            self._executing.release()
+
+    def __call__(self, code: str, variables: dict[str, Any] | None = None) -> Any:
+        return self.execute(code, variables)
+
+    def evaluate(self, expression: str, timeout: float = 10.0) -> ExecutionOutcome:
+        """A person's expression, between two cells: `.value` is its `repr`, `.error` what went wrong.
+
+        Host functions can't be called from it, and inputs stand as the last cell left them. Raises
+        `CodeInterpreterError` while code runs, or when the sandbox is gone.
+        """
+        if not self._executing.acquire(blocking=False):
+            raise CodeInterpreterError("code is running; expressions are evaluated between two cells")
+        try:
+            if not self._started or self._gone:
+                self.start()
+            return self._run(expression, {}, "operator", timeout)[0]
+        finally:
+            self._executing.release()
+
+    def interrupt(self) -> bool:
+        """Interrupt the running code, keeping its variables if it heeds that within the grace; False if none runs.
+
+        Its open calls count as cancelled at once.
+        """
+        cell = self._cell
+        if cell is None:
+            return False
+        cell.cancel_calls()
+        self._channel.send(protocol.Interrupt(cell=cell.execution.id, grace=self._grace, why="interrupt"))
+        return True
+
+    @contextlib.contextmanager
+    def clock_stopped(self) -> Iterator[None]:
+        """The running execution's time stands still in here: for a person who decides something in a host function."""
+        self._channel.send(protocol.Clock(run=False))
+        try:
+            yield
+        finally:
+            self._channel.send(protocol.Clock(run=True))
+
+    @_with_callbacks
+    def invoke_tool(self, tool_name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Answer a call of generated code's."""
+        function = self.tools.get(tool_name)
+        if function is None:
+            raise CodeInterpreterError(f"Unknown tool: {tool_name}")
+        result = function(*args, **kwargs)
+        return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+    # -- one execution
+
+    def _check(self, code: str, variables: dict[str, Any]) -> None:
+        if len(code) > protocol.CODE_CHARS:
+            raise CodeExecutionError(f"the code has {len(code):,} characters, and at most {protocol.CODE_CHARS:,} run")
+        for what, names in (("tool", self.tools), ("variable", variables)):
+            for name in names:
+                if not name.isidentifier() or keyword.iskeyword(name) or name in _OWNED:
+                    raise CodeInterpreterError(f"{name!r} can't be the name of a {what} in the sandbox; rename it")
+        both = self.tools.keys() & variables.keys()
+        if both:
+            raise CodeInterpreterError(f"{sorted(both)} name both a tool and a variable; rename one")
+
+    def _stand_up(self) -> None:
+        """After a lost state: what prepared the sandbox once is run again."""
+        while not self._setups_stand:
+            self._setups_stand = True
+            for code, variables in self._setups:
+                outcome, _ = self._run(code, variables, "setup")
+                if outcome.outcome != "ok":
+                    words = outcome.error.message if outcome.error else outcome.outcome
+                    raise self._lose(f"the sandbox could not be prepared again after its process had died: {words}")
+
+    def _run(
+        self, code: str, variables: dict[str, Any], purpose: Purpose, timeout: float | None = None
+    ) -> tuple[ExecutionOutcome, dict[str, Any] | None]:
+        self._cells += purpose == "cell"
+        name = f"cell {self._cells}" if purpose == "cell" else purpose
+        done, cell = self._attempt(code, variables, purpose, name, timeout)
+        if done.status == "inputs":  # the code of an earlier step removed or changed their files
+            self._inputs.forget(done.missing, variables)
+            done, cell = self._attempt(code, variables, purpose, name, timeout)
+            if done.status == "inputs":
+                raise self._lose(f"the files of the inputs {done.missing} vanish from the sandbox")
+        try:
+            final = self._final(done)
+        except protocol.ProtocolError as error:
+            raise self._lose(f"what was submitted could not be read: {error}") from error
+        outcome = cell.outcome(done)
+        if outcome.state_lost:
+            self._lost_state(cell.why_lost(done), outcome.exit_code, told=purpose == "cell")
+        self.last = outcome
+        self._tell("on_finished", outcome)
+        return outcome, final
+
+    def _attempt(
+        self, code: str, variables: dict[str, Any], purpose: Purpose, name: str, timeout: float | None
+    ) -> tuple[protocol.Done, Cell]:
+        try:
+            bound = self._inputs.bind(variables)
+        except TypeError as error:
+            raise CodeInterpreterError(f"{error}. Give it as text, numbers, lists or dicts.") from error
+        except (TransportError, OSError) as error:
+            raise self._lose(f"an input could not be stored in the sandbox: {error}") from error
+        self._ids += 1
+        cell = Cell(Execution(self._ids, purpose, code, name), self._output_bytes, contextvars.copy_context())
+        self._tell("on_execution", cell.execution)
+        with self._state:
+            if self._gone:
+                raise CodeInterpreterError(self._gone)
+            self._cell = cell
+        try:
+            self._channel.send_windowed(
+                protocol.Run(
+                    cell=cell.execution.id,
+                    name=name,
+                    mode=purpose,
+                    code=msgspec.Raw(protocol.to_json(code, "the code").encode()),
+                    tools=list(self.tools),
+                    fields=None if self.output_fields is None else [str(one["name"]) for one in self.output_fields],
+                    variables=bound,
+                    timeout=timeout if timeout is not None else self._timeout,
+                    grace=self._grace,
+                )
+            )
+            return self._await(cell), cell
+        finally:
+            with self._state:
+                self._cell = None
+            cell.cancel_calls()
+
+    def _await(self, cell: Cell) -> protocol.Done:
+        try:
+            while True:
+                try:
+                    news = cell.news.get(timeout=min(1.0, self._silence))
+                except queue.Empty:
+                    quiet = time.monotonic() - self._channel.heard
+                    if quiet > self._silence:
+                        raise self._lose(f"nothing was heard from the sandbox for {quiet:.0f} s") from None
+                    continue
+                if isinstance(news, protocol.Done):
+                    return news
+                raise news
+        except CodeInterpreterError:
+            raise
+        except BaseException:  # an abort out of a host function, or the host's own KeyboardInterrupt
+            self.kill()
+            raise
+
+    def _final(self, done: protocol.Done) -> dict[str, Any] | None:
+        if done.status != "submit":
+            return None
+        if not done.parts:
+            return done.final if done.final is not None else {}
+        return protocol.decode_final(self._parts.take(f"d{done.cell}"))
+
+    def _deliver(self, outcome: ExecutionOutcome, final: dict[str, Any] | None) -> Any:
+        before, self._untold = self._untold, ""
+        if outcome.outcome == "submitted":
+            return FinalOutput(final)
+        output = outcome.output.rstrip("\n")
+        if outcome.outcome == "ok":
+            return f"{before}{output}" or None
+        words = before + message_for_planner(outcome)
+        if outcome.error and outcome.error.type == "SyntaxError" and outcome.error.traceback is None:
+            raise SyntaxError(words)
+        raise CodeFailed(words, outcome)
+
+    # -- what comes from the sandbox, in the reading thread
+
+    def _receive(self, message: protocol.FromDriver) -> None:
+        cell = self._cell
+        mine = cell is not None and getattr(message, "cell", None) == cell.execution.id
+        match message:
+            case protocol.Out():
+                text = cell.add_output(message) if cell and mine and not message.late else message.data
+                if text:
+                    self._tell("on_output", message.cell, message.stream, text, message.late)
+            case protocol.Call():
+                self._called(cell if mine else None, message)
+            case protocol.Part():
+                self._parts.add(message)
+            case protocol.Cancel():
+                if cell:
+                    cell.cancel_calls(message.id)
+            case protocol.Done():
+                if cell and mine:
+                    cell.settle(message)
+            case protocol.Vars():
+                parts = tuple(message.added), tuple(message.changed), tuple(message.removed)
+                self._tell("on_variables", Variables(message.cell, *parts, message.total, message.whole))
+            case protocol.Beat():
+                self._tell("on_heartbeat", message.cell, message.rss, message.calls)
+            case protocol.Died():
+                code = 128 + message.signal if message.signal else message.code
+                self._lost_state("the Python process died between two executions", code, told=False)
+            case protocol.Hello():
+                self._hello.put(message)
+            case protocol.Note():
+                _log.warning("the driver noted: %s", message.data[:200])
+
+    def _called(self, cell: Cell | None, message: protocol.Call) -> None:
+        body, error = message.body, ""
+        try:
+            if message.parts:
+                body = protocol.decode_body(self._parts.take(f"c{message.id}"))
+        except protocol.ProtocolError as problem:
+            error = f"the arguments can't be read: {problem}"
+        if cell is None:
+            error = "the cell that asked is over; nothing was asked"
+        elif len(cell.calls) >= MOST_CALLS:
+            error = f"more than {MOST_CALLS:,} calls at once; wait for some of them"
+        if cell is None or body is None or error:
+            answer = protocol.Return(id=message.id, ok=False, error=error or "the call has no arguments")
+            self._pool.submit(lambda: self._channel.send_windowed(answer))
+            return
+        call = cell.open_call(message.id, message.name)
+        context, args, kwargs = cell.context.copy(), body.args, body.kwargs
+        self._pool.submit(lambda: context.run(self._answer, cell, call, args, kwargs))
+
+    def _answer(self, cell: Cell, call: HostCall, args: list[Any], kwargs: dict[str, Any]) -> None:
+        """In a thread of the pool: run the function, send what it says."""
+        if call.cancelled.is_set():
+            return
+        current_call.set(call)
+        text = error = ""
+        try:
+            text = protocol.to_json(self.invoke_tool(call.name, args, kwargs), f"the answer of {call.name}()")
+            if len(text) > protocol.VALUE_CHARS:
+                error = f"the answer of {call.name}() is {len(text):,} characters; {protocol.VALUE_CHARS:,} can cross"
+        except Exception as problem:  # noqa: BLE001 - a tool is its author's code: what it raises is the model's to see
+            error = f"{type(problem).__name__}: {problem}"[:20_000]
+        except BaseException as problem:  # noqa: BLE001 - an abort: it leaves through `execute`
+            cell.settle(problem)
+            return
+        cell.close_call(call)
+        if call.cancelled.is_set():
+            return
+        if error:
+            self._channel.send_windowed(protocol.Return(id=call.id, ok=False, error=error))
+        elif len(text) <= protocol.PART_CHARS:
+            self._channel.send_windowed(protocol.Return(id=call.id, ok=True, value=msgspec.Raw(text.encode())))
+        else:
+            key, starts = f"r{call.id}", range(0, len(text), protocol.PART_CHARS)
+            for start in starts:
+                part = text[start : start + protocol.PART_CHARS]
+                self._channel.send_windowed(protocol.Part(key=key, data=part))
+            self._channel.send_windowed(protocol.Return(id=call.id, ok=True, key=key, parts=len(starts)))
+
+    def _lost_state(self, reason: str, code: int | None, *, told: bool) -> None:
+        self._setups_stand = False
+        if not told:
+            self._untold = f"[{reason}: all variables of earlier steps are gone; the inputs are there again]\n"
+        self._tell("on_state_lost", StateLost(reason, code))
+
+    def _ended(self, reason: str) -> None:
+        if not self._stopped:
+            self._lose(f"the {self.backend} sandbox is gone: {reason}")
+        self._hello.put(None)
+
+    def _lose(self, reason: str) -> CodeInterpreterError:
+        """Everything ends here; the error to raise."""
+        with self._state:
+            first, self._gone = not self._gone, self._gone or f"{reason}. Start the run again, or fork it from here."
+            cell = self._cell
+        error = CodeInterpreterError(self._gone)
+        if cell:
+            cell.settle(error)
+        if first:
+            self._tell("on_lost", reason)
+        self._pool.close()
+        self._transport.kill()
+        return error
+
+    def _keep_alive(self) -> None:
+        count = 0
+        while not self._gone:
+            count += 1
+            self._channel.send(protocol.Ping(n=count))
+            time.sleep(self._orphan / 4)
+
+    def _input_sent(self, name: str, size: int, seconds: float, how: str) -> None:
+        self._tell("on_input_sent", name, size, seconds, how)
+
+    def _tell(self, what: str, *details: object) -> None:
+        try:
+            getattr(self._observer, what)(*details)
+        except Exception:  # noqa: BLE001 - an observer is the caller's code, and the sandbox must go on
+            _log.exception("an observer of a sandbox failed")
+
+    def __enter__(self) -> Interpreter:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+class InterpreterFactory:
+    """What `dspy.RLM(interpreter_factory=…)` takes, with the planner's instructions, and a way to end all it made."""
+
+    def __init__(self, make: Callable[[], Interpreter], cell_seconds: float | None = CELL_SECONDS) -> None:
+        """`make` makes an interpreter whose `execution_timeout` is `cell_seconds`."""
+        self._make = make
+        self.execution_instructions = instructions(cell_seconds)
+        self._lock = threading.Lock()
+        self._made: list[Interpreter] = []
+        self._killed = ""
+
+    def __call__(self) -> Interpreter:
+        """Raises `CodeInterpreterError` after `kill`."""
+        interpreter = self._make()
+        with self._lock:
+            self._made = [made for made in self._made if not made._stopped]
+            self._made.append(interpreter)
+            killed = self._killed
+        if killed:
+            interpreter.kill(killed)
+            raise CodeInterpreterError(killed)
+        return interpreter
+
+    def kill(self, why: str = "the run was aborted") -> None:
+        """End every sandbox made here, from any thread; no new one will start."""
+        with self._lock:
+            self._killed = why
+            made = list(self._made)
+        for interpreter in made:
+            interpreter.kill(why)

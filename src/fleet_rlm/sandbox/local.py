@@ -1,0 +1,131 @@
+"""Generated code in a process of this machine, isolated as well as the machine allows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fleet_rlm.sandbox.cell import instructions
+from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
+from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolatedProcess, launch
+from fleet_rlm.sandbox.protocol import DRIVER
+from fleet_rlm.sandbox.transport import IsolationReport, Limits, Transport, TransportError
+
+_READ_BYTES = 1 << 18
+_SAID_BYTES = 16 << 10
+
+
+class LocalTransport(Transport):
+    """The driver as an isolated process, its protocol on pipes."""
+
+    backend = "local"
+
+    def __init__(self, modes: Sequence[str] = DEFAULT_ORDER, scratch_parent: Path | None = None) -> None:
+        """`modes` of isolation in the order to try them; `scratch_parent` holds the sandbox's folder."""
+        self._modes, self._scratch_parent = tuple(modes), scratch_parent
+        self._process: IsolatedProcess | None = None
+        self._killed = False
+        self._state = threading.Lock()
+        self._writing = threading.Lock()
+        self._streams_open = 0
+        self._said: deque[bytes] = deque()
+
+    @property
+    def id(self) -> str:
+        return f"local-{self._process.pid}" if self._process else ""
+
+    def start(self, limits: Limits, progress: Callable[[str], None]) -> IsolationReport:
+        process = launch(
+            DRIVER, limits=limits, modes=self._modes, scratch_parent=self._scratch_parent, progress=progress
+        )
+        with self._state:
+            self._process, self._streams_open, killed = process, 2, self._killed
+        if killed:
+            process.close()
+            raise TransportError("the sandbox was ended while it started")
+        threading.Thread(target=self._listen, name="sandbox-stderr", daemon=True).start()
+        return process.report
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        with self._writing:
+            if self._process is None or self._process.stdin_fd < 0:
+                raise TransportError("the sandbox has ended")
+            while view:
+                view = view[os.write(self._process.stdin_fd, view) :]
+
+    def read(self) -> bytes:
+        process = self._running()
+        data = os.read(process.stdout_fd, _READ_BYTES) if process.stdout_fd >= 0 else b""
+        if not data:
+            self._stream_ended()
+        return data
+
+    def put(self, name: str, chunks: Iterator[bytes]) -> str:
+        return self._running().put(name, chunks)
+
+    def diagnostics(self) -> str:
+        with self._state:
+            return b"".join(self._said).decode(errors="replace")
+
+    def end(self) -> str | None:
+        return self._process.end() if self._process else "it was never started"
+
+    def kill(self) -> None:
+        with self._state:
+            self._killed, process = True, self._process
+        if process:
+            process.kill()
+            self._close()
+
+    def _running(self) -> IsolatedProcess:
+        if self._process is None:
+            raise TransportError("the sandbox has not started")
+        return self._process
+
+    def _listen(self) -> None:
+        process = self._running()
+        with contextlib.suppress(OSError):
+            while data := os.read(process.stderr_fd, _READ_BYTES):
+                with self._state:
+                    self._said.append(data[-_SAID_BYTES:])
+                    while sum(map(len, self._said)) > 2 * _SAID_BYTES:
+                        self._said.popleft()
+        self._stream_ended()
+
+    def _stream_ended(self) -> None:
+        with self._state:
+            self._streams_open -= 1
+        self._close()
+
+    def _close(self) -> None:
+        """Close the descriptors once nobody reads them any more: a number that is reused would be read by mistake."""
+        with self._state:
+            process = self._process
+            if process is None or not self._killed or self._streams_open > 0:
+                return
+        with self._writing:
+            process.close()
+
+
+class LocalInterpreter(Interpreter):
+    """Runs code in an isolated process of this machine: `dspy.RLM(…, interpreter_factory=LocalInterpreter)`."""
+
+    execution_instructions: ClassVar[str] = instructions(CELL_SECONDS)
+
+    def __init__(
+        self,
+        tools: Mapping[str, Callable[..., Any]] | None = None,
+        output_fields: list[dict[str, Any]] | None = None,
+        *,
+        modes: Sequence[str] = DEFAULT_ORDER,
+        scratch_parent: Path | None = None,
+        **options: Any,
+    ) -> None:
+        """`options` as of `Interpreter`; `modes` and `scratch_parent` as of `LocalTransport`."""
+        super().__init__(lambda: LocalTransport(modes, scratch_parent), tools, output_fields, **options)
