@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
 
-from pygments.token import Token
-from textual.highlight import HighlightTheme, highlight
+from pygments.lexers.python import PythonLexer
+from pygments.token import Token, _TokenType
 
 from fleet_rlm.tui.widgets.rows import Span, lines_of
 
 MOST_LINES, LONGEST_LINE = 2000, 10_000
 QUICK_LINES = 150
 """Up to this many lines are highlighted in some milliseconds; more belong into a thread."""
+
 _ASKS = re.compile(r"\b(?:llm_query(?:_batched)?|SUBMIT)\b")
-
-
-class _Tones(HighlightTheme):
-    # The names of our own palette, not of Textual's: they are read by `Tones`.
-    STYLES: ClassVar[dict[tuple[str, ...], str]] = {
-        Token.Comment: "italic muted",
-        Token.Error: "error",
-        Token.Keyword: "bold planner",
-        Token.Keyword.Constant: "accent",
-        Token.Literal.Number: "accent",
-        Token.Literal.String: "sandbox",
-        Token.Literal.String.Doc: "italic sandbox",
-        Token.Literal.String.Escape: "accent",
-        Token.Literal.String.Interpol: "accent",
-        Token.Name: "foreground",
-        Token.Name.Builtin: "planner",
-        Token.Name.Function: "planner",
-        Token.Name.Class: "planner",
-        Token.Name.Decorator: "planner",
-        Token.Operator: "foreground",
-        Token.Operator.Word: "bold planner",
-        Token.Punctuation: "foreground",
-    }
+_TONES: dict[_TokenType, str] = {
+    Token.Comment: "italic muted",
+    Token.Error: "error",
+    Token.Keyword: "bold planner",
+    Token.Keyword.Constant: "accent",
+    Token.Literal.Number: "accent",
+    Token.Literal.String: "sandbox",
+    Token.Literal.String.Doc: "italic sandbox",
+    Token.Literal.String.Escape: "accent",
+    Token.Literal.String.Interpol: "accent",
+    Token.Name.Builtin: "planner",
+    Token.Name.Builtin.Pseudo: "italic",
+    Token.Name.Class: "planner",
+    Token.Name.Decorator: "planner",
+    Token.Name.Function: "planner",
+    Token.Operator.Word: "bold planner",
+}
+_lexer = PythonLexer(stripnl=False, ensurenl=True)
 
 
 def quick(code: str) -> bool:
@@ -49,32 +44,36 @@ def possible(code: str) -> bool:
     return code.count("\n") <= MOST_LINES and all(len(line) <= LONGEST_LINE for line in code.split("\n"))
 
 
+def unhighlighted(code: str) -> list[tuple[str, tuple[Span, ...]]]:
+    """The lines with nothing but the calls marked."""
+    return [(line, _asks(line)) for line in lines_of(code)]
+
+
 def highlighted(code: str) -> list[tuple[str, tuple[Span, ...]]]:
     """(clean line, its spans) for each line of Python code."""
     lines = lines_of(code)
     if not possible(code):
-        return [(line, _asks(line)) for line in lines]
-    text = "\n".join(lines)
-    content = highlight(text, language="python", theme=_Tones)
-    if content.plain.rstrip("\n") != text.rstrip("\n"):  # the lexer saw other lines than we do
-        return [(line, _asks(line)) for line in lines]
+        return unhighlighted(code)
     spans: list[list[Span]] = [[] for _ in lines]
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line) + 1)
-    row = 0
-    for start, end, style in content.spans:
-        while row + 1 < len(lines) and start >= starts[row + 1]:
-            row += 1
-        place = row
-        while place < len(lines) and start < min(end, starts[place + 1] - 1) or place == row:
-            first, after = max(start, starts[place]), min(end, starts[place + 1] - 1)
-            if first < after:
-                spans[place].append((first - starts[place], after - starts[place], str(style)))
-            place += 1
-            if place >= len(lines) or starts[place] >= end:
-                break
+    row = column = 0
+    for kind, token in _lexer.get_tokens("\n".join(lines)):
+        tone = _tone(kind)
+        for place, piece in enumerate(token.split("\n")):
+            if place:
+                row, column = row + 1, 0
+            if tone and piece.strip() and row < len(lines):
+                spans[row].append((column, column + len(piece), tone))
+            column += len(piece)
     return [(line, (*found, *_asks(line))) for line, found in zip(lines, spans, strict=True)]
+
+
+def _tone(kind: _TokenType) -> str:
+    while kind is not Token:
+        if tone := _TONES.get(kind):
+            return tone
+        assert kind.parent is not None
+        kind = kind.parent
+    return ""
 
 
 def _asks(line: str) -> tuple[Span, ...]:
