@@ -119,10 +119,8 @@ class Recorder:
                 raise RunIsOver(f"{event.kind} came after the end of the run")
             if self._emitting:
                 raise RuntimeError("a listener of a recorder must not emit events")
-            if self._began is None:
-                if not isinstance(event, ev.RunStarted):
-                    raise ValueError(f"a run begins with run.started, not with {event.kind}")
-                self._began = self._clock()
+            if self._began is None and not isinstance(event, ev.RunStarted):
+                raise ValueError(f"a run begins with run.started, not with {event.kind}")
             self._emitting = True
             try:
                 return self._emit(event)
@@ -196,7 +194,10 @@ class Recorder:
         return stamped
 
     def _stamp(self, event: ev.Event) -> tuple[ev.Event, bytes]:
-        self._t = max(self._t, round(self._clock() - (self._began or 0.0), 6))
+        if self._began is None:
+            self._began = self._clock()
+        else:
+            self._t = max(self._t, round(self._clock() - self._began, 6))
         event = msgspec.structs.replace(event, seq=self._seq, t=self._t)
         self._seq += 1
         line = ev.encode(event)
