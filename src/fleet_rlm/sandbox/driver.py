@@ -45,6 +45,7 @@ Message = dict[str, Any]  # JSON, as it came or as it goes
 
 VERSION = 1
 PART_CHARS = 256 << 10  # a value longer than this crosses in parts of this many characters
+READ_BYTES = 64 << 10  # more at once costs a memory map for every small message
 LINE_BYTES = 8 << 20  # the longest line on the worker's socket
 HIGH_BYTES = 4 << 20  # more than this waiting for the host: stop reading from the worker
 ACK_BYTES = 1 << 20
@@ -512,7 +513,7 @@ class Worker:
                 self.tick()
                 continue
             try:
-                data = self.ctl.recv(1 << 20)
+                data = self.ctl.recv(READ_BYTES)
             except OSError:  # the code closed it
                 data = b""
             if not data:
@@ -927,7 +928,7 @@ class Pipe:
         """Take what is there, at most about `most` bytes; closes at the end of the stream."""
         while most > 0 and self.fd >= 0:
             try:
-                data = os.read(self.fd, 1 << 18)
+                data = os.read(self.fd, READ_BYTES)
             except BlockingIOError:
                 return
             except OSError:
@@ -1320,7 +1321,7 @@ class Supervisor:
 
     def hear_worker(self) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(self.ctl, 1 << 18, 2)
+            data, fds, _, _ = socket.recv_fds(self.ctl, READ_BYTES, 2)
         except BlockingIOError:
             return
         except OSError:
@@ -1340,7 +1341,7 @@ class Supervisor:
             os.close(self.fds.pop())
 
     def hear_host(self) -> None:
-        data = os.read(self.hin, 1 << 20)
+        data = os.read(self.hin, READ_BYTES)
         if not data:
             self.leave(0)
         self.heard = time.monotonic()

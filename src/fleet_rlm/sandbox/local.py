@@ -16,7 +16,7 @@ from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolatedProcess, launch
 from fleet_rlm.sandbox.protocol import DRIVER
 from fleet_rlm.sandbox.transport import IsolationReport, Limits, Transport, TransportError
 
-_READ_BYTES = 1 << 18
+_READ_BYTES = 64 << 10
 _SAID_BYTES = 16 << 10
 
 
