@@ -13,6 +13,7 @@ from collections.abc import Callable
 from fleet_rlm import events as ev
 from fleet_rlm.spec import Budgets
 
+CHARS_PER_TOKEN = 4
 UNLIMITED_CALLS = 1_000_000
 """What dspy is told when there is no limit of calls: it needs a number."""
 
@@ -25,6 +26,7 @@ class Spending:
         self.calls = 0
         self.tokens = 0
         self.cost_usd: float | None = None
+        self._sub_cost, self._sub_input = 0.0, 0
         self._notice = notice
         self._began = time.monotonic()
         self._lock = threading.Lock()
@@ -34,12 +36,19 @@ class Spending:
         limit = self.budgets.max_seconds
         return None if limit is None else limit - (time.monotonic() - self._began)
 
-    def add(self, usage: ev.Usage | None, cost_usd: float | None) -> None:
+    def add(self, usage: ev.Usage, cost_usd: float | None, *, sub_call: bool) -> None:
         with self._lock:
-            if usage:
-                self.tokens += usage.input + usage.output
-            if cost_usd is not None:
-                self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+            self.tokens += usage.input + usage.output
+            if cost_usd is None:
+                return
+            self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+            if sub_call:
+                self._sub_cost += cost_usd
+                self._sub_input += usage.input
+
+    def cost_per_char(self) -> float | None:
+        """What a character of a sub-call's prompt has cost so far (its answer included), in dollars; None: unknown."""
+        return self._sub_cost / (self._sub_input * CHARS_PER_TOKEN) if self._sub_input else None
 
     def exhausted(self) -> str | None:
         """Why the run must be finished, or None."""

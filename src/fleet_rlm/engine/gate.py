@@ -257,7 +257,10 @@ class Gate:
         try:
             result = self.evaluate(expression)
         except Exception as error:  # noqa: BLE001 - whatever the person's expression raised is the answer to it
-            failure = ev.Failure(type=type(error).__name__, message=str(error))
+            said = getattr(error, "failure", None)
+            failure = (
+                said if isinstance(said, ev.Failure) else ev.Failure(type=type(error).__name__, message=str(error))
+            )
             self._emit(ev.Operator(action="eval", text=expression, error=failure))
         else:
             self._emit(ev.Operator(action="eval", text=expression, result=result))

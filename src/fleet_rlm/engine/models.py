@@ -339,7 +339,7 @@ class ObservedEngine:
                 attempt += 1
                 continue
             answered = self._priced(request, response)
-            calls.spending.add(answered.usage, answered.cost_usd)
+            calls.spending.add(answered.usage, answered.cost_usd, sub_call=calls.watch.is_sub_call(call))
             calls.watch.call_answered(call, answered)
             return response
 

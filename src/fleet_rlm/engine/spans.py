@@ -35,6 +35,8 @@ class AgentState:
     iteration_span: str | None = None
     origin: ev.Origin = "planner"
     """Whose the next code is."""
+    skip_next: bool = False
+    """The person skipped the next cell."""
     submission: dict[str, Json] | None = None
     """What generated code submitted, until dspy accepts or rejects it."""
     last_prompt: tuple[str, Prompt] | None = None
@@ -118,6 +120,11 @@ class Tree:
 
     def current(self) -> Node | None:
         return self.get(ACTIVE_CALL_ID.get())
+
+    def is_orphan(self) -> bool:
+        """Whether what the current call works for is over already."""
+        node = self.current()
+        return node is not None and any(above.id not in self._nodes for above in node.up())
 
     def __len__(self) -> int:
         return len(self._nodes)

@@ -1,0 +1,58 @@
+"""Which interpreter runs generated code: the place of the engine that knows where sandboxes come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet_rlm import events as ev
+from fleet_rlm.engine.errors import SetupError
+from fleet_rlm.engine.preparation import Prepared
+from fleet_rlm.sandbox.cell import instructions
+from fleet_rlm.sandbox.interpreter import Interpreter
+from fleet_rlm.sandbox.isolation import DEFAULT_ORDER
+from fleet_rlm.sandbox.local import LocalInterpreter
+from fleet_rlm.sandbox.observer import SandboxObserver
+from fleet_rlm.spec import RunSpec
+
+LEAST_CALLS = 16
+"""Host functions that run at once in a sandbox, at least: batches and tools beside the sub-calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """How sandboxes of a run are made, and what is said of them before the first is ready."""
+
+    make: Callable[[SandboxObserver], Interpreter]
+    instructions: str
+    """What a planner is told of how its code runs."""
+    sandbox: ev.Sandbox
+
+
+def choose(spec: RunSpec, prepared: Prepared) -> Backend:
+    """The backend that the run asks for. Raises `SetupError`."""
+    modes = isolation_modes(prepared.isolation)
+    seconds = spec.cell_seconds if spec.cell_seconds > 0 else None
+
+    def make(observer: SandboxObserver) -> Interpreter:
+        return LocalInterpreter(
+            modes=modes,
+            execution_timeout=seconds,
+            concurrency=max(LEAST_CALLS, 2 * spec.concurrency),
+            observer=observer,
+        )
+
+    return Backend(make, instructions(seconds), ev.Sandbox(backend=spec.sandbox, isolation=""))
+
+
+def isolation_modes(configured: str | None) -> tuple[str, ...]:
+    """The modes to try, in order. Raises `SetupError` for one that does not exist."""
+    if not configured:
+        return tuple(DEFAULT_ORDER)
+    modes = tuple(mode.strip() for mode in configured.split(",") if mode.strip())
+    if unknown := [mode for mode in modes if mode not in DEFAULT_ORDER]:
+        raise SetupError(
+            f"There is no isolation mode named {', '.join(unknown)}.",
+            f"FLEET_RLM_ISOLATION takes {', '.join(DEFAULT_ORDER)}.",
+        )
+    return modes

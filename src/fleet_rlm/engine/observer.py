@@ -1,0 +1,524 @@
+"""dspy's callbacks become the events of a run: every planner call, execution and sub-call, at any depth, in its place.
+
+One `Observer` watches one run. It needs nothing of dspy but its public callbacks, whose call ids form a tree; what a
+callback does not tell (tokens, prices, streamed text, queues) comes from `models.ObservedEngine` as `models.Watch`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import dspy
+import msgspec
+from dspy.primitives.code_interpreter import FinalOutput
+from dspy.primitives.facade import CALL_TOOL, CONSTRUCT_TOOL, HOST_TOKEN_VAR
+from dspy.utils.callback import BaseCallback
+from pydantic_core import to_jsonable_python
+
+from fleet_rlm import events as ev
+from fleet_rlm.engine import codeblock
+from fleet_rlm.engine.cells import CellReport, report_of
+from fleet_rlm.engine.errors import FinishRequested, RunAborted
+from fleet_rlm.engine.failures import failure_of, model_failure, unreadable
+from fleet_rlm.engine.models import Answered
+from fleet_rlm.engine.prompts import added, messages_of
+from fleet_rlm.engine.spans import CURRENT_SLOT, AgentState, Node, Slot, Tree, is_rlm
+from fleet_rlm.events import Json
+
+Emit = Callable[[ev.Event], object]
+RAW_PREFIX = "_raw_"
+"""How dspy names the payload when it sets a `SandboxSerializable` input up."""
+
+
+class Observer(BaseCallback):
+    """Hears dspy, tells the run. Handlers run on whichever thread the call runs on."""
+
+    def __init__(self, emit: Emit, run_span: str) -> None:
+        self.emit = emit
+        self.run_span = run_span
+        self.tree = Tree()
+        self.root: AgentState | None = None
+        self.root_module: dspy.RLM | None = None
+        self.queues = True
+        """Whether sub-calls wait for their turn, and are told when it comes."""
+        self.extraction_why = ""
+        self.extracted = False
+        """Whether the run's own answer was forced out."""
+        self.on_agent: Callable[[dspy.RLM], None] = lambda _: None
+        """Told of each Recursive Language Model that begins below the run's own."""
+        self._executing: dict[int, Node] = {}
+        """By interpreter: what it executes."""
+
+    # -- modules ---------------------------------------------------------------------------------------------------
+
+    def on_module_start(self, call_id: str, instance: object, inputs: Mapping[str, Json]) -> None:
+        node = self.tree.push(call_id, "module", instance)
+        above = node.parent
+        fields = inputs.get("kwargs") or {}
+        if is_rlm(instance):
+            self._agent_started(node, instance)
+            return
+        owner = above.instance if above and above.kind == "rlm" else None
+        if owner is not None and instance is owner.generate_action:  # type: ignore[attr-defined] # an RLM, by its kind
+            node.kind = "plan"
+            self._iteration_started(node, fields)
+        elif self._is_extraction(owner, instance):
+            node.kind = "extract"
+            node.agent = node.agent or self.root
+            self._decide_submission(node.agent, fields)
+        elif above is not None and above.kind in ("plan", "extract"):
+            node.kind = "predict"
+
+    def _is_extraction(self, owner: object, instance: object) -> bool:
+        module = owner if owner is not None else self.root_module
+        return module is not None and instance is getattr(module, "extract", None)
+
+    def _agent_started(self, node: Node, module: dspy.RLM) -> None:
+        node.kind = "rlm"
+        if self.root is None:
+            self.root = node.agent = AgentState(root=True, span=self.run_span)
+            self.root_module, node.span = module, self.run_span
+            return
+        call = node.nearest("call")
+        if call is None or call.type != "sub_agent":  # a tool of the host, or a second run of the program, made it
+            node.type = "sub_agent"
+            self.emit(
+                ev.CallStarted(
+                    type="sub_agent", function=type(module).__name__, span=node.span, **self._place(node.parent)
+                )
+            )
+            call = node
+        node.agent = AgentState(root=False, span=call.span)
+        self.on_agent(module)
+
+    def _iteration_started(self, node: Node, fields: Mapping[str, Json]) -> None:
+        agent = node.agent
+        assert agent is not None
+        self._decide_submission(agent, fields)
+        number, _, of = str(fields.get("iteration", "")).partition("\n")[0].partition("/")
+        agent.iteration = int(number) if number.isdigit() else agent.iteration + 1
+        agent.iteration_span = node.span
+        agent.origin = "planner"
+        limit = int(of) if of.isdigit() else 0
+        self.emit(ev.IterationStarted(of=limit, iteration=agent.iteration, span=node.span, parent=agent.span))
+
+    def _decide_submission(self, agent: AgentState | None, fields: Mapping[str, Json]) -> None:
+        """A submission after which the run goes on was rejected; its history says why."""
+        if agent is None or agent.submission is None:
+            return
+        agent.submission = None
+        entries = getattr(fields.get("repl_history"), "entries", None)
+        why = entries[-1].output if entries else "it does not fit the signature"
+        self.emit(ev.Submitted(rejected=why, iteration=agent.iteration, parent=agent.iteration_span))
+
+    def on_module_end(self, call_id: str, outputs: Json, exception: BaseException | None = None) -> None:
+        node = self.tree.pop(call_id)
+        if node is None:
+            return
+        if node.kind in ("predict", "plan"):
+            self._planner_finished(node, outputs, exception)
+        elif node.kind == "extract":
+            self._extraction_finished(node, outputs, exception)
+        elif node.kind == "rlm":
+            self._agent_finished(node, outputs, exception)
+
+    def _agent_finished(self, node: Node, outputs: Json, exception: BaseException | None) -> None:
+        agent = node.agent
+        assert agent is not None
+        if exception is None and agent.submission is not None:
+            accepted = {name: jsonable(getattr(outputs, name)) for name in agent.submission if name in outputs}
+            agent.submission = None
+            self.emit(ev.Submitted(outputs=accepted, iteration=agent.iteration, parent=agent.iteration_span))
+        if node.type == "sub_agent":
+            answer = None if exception else jsonable({k: v for k, v in outputs.items() if k != "trajectory"})
+            self._call_finished(node, answer, exception)
+
+    # -- model calls -----------------------------------------------------------------------------------------------
+
+    def on_lm_start(self, call_id: str, instance: dspy.BaseLM, inputs: Mapping[str, Json]) -> None:
+        node = self.tree.push(call_id, "lm", instance)
+        asker = node.parent.nearest("predict", "plan", "extract", "call", "execution", "rlm") if node.parent else None
+        model = str(getattr(instance, "model", ""))
+        if asker is not None and asker.kind in ("predict", "plan") and asker.nearest("plan"):
+            self._planner_started(node, asker, model, inputs)
+        elif asker is not None and asker.nearest("extract"):
+            self._extraction_started(node, asker, model, inputs)
+        else:
+            self._sub_call_started(node, asker, model, inputs)
+
+    def _planner_started(self, node: Node, asker: Node, model: str, inputs: Mapping[str, Json]) -> None:
+        node.role = "planner"
+        agent = node.agent
+        assert agent is not None
+        if asker.open_planner is not None:  # dspy asked again by itself, in another form
+            self._finish_planner_span(asker, failure=unreadable(truncated=_truncated(asker)))
+        prompt = messages_of(inputs)
+        base = agent.last_prompt
+        self.emit(
+            ev.PlannerStarted(
+                prompt=added(prompt, base[1] if base else None),
+                base=base[0] if base else None,
+                model=model,
+                iteration=agent.iteration,
+                span=node.span,
+                parent=agent.iteration_span,
+            )
+        )
+        agent.last_prompt = (node.span, prompt)
+        asker.open_planner, asker.text, asker.answered, asker.began = node.span, None, None, time.monotonic()
+
+    def _planner_finished(self, node: Node, outputs: Json, exception: BaseException | None) -> None:
+        if node.open_planner is None:
+            return
+        if exception is None:
+            self._finish_planner_span(node, reasoning=outputs.reasoning or "", code=_code(outputs.code or ""))
+        elif isinstance(exception, dspy.AdapterParseError):
+            self._finish_planner_span(node, failure=unreadable(truncated=_truncated(node)))
+        elif isinstance(exception, RunAborted | FinishRequested):
+            self._finish_planner_span(node, failure=ev.Failure(type="Interrupted", message=str(exception)))
+        else:
+            self._finish_planner_span(node, failure=failure_of(exception))
+
+    def _finish_planner_span(
+        self, node: Node, *, reasoning: str = "", code: str = "", failure: ev.Failure | None = None
+    ) -> None:
+        answered, agent = node.answered, node.agent
+        self.emit(
+            ev.PlannerFinished(
+                reasoning=reasoning,
+                code=code,
+                text="" if failure is None else node.text or "",
+                model=answered.model if answered else "",
+                usage=answered.usage if answered else None,
+                cost_usd=answered.cost_usd if answered else None,
+                seconds=node.seconds,
+                error=failure,
+                iteration=agent.iteration if agent else None,
+                span=node.open_planner,
+                parent=agent.iteration_span if agent else None,
+            )
+        )
+        node.open_planner = None
+
+    def _extraction_started(self, node: Node, asker: Node, model: str, inputs: Mapping[str, Json]) -> None:
+        node.role = "extraction"
+        extract = asker.nearest("extract")
+        assert extract is not None
+        agent = extract.agent
+        self.extracted |= agent is None or agent.root
+        base = agent.last_prompt if agent else None
+        if extract.open_planner is None:
+            extract.open_planner = extract.span
+            why = self.extraction_why if agent is None or agent.root else ""
+            self.emit(
+                ev.ExtractionStarted(
+                    why=why or f"the limit of {agent.iteration if agent else 0} iterations is reached",
+                    prompt=added(messages_of(inputs), base[1] if base else None),
+                    base=base[0] if base else None,
+                    model=model,
+                    span=extract.span,
+                    parent=agent.span if agent else self.run_span,
+                )
+            )
+
+    def _extraction_finished(self, node: Node, outputs: Json, exception: BaseException | None) -> None:
+        answered, agent = node.answered, node.agent
+        if node.open_planner is None and exception is None:
+            return
+        fields = {} if exception else {name: jsonable(value) for name, value in outputs.items()}
+        self.emit(
+            ev.ExtractionFinished(
+                outputs=fields,
+                error=failure_of(exception) if exception else None,
+                usage=answered.usage if answered else None,
+                cost_usd=answered.cost_usd if answered else None,
+                seconds=node.seconds,
+                span=node.span,
+                parent=agent.span if agent else self.run_span,
+            )
+        )
+
+    def _sub_call_started(self, node: Node, asker: Node | None, model: str, inputs: Mapping[str, Json]) -> None:
+        node.role = "sub"
+        slot = CURRENT_SLOT.get()
+        if slot is not None and not slot.taken:
+            slot.taken, node.slot, node.span = True, slot, slot.span
+            return
+        if asker is not None and asker.kind == "call" and asker.type == "sub_llm":
+            node.span = asker.span  # `llm_query` and its one model call are one row
+            return
+        prompt = "\n\n".join(text for _, text in messages_of(inputs))
+        module = next((n for n in node.up() if n.kind == "module"), None)
+        self.emit(
+            ev.CallStarted(
+                type="sub_llm",
+                function=type(module.instance).__name__ if module else "lm",
+                prompt=prompt,
+                model=model,
+                queued=self.queues,
+                span=node.span,
+                **self._place(asker),
+            )
+        )
+
+    def on_lm_end(self, call_id: str, outputs: Json, exception: BaseException | None = None) -> None:
+        node = self.tree.pop(call_id)
+        if node is None:
+            return
+        text = _answer_text(outputs)
+        if node.role == "planner":
+            asker = node.nearest("predict", "plan")
+            if asker is not None:
+                asker.text, asker.answered = text, node.answered
+        elif node.role == "extraction":
+            extract = node.nearest("extract")
+            if extract is not None:
+                extract.answered = _both(extract.answered, node.answered)
+        elif node.slot is not None:
+            self._call_finished(node, text, exception)
+            node.slot.finished = True
+        else:
+            call = node.nearest("call")
+            if call is not None and call.span == node.span:
+                call.answered, call.queued_seconds = node.answered, node.queued_seconds
+            else:
+                self._call_finished(node, text, exception)
+
+    # -- models.Watch ----------------------------------------------------------------------------------------------
+
+    def is_sub_call(self, call: str | None) -> bool:
+        node = self.tree.get(call)
+        if node is None or node.role == "sub":
+            return True
+        return node.agent is not None and not node.agent.root
+
+    def call_running(self, call: str | None, queued_seconds: float) -> None:
+        node = self.tree.get(call)
+        if node is None:
+            return
+        node.queued_seconds = queued_seconds
+        if node.role == "sub":
+            self._emit_at(node, ev.CallRunning(queued_seconds=queued_seconds, span=node.span))
+
+    def call_delta(self, call: str | None, text: str, *, thinking: bool) -> None:
+        node = self.tree.get(call)
+        if node is None:
+            return
+        if node.role == "planner":
+            self._emit_at(node, ev.PlannerDelta(text=text, thinking=thinking, span=node.span))
+        elif node.role == "sub" and not thinking:
+            self._emit_at(node, ev.CallDelta(text=text, span=node.span))
+
+    def call_retrying(self, call: str | None, attempt: int, of: int, error: ev.Failure, delay: float) -> None:
+        node = self.tree.get(call)
+        if node is None:
+            return
+        extract = node.nearest("extract")
+        span = extract.span if node.role == "extraction" and extract else node.span
+        self._emit_at(node, ev.ModelRetrying(attempt=attempt, of=of, error=error, delay_seconds=delay, span=span))
+
+    def call_answered(self, call: str | None, answered: Answered) -> None:
+        node = self.tree.get(call)
+        if node is not None:
+            node.answered = answered
+
+    # -- sandboxes -------------------------------------------------------------------------------------------------
+
+    def on_interpreter_execute_start(self, call_id: str, instance: object, inputs: Mapping[str, Json]) -> None:
+        node = self.tree.push(call_id, "execution", instance)
+        variables = inputs.get("variables") or {}
+        if HOST_TOKEN_VAR in variables or any(name.startswith(RAW_PREFIX) for name in variables):
+            node.kind = "hidden"
+            return
+        agent = node.agent
+        self._executing[id(instance)] = node
+        self.emit(
+            ev.ExecutionStarted(
+                code=inputs.get("code") or "",
+                origin=agent.origin if agent else "planner",
+                span=node.span,
+                iteration=agent.iteration if agent else None,
+                parent=agent.iteration_span if agent else self.run_span,
+            )
+        )
+
+    def on_interpreter_execute_end(self, call_id: str, outputs: Json, exception: BaseException | None = None) -> None:
+        node = self.tree.pop(call_id)
+        if node is None or node.kind == "hidden":
+            return
+        self._executing.pop(id(node.instance), None)
+        report = report_of(node.instance, outputs, exception)
+        agent = node.agent
+        if agent is not None:
+            agent.last_error = report.error
+            if isinstance(outputs, FinalOutput):
+                submitted = outputs.output if isinstance(outputs.output, dict) else {"output": outputs.output}
+                agent.submission = submitted
+        self._emit_at(node, self._execution_finished(node, report))
+
+    def _execution_finished(self, node: Node, report: CellReport) -> ev.ExecutionFinished:
+        return ev.ExecutionFinished(
+            outcome=report.outcome,
+            error=report.error,
+            seconds=report.seconds if report.seconds is not None else node.seconds,
+            stdout_chars=report.stdout_chars,
+            stderr_chars=report.stderr_chars,
+            dropped=report.dropped,
+            shown_to_planner=_shown(report.told_chars, self._max_output_chars(node)),
+            state_lost=report.state_lost,
+            span=node.span,
+        )
+
+    def _max_output_chars(self, node: Node) -> int:
+        rlm = node.nearest("rlm")
+        return int(rlm.instance.max_output_chars) if rlm else 0  # type: ignore[attr-defined] # an RLM, by its kind
+
+    def cell(self, interpreter: object) -> Node | None:
+        """What an interpreter executes at the moment, to hang its output on."""
+        return self._executing.get(id(interpreter))
+
+    def is_executing(self) -> bool:
+        """Whether generated code runs anywhere in the run."""
+        return bool(self._executing)
+
+    # -- calls from generated code ---------------------------------------------------------------------------------
+
+    def on_interpreter_tool_call_start(self, call_id: str, instance: object, inputs: Mapping[str, Json]) -> None:
+        node = self.tree.push(call_id, "call", instance)
+        name = str(inputs.get("tool_name"))
+        args, kwargs = list(inputs.get("args") or ()), dict(inputs.get("kwargs") or {})
+        if name == CONSTRUCT_TOOL:
+            node.kind = "hidden"
+            handle = str(kwargs.get("attr_name", args[2] if len(args) > 2 else ""))
+            if (executing := self.cell(instance)) is not None and executing.parent is not None:
+                executing.parent.details[handle] = str(kwargs.get("kind", args[0] if args else "sub-agent"))
+            return
+        place = self._place(node.parent)
+        if name == "llm_query":
+            node.type = "sub_llm"
+            prompt = kwargs.get("prompt", args[0] if args else "")
+            started = ev.CallStarted(
+                type="sub_llm", function=name, prompt=str(prompt), queued=self.queues, span=node.span, **place
+            )
+        elif name == "llm_query_batched":
+            node.type = "batch"
+            prompts = kwargs.get("prompts", args[0] if args else ())
+            size = len(prompts) if isinstance(prompts, list | tuple) else 0
+            started = ev.CallStarted(type="batch", function=name, size=size, span=node.span, **place)
+        elif name == CALL_TOOL:
+            node.type = "sub_agent"
+            handle = str(kwargs.get("handle", args[0] if args else ""))
+            agent_inputs = jsonable(kwargs.get("inputs", args[1] if len(args) > 1 else {}))
+            function = next((n.details[handle] for n in node.up() if handle in n.details), "sub-agent")
+            started = ev.CallStarted(
+                type="sub_agent", function=function, arguments=agent_inputs, span=node.span, **place
+            )
+        else:
+            node.type = "tool"
+            arguments = jsonable({**{str(i): value for i, value in enumerate(args)}, **kwargs})
+            started = ev.CallStarted(type="tool", function=name, arguments=arguments, span=node.span, **place)
+        self.emit(started)
+
+    def on_interpreter_tool_call_end(self, call_id: str, outputs: Json, exception: BaseException | None = None) -> None:
+        node = self.tree.pop(call_id)
+        if node is not None and node.kind == "call":
+            answer = None if node.type == "batch" else jsonable(outputs)
+            self._call_finished(node, answer, exception)
+
+    def slot_started(self, slot: Slot, index: int, prompt: str, model: str) -> None:
+        """A member of the batch that the current thread is in; it waits for its turn."""
+        self.emit(
+            ev.CallStarted(
+                type="sub_llm", function="llm_query", index=index, prompt=prompt, model=model, queued=True,
+                span=slot.span, **self._place(self.tree.current()),
+            )
+        )  # fmt: skip
+
+    def slot_refused(self, slot: Slot, failure: ev.Failure) -> None:
+        """A member of the batch that never became a model call."""
+        if slot.finished:
+            return
+        slot.finished = True
+        place = self._place(self.tree.current())
+        self.emit(ev.CallFinished(error=failure, seconds=time.monotonic() - slot.began, span=slot.span, **place))
+
+    def _call_finished(self, node: Node, answer: Json, exception: BaseException | None) -> None:
+        answered = node.answered
+        began = node.slot.began if node.slot else node.began
+        failure = None
+        if isinstance(exception, Exception):
+            failure = model_failure(exception)
+        elif exception is not None:
+            failure = ev.Failure(type="Interrupted", message="the run ended before it was answered")
+        event = ev.CallFinished(
+            answer=answer,
+            error=failure,
+            model=answered.model if answered else "",
+            usage=answered.usage if answered else None,
+            cost_usd=answered.cost_usd if answered else None,
+            seconds=time.monotonic() - began,
+            queued_seconds=node.queued_seconds,
+            span=node.span,
+        )
+        self._emit_at(node, event)
+
+    # -- places ----------------------------------------------------------------------------------------------------
+
+    def _place(self, above: Node | None) -> dict[str, Json]:
+        """Where a new call hangs."""
+        holder = above.nearest("call", "execution", "plan", "rlm") if above else None
+        if holder is None:
+            return {"parent": self.run_span}
+        iteration = holder.agent.iteration if holder.agent else None
+        return {"parent": holder.span, "iteration": iteration or None}
+
+    def _emit_at(self, node: Node, event: ev.Event) -> None:
+        self.emit(_placed(event, iteration=node.agent.iteration or None if node.agent else None))
+
+
+def _placed(event: ev.Event, **fields: Json) -> ev.Event:
+    return msgspec.structs.replace(event, **fields)
+
+
+def _code(answer: str) -> str:
+    """The code as it will run; as it came where that can't be said."""
+    try:
+        return codeblock.extract(answer)
+    except codeblock.NotPython:
+        return answer
+
+
+def _truncated(node: Node) -> bool:
+    return node.answered is not None and node.answered.truncated
+
+
+def _both(first: Answered | None, second: Answered | None) -> Answered | None:
+    """What two attempts at one thing cost together."""
+    if first is None or second is None:
+        return first or second
+    cost = (
+        None if first.cost_usd is None and second.cost_usd is None else (first.cost_usd or 0) + (second.cost_usd or 0)
+    )
+    return Answered(second.model, first.usage + second.usage, cost, second.truncated)
+
+
+def _answer_text(outputs: Json) -> str | None:
+    if isinstance(outputs, dspy.lm15.Response):
+        outputs = outputs.text
+    first = outputs[0] if isinstance(outputs, list) and outputs else outputs
+    if isinstance(first, Mapping):
+        first = first.get("text")
+    return first if isinstance(first, str) else None
+
+
+def _shown(chars: int, limit: int) -> ev.Shown:
+    """What of an execution's result dspy's prompt holds: all of it, or its two halves of the limit."""
+    if limit <= 0 or chars <= limit:
+        return ev.Shown(head=chars)
+    return ev.Shown(head=limit // 2, tail=limit - limit // 2)
+
+
+def jsonable(value: Json) -> Json:
+    """A value as JSON holds it; what has no such form is named."""
+    return to_jsonable_python(value, fallback=lambda odd: f"({type(odd).__qualname__})", serialize_unknown=True)

@@ -1,0 +1,218 @@
+"""The planner's seat: a module in place of `rlm.generate_action` that asks the gate before it plans and before it runs.
+
+Also what dspy leaves out: answers that can't be read are asked for again with a note, hints of the person stand at the
+end of the prompt (so that its beginning stays in the provider's cache), and a run that is to be finished leaves here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from fleet_rlm import events as ev
+from fleet_rlm.engine import codeblock
+from fleet_rlm.engine.budgets import Spending
+from fleet_rlm.engine.cancel import CancelToken
+from fleet_rlm.engine.errors import AgentStopped, FinishRequested, PlannerUnreadable
+from fleet_rlm.engine.failures import model_failure
+from fleet_rlm.engine.gate import Answer, Gate
+from fleet_rlm.engine.models import CallInterrupted
+from fleet_rlm.engine.observer import Observer
+from fleet_rlm.engine.spans import AgentState
+
+Fields = dict[str, Any]  # the keyword arguments that dspy hands its planner: signature, texts, history
+
+UNREADABLE_IN_A_ROW = 3
+HINT = "The person who runs this tells you: {text}"
+AGAIN = "Your previous version of this step was not run. Write another, different version of it."
+AGAIN_AFTER_ERROR = "The last step failed. Write another version of it that avoids the error."
+EDITED = "(The operator changed the code of this step before it ran.)"
+FORMAT = "Answer with the fields `reasoning` and `code`, exactly in the format that was described."
+
+
+@dataclass(slots=True)
+class Seat:
+    """What the planners of one run share."""
+
+    gate: Gate
+    token: CancelToken
+    spending: Spending
+    observer: Observer
+    emit: Callable[[ev.Event], object]
+
+    def take(self, module: dspy.RLM, *, root: bool) -> GatedPlanner:
+        """Sit down in a Recursive Language Model's planner, and in its extraction."""
+        if isinstance(module.generate_action, GatedPlanner):
+            return module.generate_action
+        planner = GatedPlanner(module.generate_action, self, root=root)
+        module.generate_action, module.extract = planner, PatientExtraction(module.extract)
+        return planner
+
+    def take_sub_agent(self, module: dspy.RLM) -> None:
+        """The same, below the run's own planner."""
+        self.take(module, root=False)
+
+
+class GatedPlanner(dspy.Module):
+    """Plans the next step, with the person in between."""
+
+    def __init__(self, inner: dspy.Module, seat: Seat, *, root: bool) -> None:
+        super().__init__()
+        self.inner = inner
+        self.seat = seat
+        self.root = root
+        self.variables_info: object = []
+        """What the planner was told of the inputs, and the history: what an extraction needs."""
+        self.history: Any = None  # dspy's REPLHistory
+
+    @property
+    def signature(self) -> type[dspy.Signature]:
+        """For dspy, which reads it to fit the instructions to the interpreter."""
+        signature: type[dspy.Signature] = self.inner.signature
+        return signature
+
+    async def aforward(self, **fields: Any) -> dspy.Prediction:
+        """Off the event loop, since a gate may hold it for long."""
+        return await asyncio.to_thread(self.forward, **fields)
+
+    def forward(self, **fields: Any) -> dspy.Prediction:
+        """Raises `FinishRequested` (the run's own), `AgentStopped`, `RunAborted`, `PlannerUnreadable`, `LMError`."""
+        self.variables_info, self.history = fields["variables_info"], fields["repl_history"]
+        agent = self._agent()
+        notes = self._stand_before(agent)
+        attempt = 0
+        while True:
+            if self.root:
+                notes += [HINT.format(text=hint) for hint in self.seat.gate.take_hints()]
+            self._check_end()
+            action, code = self._plan(fields, notes, attempt, agent)
+            answer = self.seat.gate.at_code(agent.iteration_span, agent.iteration, action.reasoning or "", code)
+            self._check_end(answer)
+            if answer.decision != "retry":
+                return self._decided(action, code, answer, agent, notes)
+            attempt += 1
+            notes.append(f"{AGAIN} {answer.text}".strip())
+
+    def _agent(self) -> AgentState:
+        node = self.seat.observer.tree.current()
+        if node is None or node.agent is None:  # dspy's callbacks were switched off around us
+            return AgentState(root=self.root, span=self.seat.observer.run_span)
+        return node.agent
+
+    def _stand_before(self, agent: AgentState) -> list[str]:
+        """The boundary before planning: `error` after a failed step, else `planner`. Returns notes for the prompt."""
+        self._check_end()
+        gate, place = self.seat.gate, (agent.iteration_span, agent.iteration)
+        error, agent.last_error = agent.last_error, None
+        answer = gate.at_error(*place, error) if error is not None else gate.at_planner(*place)
+        self._check_end(answer)
+        return [f"{AGAIN_AFTER_ERROR} {answer.text}".strip()] if answer.decision == "retry" else []
+
+    def _check_end(self, answer: Answer | None = None) -> None:
+        """Leave when the run is to end: by the person, by a budget, by abort."""
+        self.seat.token.check()
+        gate = self.seat.gate
+        if not self.root and self.seat.observer.tree.is_orphan():
+            raise AgentStopped("The cell that this sub-agent worked for is over.")
+        if (why := self.seat.spending.exhausted()) is not None:
+            gate.request_finish(why, by_person=False)
+        if not gate.finishing() and (answer is None or answer.decision != "finish"):
+            return
+        reason = gate.finish or "you finished it"
+        if self.root:
+            raise FinishRequested(reason, by_person=gate.finish_by_person)
+        raise AgentStopped(f"The run is being finished: {reason}.")
+
+    # -- planning --------------------------------------------------------------------------------------------------
+
+    def _plan(self, fields: Fields, notes: list[str], attempt: int, agent: AgentState) -> tuple[dspy.Prediction, str]:
+        """An action that can be read, and its code. Asks again when it can't, a few times."""
+        complaints: list[str] = []
+        while True:
+            asked = attempt + len(complaints)
+            try:
+                action = self.inner(**self._with_notes(fields, [*notes, *complaints[-1:]], asked))
+                return action, codeblock.extract(action.code or "")
+            except dspy.AdapterParseError:
+                why = "Your previous answer could not be read: it lacks the fields `reasoning` and `code`."
+            except codeblock.NotPython as error:
+                why = str(error)
+                self.seat.emit(
+                    ev.Notice(
+                        level="warning", text=f"the planner is asked again: {error}", parent=agent.iteration_span,
+                        iteration=agent.iteration,
+                    )
+                )  # fmt: skip
+            except CallInterrupted:
+                self._check_end()
+                raise AgentStopped("The planner was interrupted.") from None
+            except dspy.LMError as error:
+                if not self._try_again_after(error, agent):
+                    raise
+                continue
+            complaints.append(f"{why} {FORMAT}")
+            if len(complaints) >= UNREADABLE_IN_A_ROW:
+                raise PlannerUnreadable(
+                    f"The planner's answer could not be read {len(complaints)} times in a row.",
+                    "Use a stronger model, or raise DSPY_LM_MAX_TOKENS if its answers are cut off. "
+                    "The run file holds each answer as it came.",
+                )
+            self._check_end()
+
+    def _try_again_after(self, error: dspy.LMError, agent: AgentState) -> bool:
+        """The model failed for good: the person may still have it asked again, if they watch for errors."""
+        answer = self.seat.gate.at_error(agent.iteration_span, agent.iteration, model_failure(error))
+        self._check_end(answer)
+        return answer.decision == "retry"
+
+    @staticmethod
+    def _with_notes(fields: Fields, notes: list[str], attempt: int) -> Fields:
+        call = dict(fields)
+        if notes:
+            call["iteration"] = "\n\n".join([fields["iteration"], *notes])
+        if attempt:
+            call["config"] = {**fields.get("config", {}), "rollout_id": attempt, "temperature": 1.0}
+        return call
+
+    def _decided(
+        self, action: dspy.Prediction, code: str, answer: Answer, agent: AgentState, notes: list[str]
+    ) -> dspy.Prediction:
+        reasoning = action.reasoning or ""
+        said = [note for note in notes if note.startswith(HINT.partition("{")[0])]
+        reasoning = "\n\n".join([reasoning, *(f"({note})" for note in said)])
+        if answer.decision == "edit":
+            agent.origin = "operator"
+            return dspy.Prediction(reasoning=f"{reasoning}\n\n{EDITED}", code=codeblock.Verbatim(answer.code))
+        if answer.decision == "skip":
+            agent.skip_next = True
+        return dspy.Prediction(reasoning=reasoning, code=codeblock.Verbatim(code))
+
+
+class PatientExtraction(dspy.Module):
+    """The forced final answer, asked for again (as JSON) when it can't be read."""
+
+    def __init__(self, inner: dspy.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    @property
+    def signature(self) -> type[dspy.Signature]:
+        """As the module in whose place this stands."""
+        signature: type[dspy.Signature] = self.inner.signature
+        return signature
+
+    def forward(self, **fields: Any) -> dspy.Prediction:
+        """Raises `LMError`, and `AdapterParseError` when the last attempt can't be read either."""
+        try:
+            return self.inner(**fields)
+        except dspy.AdapterParseError:
+            with dspy.context(adapter=dspy.JSONAdapter()):
+                return self.inner(**fields, config={"rollout_id": 1, "temperature": 1.0})
+
+    async def aforward(self, **fields: Any) -> dspy.Prediction:
+        """The same, off the event loop."""
+        return await asyncio.to_thread(self.forward, **fields)

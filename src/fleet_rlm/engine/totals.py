@@ -1,0 +1,84 @@
+"""Add up a run from its own events."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import msgspec
+
+from fleet_rlm import events as ev
+
+
+class Meter:
+    """What a run has spent so far. Hears every event; thread-safe."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._totals = ev.Totals()
+        self._open: set[str | None] = set()
+        self._sub_since = 0.0
+        self._run: str | None = None
+        self._root_iterations: set[str | None] = set()
+        self._root_cells: dict[str | None, tuple[float, float]] = {}
+        """Executions of the run itself: when they began, and the sub-call seconds until then."""
+
+    def hear(self, event: ev.Event) -> None:
+        with self._lock:
+            self._hear(event, time.monotonic())
+
+    def _hear(self, event: ev.Event, now: float) -> None:
+        totals = self._totals
+        if isinstance(event, ev.RunStarted):
+            self._run = event.span
+        elif isinstance(event, ev.IterationStarted) and event.parent == self._run:
+            self._root_iterations.add(event.span)
+            self._set(iterations=totals.iterations + 1)
+        elif isinstance(event, ev.PlannerFinished):
+            self._spend(event.usage, event.cost_usd)
+            if event.parent in self._root_iterations:
+                self._set(planner_seconds=self._totals.planner_seconds + event.seconds)
+        elif isinstance(event, ev.ExtractionFinished):
+            self._spend(event.usage, event.cost_usd)
+            self._set(planner_seconds=self._totals.planner_seconds + event.seconds)
+        elif isinstance(event, ev.CallStarted) and event.type == "sub_llm":
+            if not self._open:
+                self._sub_since = now
+            self._open.add(event.span)
+            self._set(calls=totals.calls + 1)
+        elif isinstance(event, ev.CallFinished):
+            self._spend(event.usage, event.cost_usd)
+            if event.span in self._open:
+                self._open.discard(event.span)
+                if event.error:
+                    self._set(failed_calls=self._totals.failed_calls + 1)
+                if not self._open:
+                    self._set(sub_llm_seconds=self._totals.sub_llm_seconds + now - self._sub_since)
+        elif isinstance(event, ev.ExecutionStarted) and event.parent in self._root_iterations:
+            self._root_cells[event.span] = (now, self._sub_seconds(now))
+        elif isinstance(event, ev.ExecutionFinished) and event.span in self._root_cells:
+            began, sub_before = self._root_cells.pop(event.span)
+            alone = (now - began) - (self._sub_seconds(now) - sub_before)
+            self._set(sandbox_seconds=self._totals.sandbox_seconds + max(0.0, alone))
+
+    def _sub_seconds(self, now: float) -> float:
+        return self._totals.sub_llm_seconds + (now - self._sub_since if self._open else 0.0)
+
+    def _spend(self, usage: ev.Usage | None, cost_usd: float | None) -> None:
+        totals = self._totals
+        if usage:
+            self._set(
+                input_tokens=totals.input_tokens + usage.input,
+                output_tokens=totals.output_tokens + usage.output,
+                cached_tokens=totals.cached_tokens + usage.cached,
+            )
+        if cost_usd is not None:
+            self._set(cost_usd=(totals.cost_usd or 0.0) + cost_usd)
+
+    def _set(self, **fields: float) -> None:
+        self._totals = msgspec.structs.replace(self._totals, **fields)
+
+    def totals(self) -> ev.Totals:
+        with self._lock:
+            return msgspec.structs.replace(self._totals, seconds=time.monotonic() - self._began)
