@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,59 @@ def test_an_offset_leads_to_its_row_and_back(tmp_path_factory: pytest.TempPathFa
 def test_no_row_cuts_a_character(tmp_path_factory: pytest.TempPathFactory, text: str, chunk: int) -> None:
     index = indexed(text.encode(), tmp_path_factory.mktemp("i") / "t", chunk)
     assert "\ufffd" not in "".join(row.text for row in index.rows_from(0, index.rows))
+
+
+def test_one_line_of_a_whole_file_comes_in_pieces_with_one_line_number(tmp_path: Path) -> None:
+    data = ("日本語 and more, " * 20_000).encode()
+    index = indexed(data, tmp_path / "t")
+    rows = index.rows_from(0, index.rows)
+    assert len(rows) > 10
+    assert b"".join(row.data for row in rows) == data
+    assert {row.line for row in rows} == {0}
+    assert [row.continued for row in rows] == [False] + [True] * (len(rows) - 1)
+
+
+def test_rows_can_be_read_while_the_index_grows_and_it_goes_on_after_a_cancel(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    path.write_bytes(b"".join(b"line %d\n" % n for n in range(400_000)))
+    index = LineIndex(TextFile.open(path))
+    told: list[tuple[int, int]] = []
+    blocks = iter([False, False, True])
+    assert not index.build(lambda done, of: told.append((done, of)), lambda: next(blocks))
+    assert 0 < index.indexed < index.text.size
+    assert not index.complete
+    assert index.row(index.rows - 1).text == f"line {index.rows - 1}"
+    assert not index.wait_for(index.text.size - 1), "no build goes on, so nothing is waited for"
+    assert index.build(lambda done, of: told.append((done, of)))
+    assert index.complete
+    assert index.rows == index.lines == 400_000
+    assert index.row(399_999).text == "line 399999"
+    assert told == sorted(told)
+    assert told[-1] == (index.text.size, index.text.size)
+    with pytest.raises(IndexError):
+        index.row(400_000)
+
+
+def test_a_waiting_thread_goes_on_as_soon_as_its_place_is_indexed(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    path.write_bytes(b"0123456789abcde\n" * 200_000)
+    index = LineIndex(TextFile.open(path))
+    waited: list[bool] = []
+    thread = threading.Thread(target=lambda: waited.append(index.wait_for(3_000_000)))
+    thread.start()
+    assert index.build()
+    thread.join(10)
+    assert waited == [True]
+
+
+def test_places_by_share_and_by_character(tmp_path: Path) -> None:
+    index = indexed("αβγ\nδεζ\nηθι\nκλμ\n".encode(), tmp_path / "t")
+    assert [index.row_at_fraction(share) for share in (0.0, 0.3, 0.99, 1.0, 7.0)] == [0, 1, 3, 3, 3]
+    row = index.row(1)
+    assert [row.column(row.start + byte) for byte in (-5, 0, 2, 4, 6, 99)] == [0, 0, 1, 2, 3, 3]
+
+
+def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
+    index = indexed(b"", tmp_path / "t")
+    assert (index.rows, index.lines, index.row_at(0), index.row_of_line(3)) == (0, 0, 0, 0)
+    assert index.rows_from(0, 10) == []

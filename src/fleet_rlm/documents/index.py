@@ -15,7 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from fleet_rlm.documents.textfile import TextFile
-from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, Progress, Throttle, never
+from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, Progress, Throttle, Turns, never
 
 CHUNK_BYTES = 16 * 1024
 CACHED_CHUNKS = 64
@@ -99,10 +99,10 @@ class LineIndex:
         far goes on working.
         """
         self._over = False
-        tell = Throttle(progress)
+        tell, turns = Throttle(progress), Turns(cancelled)
         try:
             while not self._complete:
-                if cancelled():
+                if turns():
                     return False
                 over = self._advance()
                 tell(self._indexed, self._indexed if over else self.text.expected)

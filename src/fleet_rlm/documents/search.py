@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from fleet_rlm.documents.index import LineIndex, cut_short
 from fleet_rlm.documents.textfile import TextFile
-from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, DocumentError, never
+from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, DocumentError, Turns, never
 
 Case: TypeAlias = Literal["smart", "exact", "ignore"]
 """`smart` ignores case unless the query has a capital letter."""
@@ -145,13 +145,14 @@ class _Search:
     index: LineIndex
     matcher: Matcher
     keep: int
-    cancelled: Cancelled
+    cancelled: Turns
     total: int = 0
     kept: int = 0
     done: int = 0
     slow_lines: int = 0
     cut_lines: int = 0
     stopped: str = ""
+    line_by_line: bool = False
     fresh: list[Hit] = field(default_factory=list)
 
     @property
@@ -162,8 +163,8 @@ class _Search:
         """Count a hit, and keep it while there is room; False when the search was cancelled."""
         self.total += 1
         if self.kept >= self.keep:
-            return True
-        if not self.index.wait_for(start, self.cancelled):
+            return bool(self.total & 0xFF) or not self.cancelled()
+        if self.cancelled() or not self.index.wait_for(start, self.cancelled):
             return False
         row = self.index.row(self.index.row_at(start))
         column = row.column(start)
@@ -233,7 +234,7 @@ class _Search:
         """A regular expression, within lines. Yields after each block."""
         for block, offset in self.blocks():
             text = block.decode("utf-8", "surrogateescape")  # so that characters lead back to bytes exactly
-            whole = None if self.matcher.line_by_line or b"\r" in block else self._whole(text)
+            whole = None if self.line_by_line else self._whole(text)
             spans = self._by_line(text) if whole is None else iter(whole)
             character = byte = 0
             plain = len(text) == len(block) and text.isascii()
@@ -255,6 +256,12 @@ class _Search:
     def _whole(self, text: str) -> list[tuple[int, int]] | None:
         """Matches in a block of lines; None where one reached over a line's end, or time was up."""
         spans: list[tuple[int, int]] = []
+        returns = text.count("\r\n")
+        if returns and returns != text.count("\n"):
+            return None
+        if returns:
+            text = text.replace("\r\n", "\n")
+        counted = shift = 0
         try:
             for match in self.matcher.pattern.finditer(text.removesuffix("\n"), timeout=BLOCK_SECONDS, concurrent=True):
                 start, end = match.span()
@@ -263,18 +270,23 @@ class _Search:
                         continue
                 elif "\n" in match.group():
                     return None
-                spans.append((start, end))
+                if returns:
+                    shift += text.count("\n", counted, start)
+                    counted = start
+                spans.append((start + shift, end + shift))
         except TimeoutError:
+            self.line_by_line = True
             return None
         return spans
 
     def _by_line(self, text: str) -> Iterator[tuple[int, int]]:
         start = 0
-        for line in text.removesuffix("\n").split("\n"):
+        for whole_line in _lines(text):
+            line = whole_line.removesuffix("\n")
+            if len(line) < len(whole_line):
+                line = line.removesuffix("\r")
             try:
-                for match in self.matcher.pattern.finditer(
-                    line.removesuffix("\r"), timeout=LINE_SECONDS, concurrent=True
-                ):
+                for match in self.matcher.pattern.finditer(line, timeout=LINE_SECONDS, concurrent=True):
                     first, last = match.span()
                     if last > first or first == 0:
                         yield start + first, start + last
@@ -284,7 +296,15 @@ class _Search:
                     return
             if self.cancelled():
                 return
-            start += len(line) + 1
+            start += len(whole_line)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines with their newlines; `str.splitlines` would split at much else."""
+    *lines, tail = text.split("\n")
+    yield from (line + "\n" for line in lines)
+    if tail:
+        yield tail
 
 
 def search(
@@ -298,7 +318,7 @@ def search(
     `Unreadable` when the disk fails.
     """
     matcher = query if isinstance(query, Matcher) else Matcher(query)
-    return _reports(_Search(index, matcher, keep, cancelled))
+    return _reports(_Search(index, matcher, keep, Turns(cancelled), line_by_line=matcher.line_by_line))
 
 
 def _reports(under_way: _Search) -> Iterator[Found]:

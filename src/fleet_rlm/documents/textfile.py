@@ -21,6 +21,7 @@ from fleet_rlm.documents.work import (
     Cancelled,
     Progress,
     Throttle,
+    Turns,
     Unreadable,
     never,
     printable,
@@ -151,9 +152,9 @@ class TextFile:
 
     def fill_all(self, progress: Progress | None = None, cancelled: Cancelled = never) -> bool:
         """`fill` to the end; False when cancelled."""
-        tell = Throttle(progress)
+        tell, turns = Throttle(progress), Turns(cancelled)
         while self.fill():
-            if cancelled():
+            if turns():
                 return False
             tell(self._filled, self.file_bytes)
         return True
