@@ -336,7 +336,8 @@ def _spend(state: RunState, usage: ev.Usage | None, cost_usd: float | None) -> N
 
 def _run_started(state: RunState, event: ev.RunStarted) -> None:
     state.started = event
-    state.status = "running"
+    if not state.is_over:
+        state.status = "running"
     if event.span:
         _span(state, event, "run")
     sandbox = event.sandbox
@@ -412,9 +413,10 @@ def _planner_delta(state: RunState, event: ev.PlannerDelta) -> None:
 
 
 def _planner_finished(state: RunState, event: ev.PlannerFinished) -> None:
-    _spend(state, event.usage, event.cost_usd)
     planner = state.planners.get(event.span or "")
-    if planner is None:
+    if planner is None or planner.finished is None:
+        _spend(state, event.usage, event.cost_usd)
+    if planner is None or planner.finished is not None:
         return
     planner.finished, planner.ended, planner.retry = event, event.t, None
     iteration = _current(state, state.spans[planner.span], event) if planner.span in state.spans else None
@@ -434,7 +436,8 @@ def _model_retrying(state: RunState, event: ev.ModelRetrying) -> None:
 
 
 def _gate_waiting(state: RunState, event: ev.GateWaiting) -> None:
-    state.gate, state.gate_since, state.status, state.pause_requested = event, event.t, "waiting", False
+    if not state.is_over:
+        state.gate, state.gate_since, state.status, state.pause_requested = event, event.t, "waiting", False
 
 
 def _gate_resumed(state: RunState, event: ev.GateResumed) -> None:
@@ -458,7 +461,7 @@ def _execution_started(state: RunState, event: ev.ExecutionStarted) -> None:
 
 def _execution_finished(state: RunState, event: ev.ExecutionFinished) -> None:
     execution = state.executions.get(event.span or "")
-    if execution is None:
+    if execution is None or execution.finished is not None:
         return
     execution.finished, execution.ended = event, event.t
     if event.state_lost:
@@ -493,6 +496,9 @@ def _variables(state: RunState, event: ev.Variables) -> None:
 
 
 def _call_started(state: RunState, event: ev.CallStarted) -> None:
+    same = state.calls_by_span.get(event.span or "")
+    if same is not None and same.finished is None:
+        return
     ref = _span(state, event, "call")
     parent = state.calls_by_span.get(event.parent or "")
     depth = 0
@@ -544,8 +550,9 @@ def _call_delta(state: RunState, event: ev.CallDelta) -> None:
 
 
 def _call_finished(state: RunState, event: ev.CallFinished) -> None:
-    _spend(state, event.usage, event.cost_usd)
     call = state.calls_by_span.get(event.span or "")
+    if call is None or call.finished is None:
+        _spend(state, event.usage, event.cost_usd)
     if call is None or call.finished is not None:
         return
     call.finished, call.ended, call.retry = event, event.t, None

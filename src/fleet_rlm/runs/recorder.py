@@ -284,7 +284,7 @@ def _create(path: Path) -> tuple[int, bool]:
 
 def _lock(file: int) -> bool:
     """Hold the file until this process ends, since readers tell by it whether a run is still going on."""
-    patience = time.monotonic() + 1.0
+    patience = time.monotonic() + 0.25
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

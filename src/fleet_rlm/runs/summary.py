@@ -110,7 +110,7 @@ class Growing:
             self._iterations = max(self._iterations, event.iteration or 0)
         elif isinstance(event, ev.CallStarted):
             self._calls += event.type == "sub_llm"
-        elif isinstance(event, ev.PlannerFinished | ev.CallFinished):
+        elif isinstance(event, ev.PlannerFinished | ev.CallFinished | ev.ExtractionFinished):
             if event.usage:
                 self._tokens += event.usage.input + event.usage.output
             if event.cost_usd is not None:
