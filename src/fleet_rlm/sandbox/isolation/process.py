@@ -222,6 +222,13 @@ class IsolatedProcess:
         with self._lock:
             return self._launcher.poll()
 
+    def wait(self, seconds: float) -> int | None:
+        """Wait at most so long for the end; the exit code, or None while it runs."""
+        try:
+            return self._launcher.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def end(self) -> str | None:
         """Why the driver ended, in words; None while it runs."""
         code = self.poll()
@@ -234,6 +241,8 @@ class IsolatedProcess:
             return "ended by us"
         if code < 0 or code > 128:
             number = -code if code < 0 else code - 128
+            if number == signal.SIGXCPU:
+                return f"the driver used its {self._limits.cpu_seconds} CPU seconds"
             try:
                 name = signal.Signals(number).name
             except ValueError:

@@ -18,6 +18,9 @@ KNOWN = sys.platform == "linux" and AUDIT_ARCHITECTURE is not None
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_GET_SECCOMP, PR_SET_SECCOMP = 1, 4, 21, 22
 PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 24, 36, 38, 39, 47
 
+PR_SET_KEEPCAPS = 8
+CAP_DAC_READ_SEARCH = 2
+
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 CLONE_ANY_NEW = 0x7E020000
@@ -102,20 +105,27 @@ def clone(flags: int) -> int:
     return pid
 
 
-def drop_capability_bounds() -> None:
-    """No program that is executed later can gain a capability."""
+def drop_capability_bounds(keep: int | None = None) -> None:
+    """No program that is executed later can gain a capability (but one, perhaps)."""
     zero = ctypes.c_ulong(0)
     for capability in range(64):
+        if capability == keep:
+            continue
         if LIBC.prctl(ctypes.c_int(PR_CAPBSET_DROP), ctypes.c_ulong(capability), zero, zero, zero) != 0:
             break
     LIBC.prctl(ctypes.c_int(PR_CAP_AMBIENT), ctypes.c_ulong(4), zero, zero, zero)  # PR_CAP_AMBIENT_CLEAR_ALL
 
 
-def zero_capabilities() -> None:
-    """Give up every capability of this process."""
-    version_3_header = struct.pack("Ii", 0x20080522, 0)
-    if LIBC.capset(ctypes.c_char_p(version_3_header), ctypes.c_char_p(bytes(24))) != 0:
+def zero_capabilities(keep: int | None = None) -> None:
+    """Give up every capability of this process and of what it executes (but one, perhaps). Raises `OSError`."""
+    version_3_header, kept = struct.pack("Ii", 0x20080522, 0), 0 if keep is None else 1 << keep
+    sets = struct.pack("6I", kept, kept, kept, 0, 0, 0)
+    if LIBC.capset(ctypes.c_char_p(version_3_header), ctypes.c_char_p(sets)) != 0:
         raise failed("capset")
+    if keep is not None:
+        ambient_raise, zero = ctypes.c_ulong(2), ctypes.c_ulong(0)
+        if LIBC.prctl(ctypes.c_int(PR_CAP_AMBIENT), ambient_raise, ctypes.c_ulong(keep), zero, zero) != 0:
+            raise failed("prctl ambient")
 
 
 def become(uid: int) -> None:

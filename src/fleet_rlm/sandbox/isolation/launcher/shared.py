@@ -53,28 +53,44 @@ def start(plan: Plan, targets: Targets, pipes: Pipes, mode: str) -> int:
 
 
 def _give_up_privileges(plan: Plan, finding: Finding) -> None:
-    if LINUX and os.geteuid() == 0:
-        kernel.drop_capability_bounds()
-    if plan.another_user:
-        if _python_readable_as(plan.private_uid):
-            kernel.become(plan.private_uid)
-        else:
-            finding.notes.append("generated code runs as root: only root can read this Python")
+    """Become a user that owns nothing here, without capabilities; where only root can read this Python, come close."""
+    keep = None
+    if plan.another_user and _python_readable_as(plan.private_uid, keep=None):
+        _become(plan.private_uid, keep)
+    elif plan.another_user and _python_readable_as(plan.private_uid, keep := kernel.CAP_DAC_READ_SEARCH):
+        _become(plan.private_uid, keep)
+        finding.notes.append("only root can read this Python, so the modes of files do not hold back reading")
+    else:
+        if plan.another_user:
+            finding.notes.append("only root can read this Python, so generated code runs as root, without capabilities")
             os.chown(plan.scratch, 0, 0)
+        if LINUX:
+            if os.geteuid() == 0:
+                kernel.drop_capability_bounds()
+            kernel.zero_capabilities()
     if LINUX:
-        kernel.zero_capabilities()
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _python_readable_as(uid: int) -> bool:
-    """Whether another user could import from this Python. Tried in a process of its own."""
+def _become(uid: int, keep: int | None) -> None:
+    if LINUX:
+        kernel.drop_capability_bounds(keep)
+        kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
+    kernel.become(uid)
+    if LINUX:
+        kernel.zero_capabilities(keep)
+
+
+def _python_readable_as(uid: int, keep: int | None) -> bool:
+    """Whether another user, with one capability perhaps, could import from this Python. Tried in a child."""
     pid = os.fork()
     if pid == 0:
         try:
-            kernel.become(uid)
+            _become(uid, keep)
             os.listdir(os.path.dirname(os.__file__))
-            reachable = os.access(sys.executable, os.X_OK)
+            os.close(os.open(sys.executable, os.O_RDONLY))
+            readable = True
         except OSError:
-            reachable = False
-        os._exit(0 if reachable else 1)
+            readable = False
+        os._exit(0 if readable else 1)
     return os.waitpid(pid, 0)[1] == 0
