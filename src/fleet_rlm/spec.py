@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from fleet_rlm.events import Json
+from fleet_rlm.events import Failure, Json
 
 DEFAULT_MAX_ITERATIONS = 20
 DEFAULT_MAX_LLM_CALLS = 50
@@ -167,6 +167,19 @@ Command: TypeAlias = (
     | Detach
 )
 
+
+class EngineRecording(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="engine.recording"):
+    """A line of an engine's stdout that belongs to no run file: where the run is recorded."""
+
+    path: str
+
+
+class EngineFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="engine.failed"):
+    """A line of an engine's stdout that belongs to no run file: why no run could begin."""
+
+    error: Failure
+
+
 _decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
 
@@ -178,3 +191,8 @@ def encode_command(command: Command) -> bytes:
 def decode_command(line: bytes) -> Command:
     """Raises `msgspec.DecodeError` (a `ValueError`) with the field that is wrong."""
     return _decoder.decode(line)
+
+
+def encode_line(line: EngineRecording | EngineFailed) -> bytes:
+    """One line of an engine's stdout that belongs to no run file, with its newline."""
+    return msgspec.json.encode(line) + b"\n"

@@ -1,0 +1,8 @@
+"""The background worker: one run, owned from start to end, told as events. dspy lives here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+
+# Before dspy is imported anywhere below: prices come from the package. Otherwise the first priced call asks the net.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")

@@ -10,7 +10,7 @@ from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.preparation import Prepared
 from fleet_rlm.sandbox.cell import instructions
 from fleet_rlm.sandbox.interpreter import Interpreter
-from fleet_rlm.sandbox.isolation import DEFAULT_ORDER
+from fleet_rlm.sandbox.isolation import IsolationError, parse_modes
 from fleet_rlm.sandbox.local import LocalInterpreter
 from fleet_rlm.sandbox.observer import SandboxObserver
 from fleet_rlm.spec import RunSpec
@@ -47,12 +47,7 @@ def choose(spec: RunSpec, prepared: Prepared) -> Backend:
 
 def isolation_modes(configured: str | None) -> tuple[str, ...]:
     """The modes to try, in order. Raises `SetupError` for one that does not exist."""
-    if not configured:
-        return tuple(DEFAULT_ORDER)
-    modes = tuple(mode.strip() for mode in configured.split(",") if mode.strip())
-    if unknown := [mode for mode in modes if mode not in DEFAULT_ORDER]:
-        raise SetupError(
-            f"There is no isolation mode named {', '.join(unknown)}.",
-            f"FLEET_RLM_ISOLATION takes {', '.join(DEFAULT_ORDER)}.",
-        )
-    return modes
+    try:
+        return parse_modes(configured or "")
+    except IsolationError as error:
+        raise SetupError(str(error), "Set FLEET_RLM_ISOLATION to one of them, or leave it out.") from error

@@ -15,11 +15,11 @@ class CallRefused(dspy.LMError):
     """A sub-call that is not made: over budget, or its cell was interrupted. The planner reads the message."""
 
 
-_RAISE_TOKENS = "Raise DSPY_LM_MAX_TOKENS, or use a model with a larger context."
+_CONTEXT = "Use a model with a larger context, or lower DSPY_LM_MAX_TOKENS, which counts towards it."
 _KEY = "Set DSPY_LLM_API_KEY in the environment or in .env to a valid key for this model."
 
 _BY_TYPE: tuple[tuple[type[Exception], str, str], ...] = (
-    (dspy.ContextWindowExceededError, "The prompt is longer than the model's context window.", _RAISE_TOKENS),
+    (dspy.ContextWindowExceededError, "The prompt is longer than the model's context window.", _CONTEXT),
     (dspy.LMAuthError, "The model's provider refused the key.", _KEY),
     (dspy.LMNotConfiguredError, "The model has no key.", _KEY),
     (
@@ -74,7 +74,7 @@ _BY_TYPE: tuple[tuple[type[Exception], str, str], ...] = (
 def provider_words(error: BaseException, limit: int = 600) -> str:
     """The provider's own message, without the library's advice (which names things a person here cannot set)."""
     text = str(getattr(error, "message", "") or error)
-    return text.partition("\n\n  To fix:")[0].strip()[:limit]
+    return text.strip().partition("\n\n")[0].strip()[:limit]
 
 
 def model_failure(error: Exception) -> ev.Failure:

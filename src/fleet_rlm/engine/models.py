@@ -93,6 +93,9 @@ class Inner(Protocol):
 
     def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]: ...
 
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        """The same without streaming, for a server that can't."""
+
     async def aclose(self) -> None: ...
 
 
@@ -196,11 +199,19 @@ class NetworkEngine:
                     raise
                 native, self._native = self._native, None
                 await native.aclose()
+        async for event in self._litellm().stream(request):
+            yield event
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        engine = self._native if self._native is not None else self._litellm()
+        response: lm15.Response = await engine.complete(request)
+        return response
+
+    def _litellm(self) -> AsyncLiteLLMEngine:
         if self._lite is None:
             options = {"api_key": self._settings.api_key, "api_base": self._settings.api_base}
             self._lite = AsyncLiteLLMEngine(**{name: value for name, value in options.items() if value})
-        async for event in self._lite.stream(request):
-            yield event
+        return self._lite
 
     async def aclose(self) -> None:
         if self._native is not None:
@@ -247,6 +258,9 @@ class ThreadedEngine:
         finally:
             gone.set()
 
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        return await lm15.amaterialize_response(self.stream(request), request)
+
     async def aclose(self) -> None:
         close = getattr(self._engine, "close", None)
         if close is not None:
@@ -285,6 +299,8 @@ class ObservedEngine:
     def __init__(self, settings: ModelSettings, calls: Calls) -> None:
         self._calls = calls
         self._free = settings.free
+        self._streams = True
+        """False once the server was found to answer a stream with something else."""
         self.inner: NetworkEngine | ThreadedEngine = (
             NetworkEngine(settings, calls.timeouts)
             if settings.engine is None
@@ -344,8 +360,27 @@ class ObservedEngine:
             return response
 
     async def _attempt(self, request: lm15.Request, call: str | None) -> lm15.Response:
+        if self._streams:
+            deltas = _Deltas(self._calls.watch, call)
+            try:
+                return _usable(await self._streamed(request, deltas))
+            except lm15.StreamAssemblyError:
+                if deltas.began:
+                    raise
+        # Not one event: a server that does not stream, or an answer that is none. Asked plainly, it says which.
         limits = self._calls.timeouts
-        deltas = _Deltas(self._calls.watch, call)
+        try:
+            async with asyncio.timeout(limits.total):
+                response = await self.inner.complete(request)
+        except TimeoutError as error:
+            if isinstance(error, lm15.LM15Error):
+                raise
+            raise lm15.TimeoutError(f"no answer within {limits.total:g} s", provider=self.inner.provider) from error
+        self._streams = False
+        return _usable(response)
+
+    async def _streamed(self, request: lm15.Request, deltas: _Deltas) -> lm15.Response:
+        limits = self._calls.timeouts
         stage, source = "first token", self.inner.stream(request)
 
         async def timed() -> AsyncIterator[StreamEvent]:
@@ -357,6 +392,7 @@ class ObservedEngine:
                         event = await anext(events)
                     except StopAsyncIteration:
                         return
+                deltas.began = True
                 if event.type == "delta":
                     stage = "next token"
                     if event.delta.type in ("text", "thinking"):
@@ -366,7 +402,7 @@ class ObservedEngine:
         began = time.monotonic()
         try:
             async with asyncio.timeout(limits.total):
-                response = await lm15.amaterialize_response(timed(), request)
+                response: lm15.Response = await lm15.amaterialize_response(timed(), request)
         except TimeoutError as error:
             if isinstance(error, lm15.LM15Error):
                 raise
@@ -380,7 +416,7 @@ class ObservedEngine:
             close = getattr(source, "aclose", None)
             if close is not None:
                 await close()
-        return _usable(response)
+        return response
 
     def _priced(self, request: lm15.Request, response: lm15.Response) -> Answered:
         provider = self.inner.provider
@@ -400,6 +436,8 @@ class _Deltas:
         self._watch, self._call = watch, call
         self._gathered: list[tuple[bool, str]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self.began = False
+        """Whether anything of a stream came at all."""
 
     def add(self, text: str, *, thinking: bool) -> None:
         if not text:

@@ -42,6 +42,7 @@ from fleet_rlm.engine.models import (
 from fleet_rlm.engine.observer import Observer, jsonable
 from fleet_rlm.engine.planner import GatedPlanner, Seat
 from fleet_rlm.engine.preparation import Prepared, prepare, versions
+from fleet_rlm.engine.quiet import quiet_dspy
 from fleet_rlm.engine.sandboxes import Sandboxes
 from fleet_rlm.engine.spans import SPAN_CHARS
 from fleet_rlm.engine.totals import Meter
@@ -255,12 +256,15 @@ class RunSession:
         limits = self.spec.budgets
         seat = Seat(self.gate, self.token, self.spending, self.observer, self.tell)
         self.observer.on_agent = seat.take_sub_agent
-        with dspy.context(
-            lm=lm,
-            callbacks=[self.observer],
-            adapter=dspy.ChatAdapter(use_json_adapter_fallback=False),
-            disable_history=True,
-            track_usage=False,
+        with (
+            quiet_dspy(),
+            dspy.context(
+                lm=lm,
+                callbacks=[self.observer],
+                adapter=dspy.ChatAdapter(use_json_adapter_fallback=False),
+                disable_history=True,
+                track_usage=False,
+            ),
         ):
             rlm = dspy.RLM(
                 prepared.signature,

@@ -1,0 +1,131 @@
+"""The engine's stdout: the very lines of the run file, to a reader that may be slow, stalled or gone.
+
+The run never waits for the reader. What it has not taken yet is kept in memory up to a limit; beyond that it is dropped
+there and read again from the run file, which holds the same bytes, once the reader goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from fleet_rlm import events as ev
+from fleet_rlm import spec
+
+KEPT_BYTES = 4 << 20
+"""What is kept in memory for a reader that is behind."""
+BLOCK_BYTES = 1 << 18
+
+
+class Outlet:
+    """Writes to a descriptor from a thread of its own."""
+
+    def __init__(self, fd: int, path: Callable[[], Path | None]) -> None:
+        """`path` tells where the run is recorded, once it is."""
+        self._fd = fd
+        self._where = path
+        self._path: Path | None = None
+        self._change = threading.Condition()
+        self._kept: deque[bytes] = deque()
+        self._kept_bytes = 0
+        self._heard = 0
+        """Bytes of the run file, so far."""
+        self._sent = 0
+        """How many of them the reader was given."""
+        self._from_file = False
+        self._gone = False
+        self._closing = False
+        self._moved = time.monotonic()
+        self._thread = threading.Thread(target=self._work, name="fleet-outlet", daemon=True)
+        self._thread.start()
+
+    def hear(self, _event: ev.Event, line: bytes) -> None:
+        """A recorder's listener: quick, whatever the reader does."""
+        with self._change:
+            if self._gone:
+                return
+            if self._path is None:
+                self._path = self._where()
+            self._heard += len(line)
+            if not self._from_file:
+                self._kept.append(line)
+                self._kept_bytes += len(line)
+                if self._kept_bytes > KEPT_BYTES:
+                    self._kept.clear()
+                    self._kept_bytes, self._from_file = 0, True
+            self._change.notify()
+
+    def fail(self, failure: ev.Failure) -> None:
+        """The one line of an engine whose run could not begin."""
+        self._write(spec.encode_line(spec.EngineFailed(error=failure)))
+
+    def close(self, patience: float) -> None:
+        """Wait until the reader has everything, as long as it takes something every `patience` seconds."""
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        self._moved = time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(0.05)
+            if time.monotonic() - self._moved > patience:
+                return
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._kept or self._behind() or self._closing)
+                if self._gone or (self._closing and not self._kept and not self._behind()):
+                    return
+                first = self._sent == 0
+                block = b"".join(self._kept)
+                self._kept.clear()
+                self._kept_bytes = 0
+            if first and self._path is not None:
+                self._write(spec.encode_line(spec.EngineRecording(path=str(self._path))))
+            if block:
+                self._send(block)
+            else:
+                self._catch_up()
+
+    def _behind(self) -> bool:
+        return self._from_file and self._sent < self._heard
+
+    def _catch_up(self) -> None:
+        """Send what memory no longer has, until the file has no more."""
+        if self._path is None:
+            return
+        with self._path.open("rb") as file:
+            while not self._gone:
+                file.seek(self._sent)
+                block = file.read(BLOCK_BYTES)
+                if block:
+                    self._send(block)
+                with self._change:
+                    if self._sent >= self._heard:
+                        self._from_file = False
+                        return
+                    if not block:  # the disk is full, and lines wait to be written
+                        self._change.wait(0.2)
+                        if self._closing:
+                            self._gone = True
+
+    def _send(self, block: bytes) -> None:
+        if self._write(block):
+            self._sent += len(block)
+
+    def _write(self, data: bytes) -> bool:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+                self._moved = time.monotonic()
+        except OSError:  # nobody reads any more: the run file has it all
+            with self._change:
+                self._gone = True
+                self._kept.clear()
+            return False
+        return True
