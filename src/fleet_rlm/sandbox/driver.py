@@ -147,6 +147,7 @@ def body(value: Any, what: str, most: int) -> str:
 
 _raw_name: Callable[[type], str] = type.__dict__["__name__"].__get__
 _bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+_dict_of: Callable[[type], dict[str, Any]] = type.__dict__["__dict__"].__get__
 CALM = {"date", "time", "datetime", "timedelta", "Decimal"}  # their repr runs no code but the C library's
 NODES = 2000  # elements looked at in one variable
 CONTAINERS: tuple[tuple[Any, str], ...] = (
@@ -303,11 +304,13 @@ class Inspector:
 
     def thing(self, value: Any, kind: type, depth: int) -> str:
         """An instance of a class that may be the generated code's: only what its own dict holds."""
-        try:
-            held = object.__getattribute__(value, "__dict__")
-        except (AttributeError, TypeError):
-            held = None
-        if type(held) is not dict or not depth:
+        held = None
+        for base in _bases_of(kind):
+            slot = _dict_of(base).get("__dict__")
+            if slot is not None:  # the class may have put a property of its own there
+                held = slot.__get__(value) if type(slot) is types.GetSetDescriptorType else None
+                break
+        if type(held) is not dict or not held or not depth:
             return f"<{name_of(kind)}>"
         parts = [
             f"{self.preview(key, 40, 0).strip(chr(39))}={self.preview(item, 40, depth - 1)}"
