@@ -39,7 +39,7 @@ class BootTransport(Transport):
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._folder = Path(mkdtemp(prefix="boot-"))
+        self.folder = Path(mkdtemp(prefix="boot-"))
 
     @property
     def id(self) -> str:
@@ -52,7 +52,7 @@ class BootTransport(Transport):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=self._folder,
+            cwd=self.folder,
             start_new_session=True,
             bufsize=0,
         )
@@ -77,7 +77,7 @@ class BootTransport(Transport):
         return self.process.stdout.read(1 << 16) or b""
 
     def put(self, name: str, chunks: Iterator[bytes]) -> str:
-        path = self._folder / name
+        path = self.folder / name
         with path.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)

@@ -53,6 +53,7 @@ TICK_SECONDS = 0.033  # output is forwarded at most once a tick and stream
 REPEAT_SECONDS = 0.1  # between the signals of one interrupt
 INSPECT_SECONDS = 0.25  # how long an outcome waits for the report of its variables
 LATE_PIPES, LATE_BYTES = 16, 64 << 10
+CLOSED = 72  # exit code of a worker without its socket
 DEFAULTS = {"cap": 2 << 20, "tail": 64 << 10, "value": 64 << 20, "beat": 1.0, "orphan": 0.0}
 DRIVER = sys._getframe().f_code.co_filename
 
@@ -520,7 +521,7 @@ class Worker:
             except OSError:  # the code closed it
                 data = b""
             if not data:
-                os._exit(72)
+                os._exit(CLOSED)
             for line in lines.feed(data):
                 self.receive(json.loads(line))
 
@@ -1136,12 +1137,11 @@ class Supervisor:
     def lost(self, closed: bool = False) -> None:
         """The worker is gone, or must go: say so, and begin again with an empty one."""
         self.drain()
+        alive = closed and not self.ends_soon()
         code, number = self.end_worker()
         self.drain()
         self.ctl.close()
-        end: Message = {"lost": True, "code": code, "signal": number}
-        if closed and number == signal.SIGKILL:
-            end["closed"] = True
+        end: Message = {"lost": True, "code": code, "signal": number, "closed": alive or code == CLOSED}
         if self.held is None and self.running is not None:
             self.settle({"t": "done", "cell": self.running, "status": "killed" if self.why else "crashed", **end})
         else:
@@ -1157,6 +1157,15 @@ class Supervisor:
         self.to_worker.clear()
         self.acknowledge()
         self.fork()
+
+    def ends_soon(self) -> bool:
+        """A worker whose socket has ended is dying, as a rule: how it died is worth a moment's wait."""
+        for _ in range(20):
+            with contextlib.suppress(ChildProcessError):
+                if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                    return True
+                time.sleep(0.005)
+        return False
 
     # -- output
 
@@ -1262,7 +1271,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             os.kill(self.pid, signal.SIGINT)
             os.kill(self.pid, signal.SIGCONT)
-            if self.signals:
+            if self.signals:  # the worker gets a second one by it, in the midst of a handler for the first
                 os.killpg(self.pid, signal.SIGINT)
         self.signals += 1
         self.signal_at = now + REPEAT_SECONDS
