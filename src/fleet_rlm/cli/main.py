@@ -1,0 +1,43 @@
+"""`fleet-rlm`: runs, and the library of runs, from a shell. Help loads no engine and no screen."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import fleet_rlm
+from fleet_rlm.cli import runs
+from fleet_rlm.cli.run import run
+
+app = typer.Typer(
+    name="fleet-rlm",
+    help="Run Recursive Language Models on documents and look at what they did (fleet-rlm-tui: on a screen).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fleet-rlm {fleet_rlm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version
+
+
+app.command("run")(run)
+app.add_typer(runs.app, name="runs")
+
+
+def main() -> None:
+    """The command's entry point."""
+    app()

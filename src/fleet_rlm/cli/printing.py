@@ -1,0 +1,45 @@
+"""What the command line says: answers on stdout, everything else on stderr, nothing that a terminal could act on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import NoReturn
+
+import typer
+
+from fleet_rlm.events import Json
+from fleet_rlm.screen_text import clean
+
+OK, FAILED, USAGE, ABORTED = 0, 1, 2, 130
+
+
+def say(text: str = "") -> None:
+    """A line of the answer, on stdout."""
+    sys.stdout.write(_printable(clean(text), sys.stdout.encoding) + "\n")
+
+
+def say_json(value: Json) -> None:
+    """One JSON object on a line of stdout; characters beyond ASCII are escaped, so that a terminal sees none."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def tell(text: str) -> None:
+    """A line for the person, on stderr."""
+    sys.stderr.write(_printable(clean(text), sys.stderr.encoding) + "\n")
+
+
+def fail(message: str, hint: str = "", *, code: int = FAILED, as_json: bool = False) -> NoReturn:
+    """Say what went wrong and what can be done, and leave."""
+    if as_json:
+        say_json({"error": {"message": message, "hint": hint}})
+    tell(f"Error: {message}")
+    if hint:
+        tell(hint)
+    raise typer.Exit(code)
+
+
+def _printable(text: str, encoding: str | None) -> str:
+    """The text in a terminal's own encoding, where that knows fewer characters."""
+    encoding = encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)

@@ -1,0 +1,154 @@
+"""What a run is doing, on stderr while it runs: one line that changes on a terminal, lines that stay elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from fleet_rlm import events as ev
+from fleet_rlm.figures import clock, count, dollars, plural, seconds
+from fleet_rlm.screen_text import clean_line
+from fleet_rlm.state import RunState, fold
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
+
+FRAMES_A_SECOND = 8
+LINE_CHARS = 160
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_OUTCOMES = {"ok": "✓", "submitted": "✓", "error": "✗", "skipped": "–"}
+
+
+class Progress:
+    """Hears a run's events (`hear` is a recorder's listener) and shows where it stands."""
+
+    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self.state = RunState()
+        self._quiet = quiet
+        self._stream = stream or sys.stderr
+        self._live: Live | None = None
+        self._frame = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Progress:
+        if not self._quiet and self._stream.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self._stream, highlight=False, markup=False, emoji=False)
+            self._live = Live(
+                get_renderable=self._line, console=console, refresh_per_second=FRAMES_A_SECOND, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def hear(self, event: ev.Event, line: bytes) -> None:
+        """Take an event in; called from the run's threads, one at a time."""
+        del line
+        with self._lock:
+            fold(self.state, event)  # type: ignore[arg-type]  # a recorder's event is one of the known kinds
+            words = None if self._quiet else news(self.state, event)
+        if words is not None:
+            self._print(words)
+
+    def _print(self, words: str) -> None:
+        text = clean_line(words, LINE_CHARS)
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.console.print(Text(text), overflow="ellipsis", no_wrap=True)
+        else:
+            encoding = self._stream.encoding or "utf-8"
+            self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+            self._stream.flush()
+
+    def _line(self) -> Text:
+        from rich.text import Text
+
+        self._frame += 1
+        with self._lock:
+            words = now(self.state)
+        line = Text(f"{_SPINNER[self._frame % len(_SPINNER)]} {clean_line(words, LINE_CHARS)}")
+        line.no_wrap, line.overflow = True, "ellipsis"
+        return line
+
+
+def news(state: RunState, event: ev.Event) -> str | None:
+    """The line that stays, for an event that deserves one; `state` holds the event already."""
+    match event:
+        case ev.RunStarted(run_id=run_id, models=models):
+            model = "OFFLINE model" if models.offline else models.planner
+            return f"run {run_id} · {event.task.name} · {model}"
+        case ev.SandboxReady(backend=backend, isolation=isolation):
+            return f"sandbox ready in {seconds(event.seconds)} · {backend}: {isolation}"
+        case ev.SandboxLost(reason=reason, recovered=recovered):
+            return f"sandbox lost: {reason}" + (" · started again, without its variables" if recovered else "")
+        case ev.ModelRetrying(attempt=attempt, of=of, error=error, delay_seconds=delay):
+            return f"model call failed ({error.message}) · attempt {attempt} of {of} in {seconds(delay)}"
+        case ev.Notice(text=text, level=level):
+            return f"{level}: {text}" if level != "info" else text
+        case ev.PlannerFinished(error=ev.Failure(message=message)):
+            return f"planner failed: {message}"
+        case ev.ExtractionStarted(why=why):
+            return f"forcing the final answer: {why}"
+        case ev.Submitted(rejected=str() as rejected):
+            return f"submission refused: {rejected}"
+        case ev.ExecutionFinished() if event.iteration is not None:
+            return _iteration(state, event)
+    return None
+
+
+def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
+    ref = state.spans.get(event.span or "")
+    if ref is not None and ref.agent is not None:
+        return None
+    step = next((step for step in reversed(state.iterations) if step.number == event.iteration), None)
+    if step is None:
+        return None
+    about = next((line for line in (step.reasoning or step.code).splitlines() if line.strip()), "")
+    calls = sum(execution.calls for execution in step.executions)
+    parts = [f"{_OUTCOMES.get(event.outcome, '✗')} {step.number}/{step.of}", seconds(event.seconds)]
+    if calls:
+        parts.append(plural(calls, "call"))
+    if event.error is not None:
+        parts.append(f"{event.error.type}: {event.error.message}")
+    elif event.outcome not in _OUTCOMES:
+        parts.append(event.outcome)
+    return " · ".join([*parts, about])
+
+
+def now(state: RunState) -> str:
+    """Where the run stands, in one line."""
+    parts = [_doing(state)]
+    if state.calls:
+        waiting = f" ({state.open_sub_calls} open)" if state.open_sub_calls else ""
+        parts.append(plural(len(state.calls), "call") + waiting)
+    tokens = state.input_tokens + state.output_tokens
+    if tokens:
+        parts.append(f"{'~' if state.tokens_estimated else ''}{count(tokens)} tok")
+    if state.cost_usd:
+        parts.append(dollars(state.cost_usd))
+    parts.append(clock(state.t))
+    return " · ".join(parts)
+
+
+def _doing(state: RunState) -> str:
+    if state.started is None:
+        return "reading documents"
+    for work in state.progress.values():
+        return f"{work.what} {100 * work.done // max(work.total, 1)}%"
+    step = state.iteration
+    if step is None:
+        return "starting the sandbox" if state.sandbox.status == "starting" else "starting"
+    doing = {"planning": "planning", "executing": "executing", "planned": "about to execute"}.get(step.status, "")
+    if state.extraction is not None:
+        doing = "forcing the final answer"
+    return f"{step.number}/{step.of} {doing}".rstrip()

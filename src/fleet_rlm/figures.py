@@ -1,0 +1,47 @@
+"""Numbers as a person reads them at a glance."""
+
+from __future__ import annotations
+
+
+def count(number: int) -> str:
+    """`84`, `1.2k`, `41k`, `1.3M`."""
+    if number < 1000:
+        return str(number)
+    value = float(number)
+    for unit in ("k", "M", "G"):
+        value /= 1000
+        if value < 9.95:
+            return f"{value:.1f}{unit}"
+        if value < 999.5 or unit == "G":
+            return f"{value:.0f}{unit}"
+    raise AssertionError("unreachable: the last unit always fits")
+
+
+def seconds(value: float) -> str:
+    """`0.8s`, `12s`, `1:23`, `1:02:05`."""
+    if value < 9.95:
+        return f"{max(value, 0):.1f}s"
+    if value < 59.5:
+        return f"{value:.0f}s"
+    return clock(value)
+
+
+def clock(value: float) -> str:
+    """`0:07`, `1:23`, `1:02:05`."""
+    whole = int(max(value, 0))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def dollars(value: float) -> str:
+    """`$0`, `$0.0004`, `$0.07`, `$12.40`."""
+    if value == 0:
+        return "$0"
+    if value < 0.01:
+        return f"${value:.4f}" if value >= 0.00005 else "<$0.0001"
+    return f"${value:.2f}"
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """`1 call`, `3 calls`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
