@@ -78,9 +78,7 @@ def search_rows(rows: Rows, matcher: Matcher, cancelled: Cancelled) -> Iterator[
 class TextPane(LineView):
     """A pane of text. Subclasses draw a moment in `show`, and say what stands in the frame in `titled`."""
 
-    BINDINGS: ClassVar[list[BindingType]] = []
-    WHAT: ClassVar[str] = ""
-    """What is searched, in the search's line."""
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "wrap", "Wrap lines", id="text.wrap", show=False)]
 
     class SearchMoved(Message):
         """A search found something, ended, or went to another hit."""
@@ -119,6 +117,10 @@ class TextPane(LineView):
     def item(self) -> tuple[str, str]:
         """(what it is, its text): what `y` copies and the pager shows."""
         raise NotImplementedError
+
+    def action_wrap(self) -> None:
+        wrapped = self.toggle_wrap()
+        self.notify("Lines are wrapped." if wrapped else "Lines are not wrapped: h and l move sideways.", markup=False)
 
     # Searching
 
@@ -180,7 +182,9 @@ class TextPane(LineView):
             return "Nothing found." if search.finished else "Nothing found yet."
         first, _ = self.visible_rows()
         if search.place is None:
-            place = bisect_left(search.hits, (first, 0)) if direction == 1 else bisect_right(search.hits, (first, 0)) - 1
+            place = (
+                bisect_left(search.hits, (first, 0)) if direction == 1 else bisect_right(search.hits, (first, 0)) - 1
+            )
         else:
             place = search.place + direction
         wrapped = not 0 <= place < len(search.hits)
@@ -194,9 +198,3 @@ class TextPane(LineView):
         assert self.search is not None
         self.search.place = place
         self.go_to_hit(*self.search.hits[place])
-
-
-class TextPaneBindings:
-    """Bindings that every pane of text has besides moving about."""
-
-    WRAP = Binding("w", "wrap", "Wrap lines", id="text.wrap", show=False)

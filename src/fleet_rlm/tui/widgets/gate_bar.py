@@ -32,6 +32,7 @@ def why(gate: ev.GateWaiting, waited: float, limit: int = 70) -> str:
 class GateBar(Widget):
     """Shown while a gate waits."""
 
+    auto_links = False
     DEFAULT_CSS = """
     GateBar { height: auto; max-height: 4; padding: 0 1; background: $panel; display: none; }
     GateBar.-waiting { display: block; }

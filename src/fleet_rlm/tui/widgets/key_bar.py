@@ -50,6 +50,9 @@ def flow(hints: Sequence[KeyHint], width: int, tone: str, first: int = 0) -> lis
 class KeyBar(Widget):
     """As many hints as fit in one line; those in `last` always stand at its end."""
 
+    auto_links = False
+    """A hint is clicked like a button; underlined like a link, a line of them cannot be read."""
+
     DEFAULT_CSS = """
     KeyBar { height: 1; dock: bottom; padding: 0 1; background: $background; }
     """

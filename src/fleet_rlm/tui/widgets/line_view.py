@@ -83,8 +83,6 @@ class LineView(ScrollView, can_focus=True):
         self.matcher: Matcher | None = None
         self.hit: tuple[int, int] | None = None
         """(row, first character) of the hit that was gone to."""
-        self.marked: tuple[int, int] | None = None
-        """(first row, after the last) that are marked, such as where a call's text came from."""
         self.edge_width = 0
         """Cells at the right that `edge` draws."""
         self._line = 0
@@ -130,7 +128,6 @@ class LineView(ScrollView, can_focus=True):
         """Show other rows, from their start (their end when it is followed) unless `keep_place`."""
         place = self.top
         self.rows, self._first, self._widest, self.unseen = rows, rows.first, 0, 0
-        self.marked = None
         if not keep_place:
             self.tail = self.TAIL
         self._forget()
@@ -239,6 +236,10 @@ class LineView(ScrollView, can_focus=True):
     def gutter_of(self, piece: Piece, row: Row) -> tuple[str, str]:
         """(text, tone) left of a line of the screen; the text is padded to the gutter's width."""
         return (row.gutter, row.gutter_tone) if piece[3] else ("", row.gutter_tone)
+
+    def is_marked(self, number: int) -> bool:  # noqa: ARG002
+        """Whether a row stands out, such as where a call's text came from."""
+        return False
 
     # Inside
 
@@ -389,8 +390,7 @@ class LineView(ScrollView, can_focus=True):
         row, tones, gutter_width = self.rows.row(number), self.tones, self.rows.gutter_width
         if not self.wrap:
             self._widen(cells(row.text))
-        marked = self.marked is not None and self.marked[0] <= number < self.marked[1]
-        base = f"{row.tone} on:selection" if marked else row.tone
+        base = f"{row.tone} on:selection" if self.is_marked(number) else row.tone
         segments: list[Segment] = []
         if gutter_width:
             text, tone = self.gutter_of(piece, row)

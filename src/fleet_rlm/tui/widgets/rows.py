@@ -134,6 +134,10 @@ class TailRows:
         if number >= self.first:
             self._rows[number - self.first + self._skip] = row
 
+    def cut_back(self, end: int) -> None:
+        """Take back the rows from `end` on."""
+        del self._rows[max(end - self.first, 0) + self._skip :]
+
     def text(self, first: int | None = None, end: int | None = None) -> str:
         """Some rows, or all that are kept, as text."""
         first = max(self.first, self.first if first is None else first)

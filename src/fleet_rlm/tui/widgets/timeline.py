@@ -72,6 +72,7 @@ def bar(cell: Cell, length: int) -> list[Words]:
 class Timeline(Widget):
     """Draws what it is given; a click runs `screen.iteration(n)`."""
 
+    auto_links = False
     DEFAULT_CSS = """
     Timeline { height: 1; padding: 0 1; background: $background; }
     """

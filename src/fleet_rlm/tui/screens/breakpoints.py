@@ -1,0 +1,108 @@
+"""Breakpoints: where a run waits by itself."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Checkbox, Input, Static
+
+from fleet_rlm.spec import Breakpoints
+
+
+class BreakpointsDialog(ModalScreen[Breakpoints | None]):
+    """Dismissed with the breakpoints to set; None when nothing is to change."""
+
+    DEFAULT_CSS = """
+    BreakpointsDialog { align: center middle; background: $background 70%; }
+    BreakpointsDialog > Vertical {
+        width: 66; max-width: 96%; height: auto; padding: 0 1; background: $surface; border: round $operator;
+        border-title-color: $operator; border-title-style: bold; border-title-background: $surface;
+        border-subtitle-color: $muted; border-subtitle-background: $surface;
+    }
+    BreakpointsDialog Checkbox { border: none; padding: 0; background: $surface; width: 100%; }
+    BreakpointsDialog Checkbox:focus { border: none; background: $selection; }
+    BreakpointsDialog Horizontal { height: 1; }
+    BreakpointsDialog .name { width: 28; padding: 0 0 0 4; }
+    BreakpointsDialog Input { width: 1fr; height: 1; border: none; padding: 0 1; background: $panel; }
+    BreakpointsDialog Input:focus { border: none; background: $selection; }
+    BreakpointsDialog .wrong { color: $error; height: auto; padding: 0 4; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Close", id="dialog.cancel"),
+        Binding("ctrl+s", "accept", "Set", id="breakpoints.set", priority=True),
+        Binding("down", "app.focus_next", "Next", id="breakpoints.next", show=False),
+        Binding("up", "app.focus_previous", "Previous", id="breakpoints.previous", show=False),
+    ]
+
+    def __init__(self, now: Breakpoints) -> None:
+        super().__init__()
+        self._now = now
+
+    def compose(self) -> ComposeResult:
+        now = self._now
+        with Vertical() as box:
+            box.border_title = Content("Wait by itself")
+            box.border_subtitle = Content("enter set · space tick · esc close")
+            yield Checkbox("before every cell", now.every_cell, id="every")
+            yield Checkbox("on an error", now.on_error, id="error")
+            yield from self._field("pattern", "code matches", now.code_pattern or "", "such as os\\.remove|open\\(")
+            yield from self._field("fanout", "batch of at least", str(now.fanout or ""), "such as 10")
+            spend = "" if now.spend_usd is None else f"{now.spend_usd:g}"
+            yield from self._field("spend", "cost passes $", spend, "such as 0.50")
+            yield Static(classes="wrong")
+
+    def _field(self, name: str, label: str, value: str, placeholder: str) -> ComposeResult:
+        with Horizontal():
+            yield Static(Content(label), classes="name")
+            yield Input(value, placeholder=placeholder, id=name)
+
+    @on(Input.Submitted)
+    def _submitted(self, message: Input.Submitted) -> None:
+        message.stop()
+        self.action_accept()
+
+    def on_key(self, event: object) -> None:
+        if getattr(event, "key", "") == "enter" and isinstance(self.focused, Checkbox):
+            self.action_accept()
+            assert hasattr(event, "stop")
+            event.stop()
+
+    def action_accept(self) -> None:
+        try:
+            chosen = self._chosen()
+        except ValueError as error:
+            self.query_one(".wrong", Static).update(Content(str(error)))
+            return
+        self.dismiss(chosen)
+
+    def _chosen(self) -> Breakpoints:
+        pattern = self.query_one("#pattern", Input).value
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"code matches: not a regular expression: {error}") from error
+        fanout, spend = self.query_one("#fanout", Input).value.strip(), self.query_one("#spend", Input).value.strip()
+        try:
+            batch = int(fanout) if fanout else None
+            cost = float(spend.removeprefix("$")) if spend else None
+        except ValueError as error:
+            raise ValueError("A batch is a whole number, a cost is dollars such as 0.50.") from error
+        if (batch is not None and batch < 1) or (cost is not None and not cost >= 0):
+            raise ValueError("A batch is at least 1, a cost is not negative.")
+        return Breakpoints(
+            every_cell=self.query_one("#every", Checkbox).value,
+            on_error=self.query_one("#error", Checkbox).value,
+            code_pattern=pattern or None,
+            fanout=batch,
+            spend_usd=cost,
+        )
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
