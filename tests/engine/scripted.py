@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dspy import lm15
 
-from fleet_rlm.engine.models import ModelSettings
+from fleet_rlm.engine.model_settings import ModelSettings
 
 EXTRACTED = "[[ ## answer ## ]]\nextracted\n\n[[ ## completed ## ]]"
 
@@ -78,5 +78,5 @@ class Script:
 
     def models(self) -> tuple[ModelSettings, ModelSettings]:
         """This script as planner and sub-model."""
-        settings = ModelSettings(model="scripted/model", engine=self, free=True)
+        settings = ModelSettings(model="scripted/model", engine=self)
         return settings, settings

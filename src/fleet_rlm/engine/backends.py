@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fleet_rlm import events as ev
-from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.preparation import Prepared
 from fleet_rlm.sandbox.cell import instructions
 from fleet_rlm.sandbox.interpreter import Interpreter
-from fleet_rlm.sandbox.isolation import IsolationError, parse_modes
 from fleet_rlm.sandbox.local import LocalInterpreter
 from fleet_rlm.sandbox.observer import SandboxObserver
 from fleet_rlm.spec import RunSpec
@@ -21,33 +18,24 @@ LEAST_CALLS = 16
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """How sandboxes of a run are made, and what is said of them before the first is ready."""
+    """How sandboxes of a run are made."""
 
     make: Callable[[SandboxObserver], Interpreter]
     instructions: str
     """What a planner is told of how its code runs."""
-    sandbox: ev.Sandbox
+    name: str
 
 
 def choose(spec: RunSpec, prepared: Prepared) -> Backend:
-    """The backend that the run asks for. Raises `SetupError`."""
-    modes = isolation_modes(prepared.isolation)
+    """The backend that the run asks for."""
     seconds = spec.cell_seconds if spec.cell_seconds > 0 else None
 
     def make(observer: SandboxObserver) -> Interpreter:
         return LocalInterpreter(
-            modes=modes,
+            modes=prepared.isolation,
             execution_timeout=seconds,
             concurrency=max(LEAST_CALLS, 2 * spec.concurrency),
             observer=observer,
         )
 
-    return Backend(make, instructions(seconds), ev.Sandbox(backend=spec.sandbox, isolation=""))
-
-
-def isolation_modes(configured: str | None) -> tuple[str, ...]:
-    """The modes to try, in order. Raises `SetupError` for one that does not exist."""
-    try:
-        return parse_modes(configured or "")
-    except IsolationError as error:
-        raise SetupError(str(error), "Set FLEET_RLM_ISOLATION to one of them, or leave it out.") from error
+    return Backend(make, instructions(seconds), spec.sandbox)

@@ -48,13 +48,17 @@ def read_documents(spec: RunSpec, cancelled: Callable[[], bool] = lambda: False)
 class Wanted:
     """What the signature takes, as far as binding needs to know."""
 
-    names: tuple[str, ...]
     types: Mapping[str, str]
-    """As written: `str`, `dict[str, str]`, …"""
+    """Of every input, by its name, as written: `str`, `dict[str, str]`, …"""
     document_field: str | None
     question_field: str | None
     needs_question: bool
-    default_question: str | None
+    default_question: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the inputs, in the signature's order."""
+        return tuple(self.types)
 
 
 @dataclass(frozen=True, slots=True)

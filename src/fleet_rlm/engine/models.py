@@ -29,6 +29,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.engine.budgets import Spending
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.failures import CallRefused, model_failure
+from fleet_rlm.engine.model_settings import ModelSettings, Retries, Timeouts
 
 T = TypeVar("T")
 StreamEvent: TypeAlias = lm15.StreamStartEvent | lm15.StreamDeltaEvent | lm15.StreamEndEvent | lm15.StreamErrorEvent
@@ -38,29 +39,6 @@ DELTA_SECONDS = 0.033
 
 class CallInterrupted(CallRefused):
     """The call was ended because the work around it was (its cell was interrupted, the run is being finished)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds a model may take."""
-
-    connect: float = 10.0
-    first_token: float = 180.0
-    idle: float = 60.0
-    """Between two pieces of a streamed answer."""
-    total: float = 900.0
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How often and how long apart a model call is tried again."""
-
-    attempts: int = 4
-    timeouts: int = 2
-    """Attempts when it is the time that ran out."""
-    first_delay: float = 1.0
-    longest_delay: float = 60.0
-    """Bounds a server's Retry-After too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,19 +245,6 @@ class ThreadedEngine:
             close()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """A model and how to reach it. `engine` replaces the network (offline, scripted)."""
-
-    model: str
-    api_key: str | None = field(default=None, repr=False)
-    api_base: str | None = None
-    max_tokens: int | None = None
-    engine: SyncEngine | None = None
-    free: bool = False
-    """True when its calls cost nothing."""
-
-
 @dataclass(slots=True)
 class Calls:
     """What all model calls of a run share."""
@@ -288,9 +253,9 @@ class Calls:
     watch: Watch
     spending: Spending
     slots: Slots
+    timeouts: Timeouts
+    retries: Retries
     loop: ModelLoop = field(default_factory=ModelLoop)
-    timeouts: Timeouts = Timeouts()
-    retries: Retries = Retries()
 
 
 class ObservedEngine:
@@ -298,13 +263,12 @@ class ObservedEngine:
 
     def __init__(self, settings: ModelSettings, calls: Calls) -> None:
         self._calls = calls
-        self._free = settings.free
+        self._free = settings.offline
         self._streams = True
         """False once the server was found to answer a stream with something else."""
+        engine = offline_engine() if settings.offline else settings.engine
         self.inner: NetworkEngine | ThreadedEngine = (
-            NetworkEngine(settings, calls.timeouts)
-            if settings.engine is None
-            else ThreadedEngine(settings.engine, settings.model)
+            NetworkEngine(settings, calls.timeouts) if engine is None else ThreadedEngine(engine, settings.model)
         )
 
     def stream(self, request: lm15.Request) -> Iterator[StreamEvent]:
@@ -455,6 +419,14 @@ class _Deltas:
         if self._gathered:
             gathered, self._gathered = self._gathered, []
             self._watch.call_delta(self._call, "".join(text for _, text in gathered), thinking=gathered[0][0])
+
+
+def offline_engine() -> SyncEngine:
+    """The built-in model without weights."""
+    from fleet_rlm.engine.offline import OfflineEngine  # only a run without a model needs it
+
+    engine: SyncEngine = OfflineEngine()
+    return engine
 
 
 def language_model(settings: ModelSettings, engine: ObservedEngine) -> dspy.LM:

@@ -1,41 +1,48 @@
-"""Everything that must be right before a run begins: task, documents, inputs, models. Fails with `SetupError` alone."""
+"""Everything that must be right before a run begins: task, documents, inputs, models. Fails with `SetupError` alone.
+
+A preset needs no dspy to be checked, so that a run's first event need not wait for the import; a signature that the
+person wrote does.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import dspy
-
 import fleet_rlm
-from fleet_rlm import config
+from fleet_rlm import config, tasks
 from fleet_rlm import events as ev
-from fleet_rlm.engine import inputs, signatures
+from fleet_rlm.engine import inputs
 from fleet_rlm.engine.errors import SetupError
-from fleet_rlm.engine.models import ModelSettings, SyncEngine
+from fleet_rlm.engine.model_settings import ModelSettings
 from fleet_rlm.runs import redact
+from fleet_rlm.sandbox.isolation import IsolationError, parse_modes
 from fleet_rlm.spec import RunSpec
 
 OFFLINE_MODEL = "offline/extractive"
 """How the built-in model calls itself in a run."""
+CUSTOM = "custom"
+"""Name of the task when the person wrote the signature."""
+DOCUMENT_NAMES = ("context", "document", "documents", "text", "docs", "corpus")
+QUESTION_NAMES = ("question", "query", "instruction", "request", "task", "focus")
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A run that can begin."""
 
-    spec: RunSpec
     task: ev.Task
-    signature: type[dspy.Signature]
+    field_words: Mapping[str, str]
+    """What the planner is told of the signature's fields."""
     bound: inputs.Bound
     notices: tuple[str, ...]
     planner: ModelSettings
     sub: ModelSettings
-    offline: bool
     secrets: tuple[str, ...]
-    isolation: str | None
-    """Isolation modes to try, in order, with commas between; None for the sandbox's own order."""
+    isolation: tuple[str, ...]
+    """Modes to try, in order."""
 
 
 def prepare(
@@ -43,67 +50,97 @@ def prepare(
     *,
     documents: inputs.Documents | None = None,
     models: tuple[ModelSettings, ModelSettings] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Prepared:
     """Check and gather. `documents` when they were read already, `models` to use instead of what is configured."""
     settings = config.load(spec.cwd)
-    if models is None:
-        planner, sub, offline = _configured(settings, spec)
-    else:
-        (planner, sub), offline = models, False
-    asked = signatures.resolve(spec.task, spec.signature, spec.instructions, spec.inputs)
-    types = {field["name"]: field["type"] for field in signatures.fields_of(asked.signature)["inputs"]}
-    wanted = inputs.Wanted(
-        names=tuple(types),
-        types=types,
-        document_field=asked.document_field,
-        question_field=asked.question_field,
-        needs_question=asked.needs_question,
-        default_question=asked.default_question,
-    )
-    documents = documents if documents is not None else inputs.read_documents(spec)
-    bound = inputs.bind(spec, wanted, documents)
-    signature = asked.signature
-    for name, words in bound.told.items():
-        signature = signature.with_updated_fields(name, desc=words)
+    planner, sub = models if models is not None else _configured(settings, spec)
+    asked = _asked_by_task(spec) if spec.signature is None else _asked_by_signature(spec, spec.signature)
+    documents = documents if documents is not None else inputs.read_documents(spec, cancelled)
+    bound = inputs.bind(spec, asked.wanted, documents)
     keys = [key for key in (planner.api_key, sub.api_key) if key]
     return Prepared(
-        spec=spec,
         task=ev.Task(
             name=asked.name, signature=asked.notation, instructions=asked.instructions, question=bound.question
         ),
-        signature=signature,
+        field_words={**asked.field_words, **bound.told},
         bound=bound,
         notices=(*(str(problem) for problem in settings.problems), *documents.notices),
         planner=planner,
         sub=sub,
-        offline=offline,
         secrets=(*redact.secrets_in(settings.environment), *keys),
-        isolation=settings.isolation,
+        isolation=_isolation(settings.isolation),
     )
 
 
-def _configured(settings: config.Settings, spec: RunSpec) -> tuple[ModelSettings, ModelSettings, bool]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    name: str
+    notation: str
+    instructions: str
+    field_words: Mapping[str, str]
+    wanted: inputs.Wanted
+
+
+def _asked_by_task(spec: RunSpec) -> _Asked:
+    try:
+        task = tasks.get(spec.task)
+    except tasks.UnknownTask as error:
+        raise SetupError(str(error), "`--task NAME` takes one of them; `--signature` takes your own.") from error
+    types = dict.fromkeys(task.inputs, "str")
+    for part in task.signature.partition("->")[0].split(","):
+        name, _, written = part.partition(":")
+        types[name.strip()] = written.strip() or "str"
+    wanted = inputs.Wanted(
+        types=types,
+        document_field=task.document_field,
+        question_field=task.question_field,
+        needs_question=task.needs_question,
+        default_question=task.default_question,
+    )
+    instructions = task.instructions if spec.instructions is None else spec.instructions
+    return _Asked(task.name, task.signature, instructions, task.fields, wanted)
+
+
+def _asked_by_signature(spec: RunSpec, notation: str) -> _Asked:
+    from fleet_rlm.engine import signatures  # half a second, which a preset does not need
+
+    instructions = spec.instructions or ""
+    fields = signatures.fields_of(signatures.parse(notation, instructions))["inputs"]
+    types = {one["name"]: one["type"] for one in fields}
+    free = [name for name in types if name not in spec.inputs]
+    question = next((name for name in QUESTION_NAMES if name in free), None)
+    document = next((name for name in DOCUMENT_NAMES if name in free), None)
+    if document is None:
+        document = next((name for name in free if name != question), None)
+    if question is None:
+        question = next((name for name in free if name != document), None)
+    wanted = inputs.Wanted(
+        types=types, document_field=document, question_field=question, needs_question=question is not None
+    )
+    return _Asked(CUSTOM, notation, instructions, {}, wanted)
+
+
+def _configured(settings: config.Settings, spec: RunSpec) -> tuple[ModelSettings, ModelSettings]:
     choice = config.model_choice(settings, spec.model, spec.sub_model)
     if choice.problem is not None:
         raise SetupError(choice.problem.message, choice.problem.hint)
     settings.export()
     planner = _settings(choice.planner)
-    sub = planner if choice.sub == choice.planner else _settings(choice.sub)
-    return planner, sub, choice.offline
+    return planner, planner if choice.sub == choice.planner else _settings(choice.sub)
 
 
 def _settings(model: config.ModelConfig) -> ModelSettings:
     if model.offline:
-        return ModelSettings(model=OFFLINE_MODEL, engine=offline_engine(), free=True)
+        return ModelSettings(model=OFFLINE_MODEL, offline=True)
     return ModelSettings(model=model.model, api_key=model.api_key, api_base=model.api_base, max_tokens=model.max_tokens)
 
 
-def offline_engine() -> SyncEngine:
-    """The built-in model without weights."""
-    from fleet_rlm.engine.offline import OfflineEngine  # only a run without a model needs it
-
-    engine: SyncEngine = OfflineEngine()
-    return engine
+def _isolation(configured: str | None) -> tuple[str, ...]:
+    try:
+        return parse_modes(configured or "")
+    except IsolationError as error:
+        raise SetupError(str(error), "Set FLEET_RLM_ISOLATION to one of them, or leave it out.") from error
 
 
 def versions() -> dict[str, str]:

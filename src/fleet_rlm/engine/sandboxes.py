@@ -96,10 +96,6 @@ class Sandboxes:
         for thread in threads:
             thread.join(2.0)
 
-    def close(self) -> None:
-        """End what dspy has not ended itself."""
-        self.kill_all()
-
     def evaluate(self, expression: str) -> str:
         """For the gate: an expression's value in the run's own sandbox. Raises what went wrong."""
         if self._root is None:
@@ -220,7 +216,7 @@ class SandboxEvents(SandboxObserver):
     def __init__(self, sandboxes: Sandboxes, *, root: bool) -> None:
         self._of = sandboxes
         self._root = root
-        self._backend, self._id = sandboxes.backend.sandbox.backend, ""
+        self._backend, self._id = sandboxes.backend.name, ""
         self._cells: dict[int, tuple[str, int | None]] = {}
         """By execution: its span and its iteration. The newest few, for output that comes late."""
 

@@ -2,66 +2,40 @@
 
 `run` blocks the thread that calls it; `abort` and `command` may be called from any other at any time. Whatever
 happens in between, a run that has begun ends with `run.finished` in its file, and leaves no process, thread or
-socket behind.
+socket behind. dspy is imported only after `run.started` is written, when the task allows it.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import dspy
-from dspy.primitives.repl_types import REPLHistory
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec as sp
-from fleet_rlm.engine import backends
-from fleet_rlm.engine.bridge import Bridge
-from fleet_rlm.engine.budgets import UNLIMITED_CALLS, Spending
-from fleet_rlm.engine.cancel import CancelToken, Slots
+from fleet_rlm.engine.budgets import Spending
+from fleet_rlm.engine.cancel import CancelToken
 from fleet_rlm.engine.commands import Commands
-from fleet_rlm.engine.errors import FinishRequested, RunAborted, SetupError
-from fleet_rlm.engine.failures import failure_of
+from fleet_rlm.engine.ending import Ending
+from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.gate import Gate
 from fleet_rlm.engine.inputs import Documents
-from fleet_rlm.engine.models import (
-    CallInterrupted,
-    Calls,
-    ModelSettings,
-    ObservedEngine,
-    Retries,
-    Timeouts,
-    language_model,
-)
-from fleet_rlm.engine.observer import Observer, jsonable
-from fleet_rlm.engine.planner import GatedPlanner, Seat
+from fleet_rlm.engine.model_settings import ModelSettings, Retries, Timeouts
 from fleet_rlm.engine.preparation import Prepared, prepare, versions
-from fleet_rlm.engine.quiet import quiet_dspy
-from fleet_rlm.engine.sandboxes import Sandboxes
-from fleet_rlm.engine.spans import SPAN_CHARS
 from fleet_rlm.engine.totals import Meter
 from fleet_rlm.runs.recorder import Listener, Recorder, RecordError, RunIsOver, new_run_id, run_path
 
+if TYPE_CHECKING:
+    from fleet_rlm.engine import driving
+
 _log = logging.getLogger(__name__)
-
-EXTRACTION_SECONDS = 90.0
-"""How long the forced answer may take once the budget of seconds is spent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a run ended."""
-
-    status: ev.Status
-    outputs: dict[str, ev.Json]
-    reason: str = ""
-    error: ev.Failure | None = None
 
 
 class RunSession:
@@ -90,8 +64,8 @@ class RunSession:
         self._timeouts, self._retries = timeouts or Timeouts(), retries or Retries()
         self._meter = Meter()
         self._recorder: Recorder | None = None
-        self._sandboxes: Sandboxes | None = None
-        self._span = uuid.uuid4().hex[:SPAN_CHARS]
+        self._drive: driving.Drive | None = None
+        self._span = uuid.uuid4().hex[:12]
         self.token = CancelToken()
         self.spending = Spending(spec.budgets, notice=self._notice)
         try:
@@ -100,7 +74,6 @@ class RunSession:
             )
         except ValueError as error:
             raise SetupError(str(error)) from error
-        self.observer = Observer(self.tell, self._span)
         self._commands = Commands(self)
 
     # -- from any thread -------------------------------------------------------------------------------------------
@@ -120,14 +93,13 @@ class RunSession:
 
     def interrupt(self) -> None:
         """Interrupt the running cells and the model calls under way."""
-        if self._sandboxes is not None:
-            self._sandboxes.interrupt_cells()
-        self.token.interrupt()
+        if self._drive is not None:
+            self._drive.interrupt()
 
     @property
     def executing(self) -> bool:
         """Whether generated code runs at the moment."""
-        return self.observer.is_executing()
+        return self._drive is not None and self._drive.executing
 
     def tell(self, event: ev.Event) -> None:
         """Record an event; one that comes too early or too late for the run is left out."""
@@ -147,8 +119,9 @@ class RunSession:
 
     def run(self) -> ev.RunFinished:
         """Raises `SetupError` when the run can't begin; else returns its last event, whatever happened."""
-        prepared = prepare(self.spec, documents=self._documents, models=self._models)
-        backend = backends.choose(self.spec, prepared)
+        prepared = prepare(
+            self.spec, documents=self._documents, models=self._models, cancelled=lambda: self.token.ended
+        )
         path = self.spec.record
         where = Path(self.spec.cwd, path) if path else run_path(prepared.task.name, self.run_id)
         try:
@@ -157,12 +130,23 @@ class RunSession:
             raise SetupError(str(error), error.hint) from error
         with recorder:
             self._recorder, self.path = recorder, recorder.path
-            self.tell(self._started(prepared, backend.sandbox))
+            started = self._started(prepared)
+            self.tell(started)
             for notice in prepared.notices:
                 self._notice(notice)
-            return self._finished(self._ending(prepared, backend))
+            ending = self._work(prepared)
+            finished = ev.RunFinished(
+                status=ending.status,
+                outputs=ending.outputs,
+                error=ending.error,
+                reason=ending.reason,
+                totals=self._meter.totals(),
+                span=self._span,
+            )
+            self.tell(finished)
+            return finished
 
-    def _started(self, prepared: Prepared, sandbox: ev.Sandbox) -> ev.RunStarted:
+    def _started(self, prepared: Prepared) -> ev.RunStarted:
         budgets = self.spec.budgets
         return ev.RunStarted(
             format=ev.FORMAT,
@@ -171,8 +155,8 @@ class RunSession:
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             task=prepared.task,
             inputs=prepared.bound.records,
-            models=ev.Models(planner=prepared.planner.model, sub=prepared.sub.model, offline=prepared.offline),
-            sandbox=sandbox,
+            models=ev.Models(planner=prepared.planner.model, sub=prepared.sub.model, offline=prepared.planner.offline),
+            sandbox=ev.Sandbox(backend=self.spec.sandbox, isolation=""),
             budgets=ev.BudgetLimits(
                 max_iterations=budgets.max_iterations,
                 max_llm_calls=budgets.max_llm_calls,
@@ -184,132 +168,22 @@ class RunSession:
             span=self._span,
         )
 
-    def _finished(self, ending: Ending) -> ev.RunFinished:
-        finished = ev.RunFinished(
-            status=ending.status,
-            outputs=ending.outputs,
-            error=ending.error,
-            reason=ending.reason,
-            totals=self._meter.totals(),
-            span=self._span,
-        )
-        self.tell(finished)
-        return finished
+    def _work(self, prepared: Prepared) -> Ending:
+        """Drive the run. dspy takes half a second to import, or more: in a thread, so that an abort need not wait."""
+        imported: Future[ModuleType] = Future()
 
-    def _ending(self, prepared: Prepared, backend: backends.Backend) -> Ending:
-        """Drive the run and put into words how it ended."""
-        calls = Calls(
-            self.token,
-            self.observer,
-            self.spending,
-            Slots(self.spec.concurrency),
-            timeouts=self._timeouts,
-            retries=self._retries,
-        )
-        engines: list[ObservedEngine] = []
-        try:
-            planner = ObservedEngine(prepared.planner, calls)
-            engines.append(planner)
-            sub = planner
-            if prepared.sub is not prepared.planner:
-                sub = ObservedEngine(prepared.sub, calls)
-                engines.append(sub)
-            lm, sub_lm = language_model(prepared.planner, planner), language_model(prepared.sub, sub)
-            return self._in_sandboxes(prepared, backend, lm, sub_lm)
-        except (RunAborted, KeyboardInterrupt):
-            return Ending("aborted", {}, reason=self.token.reason or "interrupted")
-        except Exception as error:  # noqa: BLE001 - whatever it was, the run ends with a word about it in its record
-            if self.token.ended:
-                return Ending("aborted", {}, reason=self.token.reason)
-            _log.debug("the run failed", exc_info=True)
-            return Ending("failed", {}, reason=self.gate.finish or "", error=failure_of(error))
-        finally:
-            calls.loop.close(tuple(engine.inner for engine in engines))
-
-    def _in_sandboxes(self, prepared: Prepared, backend: backends.Backend, lm: dspy.LM, sub_lm: dspy.LM) -> Ending:
-        width = max(1, self.spec.concurrency)
-        bridge = Bridge(self.observer, self.gate, self.token, self.spending, width, prepared.sub.model)
-        sandboxes = Sandboxes(backend, emit=self.tell, observer=self.observer, bridge=bridge, token=self.token)
-        self._sandboxes = sandboxes
-        self.gate.evaluate = sandboxes.evaluate
-        clock = self._start_clock()
-        try:
-            return self._drive(prepared, sandboxes, lm, sub_lm)
-        finally:
-            clock.cancel()
-            sandboxes.close()
-
-    def _start_clock(self) -> threading.Timer:
-        seconds = self.spending.seconds_left()
-        clock = threading.Timer(max(0.0, seconds or 0.0), self._time_is_up)
-        clock.daemon = True
-        if seconds is not None:
-            clock.start()
-        return clock
-
-    def _time_is_up(self) -> None:
-        self.finish(self.spending.exhausted() or "its time is up", by_person=False)
-
-    # -- driving dspy ----------------------------------------------------------------------------------------------
-
-    def _drive(self, prepared: Prepared, sandboxes: Sandboxes, lm: dspy.LM, sub_lm: dspy.LM) -> Ending:
-        limits = self.spec.budgets
-        seat = Seat(self.gate, self.token, self.spending, self.observer, self.tell)
-        self.observer.on_agent = seat.take_sub_agent
-        with (
-            quiet_dspy(),
-            dspy.context(
-                lm=lm,
-                callbacks=[self.observer],
-                adapter=dspy.ChatAdapter(use_json_adapter_fallback=False),
-                disable_history=True,
-                track_usage=False,
-            ),
-        ):
-            rlm = dspy.RLM(
-                prepared.signature,
-                max_iters=limits.max_iterations,
-                max_llm_calls=limits.max_llm_calls if limits.max_llm_calls is not None else UNLIMITED_CALLS,
-                sub_lm=sub_lm,
-                interpreter_factory=sandboxes,
-            )
-            planner = seat.take(rlm, root=True)
-            self.token.check()
-            sandboxes.start_early(prepared.bound.values)
+        def bring() -> None:
             try:
-                prediction = rlm(**prepared.bound.values)
-            except FinishRequested as request:
-                return self._extract(rlm, planner, request)
-            return self._submitted(rlm, prediction)
+                imported.set_result(importlib.import_module("fleet_rlm.engine.driving"))
+            except Exception as error:  # noqa: BLE001 - it is raised again in the thread that waits for the import
+                imported.set_exception(error)
 
-    def _submitted(self, rlm: dspy.RLM, prediction: dspy.Prediction) -> Ending:
-        outputs = {name: jsonable(getattr(prediction, name)) for name in rlm.signature.output_fields}
-        if not self.observer.extracted:
-            return Ending("submitted", outputs)
-        if self.gate.finish is not None:
-            return self._forced(outputs)
-        return Ending("extracted", outputs, reason=f"the limit of {rlm.max_iters} iterations is reached")
+        threading.Thread(target=bring, name="fleet-import", daemon=True).start()
+        if not self.token.wait(imported) or self.token.ended:
+            return Ending("aborted", reason=self.token.reason)
+        imported.result()
+        from fleet_rlm.engine import driving
 
-    def _forced(self, outputs: dict[str, ev.Json]) -> Ending:
-        return Ending("stopped" if self.gate.finish_by_person else "extracted", outputs, reason=self.gate.finish or "")
-
-    def _extract(self, rlm: dspy.RLM, planner: GatedPlanner, request: FinishRequested) -> Ending:
-        """The final answer from what is known so far."""
-        self.gate.request_finish(request.reason, by_person=request.by_person)
-        self.observer.extraction_why = request.reason
-        limit = threading.Timer(EXTRACTION_SECONDS, self.token.interrupt)
-        limit.daemon = True
-        if self.spec.budgets.max_seconds is not None:
-            limit.start()
-        fields: dict[str, Any] = {  # what dspy's own extraction gets
-            "variables_info": planner.variables_info,
-            "repl_history": planner.history if planner.history is not None else REPLHistory(),
-        }
-        try:
-            prediction = rlm.extract(**fields)
-        except CallInterrupted:
-            failure = ev.Failure(type="OutOfTime", message="The forced final answer took too long.")
-            return Ending("failed", {}, reason=request.reason, error=failure)
-        finally:
-            limit.cancel()
-        return self._forced({name: jsonable(getattr(prediction, name)) for name in rlm.signature.output_fields})
+        controls = driving.Controls(self.tell, self.token, self.gate, self.spending, self._span)
+        self._drive = driving.Drive(self.spec, prepared, controls, self._timeouts, self._retries)
+        return self._drive.run()

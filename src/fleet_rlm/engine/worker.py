@@ -5,27 +5,24 @@ Nothing slow is imported before the first command is read: documents are read wh
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import msgspec
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.engine import inputs
 from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.outlet import Outlet
+from fleet_rlm.engine.session import RunSession
 from fleet_rlm.sandbox.isolation.harden import harden_self
-
-if TYPE_CHECKING:
-    from fleet_rlm.engine.session import RunSession
 
 READER_SECONDS = 5.0
 """How long a reader of our events may take none of them before we end without it."""
@@ -69,12 +66,8 @@ def _work(lines: _Lines, events: int) -> int:
     outlet = Outlet(events, lambda: session.path if session else None)
     try:
         start = _first(lines)
-        with ThreadPoolExecutor(1, thread_name_prefix="fleet-documents") as pool:
-            reading = pool.submit(inputs.read_documents, start.spec)
-            from fleet_rlm.engine.session import RunSession  # half a second, well used by the other thread
-
-            documents = reading.result()
-        session = RunSession(start.spec, [outlet.hear], documents=documents)
+        threading.Thread(target=_import_driving, name="fleet-import", daemon=True).start()
+        session = RunSession(start.spec, [outlet.hear])
         _obey_signals(session.abort)
         threading.Thread(target=_obey, args=(session, lines), name="fleet-commands", daemon=True).start()
         session.run()
@@ -88,6 +81,11 @@ def _work(lines: _Lines, events: int) -> int:
         return BROKEN
     outlet.close(READER_SECONDS)
     return 0
+
+
+def _import_driving() -> None:
+    """What takes long to import, while documents are read."""
+    importlib.import_module("fleet_rlm.engine.driving")
 
 
 def _first(lines: _Lines) -> spec.Start:

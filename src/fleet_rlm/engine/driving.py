@@ -1,0 +1,177 @@
+"""Drive `dspy.RLM` through one run: models, sandboxes, planner's seat, clock, and how it all ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+from dspy.primitives.repl_types import REPLHistory
+
+from fleet_rlm import events as ev
+from fleet_rlm import spec as sp
+from fleet_rlm.engine import backends, signatures
+from fleet_rlm.engine.bridge import Bridge
+from fleet_rlm.engine.budgets import UNLIMITED_CALLS, Spending
+from fleet_rlm.engine.cancel import CancelToken, Slots
+from fleet_rlm.engine.ending import Ending
+from fleet_rlm.engine.errors import FinishRequested, RunAborted
+from fleet_rlm.engine.failures import failure_of
+from fleet_rlm.engine.gate import Gate
+from fleet_rlm.engine.model_settings import Retries, Timeouts
+from fleet_rlm.engine.models import CallInterrupted, Calls, ObservedEngine, language_model
+from fleet_rlm.engine.observer import Observer, jsonable
+from fleet_rlm.engine.planner import GatedPlanner, Seat
+from fleet_rlm.engine.preparation import Prepared
+from fleet_rlm.engine.quiet import quiet_dspy
+from fleet_rlm.engine.sandboxes import Sandboxes
+
+_log = logging.getLogger(__name__)
+
+EXTRACTION_SECONDS = 90.0
+"""How long the forced answer may take once the budget of seconds is spent."""
+
+
+@dataclass(slots=True)
+class Controls:
+    """What a run is steered and told by; it lives as long as the session."""
+
+    emit: Callable[[ev.Event], None]
+    token: CancelToken
+    gate: Gate
+    spending: Spending
+    run_span: str
+
+
+class Drive:
+    """One run's work. `run` blocks; `interrupt` may be called from any thread."""
+
+    def __init__(
+        self, spec: sp.RunSpec, prepared: Prepared, controls: Controls, timeouts: Timeouts, retries: Retries
+    ) -> None:
+        self._spec, self._prepared = spec, prepared
+        self._token, self._gate, self._spending = controls.token, controls.gate, controls.spending
+        self._emit = controls.emit
+        self._observer = Observer(controls.emit, controls.run_span)
+        self._calls = Calls(
+            self._token, self._observer, self._spending, Slots(spec.concurrency), timeouts=timeouts, retries=retries
+        )
+        width = max(1, spec.concurrency)
+        bridge = Bridge(self._observer, self._gate, self._token, self._spending, width, prepared.sub.model)
+        backend = backends.choose(spec, prepared)
+        self._sandboxes = Sandboxes(
+            backend, emit=controls.emit, observer=self._observer, bridge=bridge, token=self._token
+        )
+
+    @property
+    def executing(self) -> bool:
+        """Whether generated code runs at the moment."""
+        return self._observer.is_executing()
+
+    def interrupt(self) -> None:
+        """Interrupt the running cells and the model calls under way."""
+        self._sandboxes.interrupt_cells()
+        self._token.interrupt()
+
+    def run(self) -> Ending:
+        """From the first thought to the answer; never raises, whatever goes wrong."""
+        engines: list[ObservedEngine] = []
+        self._gate.evaluate = self._sandboxes.evaluate
+        clock = self._start_clock()
+        try:
+            with quiet_dspy():
+                planner, sub = self._prepared.planner, self._prepared.sub
+                engines.append(ObservedEngine(planner, self._calls))
+                if sub is not planner:
+                    engines.append(ObservedEngine(sub, self._calls))
+                return self._steps(language_model(planner, engines[0]), language_model(sub, engines[-1]))
+        except (RunAborted, KeyboardInterrupt):
+            return Ending("aborted", reason=self._token.reason or "interrupted")
+        except Exception as error:  # noqa: BLE001 - whatever it was, the run ends with a word about it in its record
+            if self._token.ended:
+                return Ending("aborted", reason=self._token.reason)
+            _log.debug("the run failed", exc_info=True)
+            return Ending("failed", reason=self._gate.finish or "", error=failure_of(error))
+        finally:
+            clock.cancel()
+            self._sandboxes.kill_all()
+            self._calls.loop.close(tuple(engine.inner for engine in engines))
+
+    def _start_clock(self) -> threading.Timer:
+        seconds = self._spending.seconds_left()
+        clock = threading.Timer(max(0.0, seconds or 0.0), self._time_is_up)
+        clock.daemon = True
+        if seconds is not None:
+            clock.start()
+        return clock
+
+    def _time_is_up(self) -> None:
+        self._gate.request_finish(self._spending.exhausted() or "its time is up", by_person=False)
+        self.interrupt()
+
+    def _steps(self, lm: dspy.LM, sub_lm: dspy.LM) -> Ending:
+        limits, prepared = self._spec.budgets, self._prepared
+        seat = Seat(self._gate, self._token, self._spending, self._observer, self._emit)
+        self._observer.on_agent = seat.take_sub_agent
+        with dspy.context(
+            lm=lm,
+            callbacks=[self._observer],
+            adapter=dspy.ChatAdapter(use_json_adapter_fallback=False),
+            disable_history=True,
+            track_usage=False,
+        ):
+            rlm = dspy.RLM(
+                signatures.build(prepared.task.signature, prepared.task.instructions, prepared.field_words),
+                max_iters=limits.max_iterations,
+                max_llm_calls=limits.max_llm_calls if limits.max_llm_calls is not None else UNLIMITED_CALLS,
+                sub_lm=sub_lm,
+                interpreter_factory=self._sandboxes,
+            )
+            planner = seat.take(rlm, root=True)
+            self._token.check()
+            self._sandboxes.start_early(prepared.bound.values)
+            try:
+                prediction = rlm(**prepared.bound.values)
+            except FinishRequested as request:
+                return self._extract(rlm, planner, request)
+            return self._answered(rlm, prediction)
+
+    def _answered(self, rlm: dspy.RLM, prediction: dspy.Prediction) -> Ending:
+        outputs = _outputs(rlm, prediction)
+        if not self._observer.extracted:
+            return Ending("submitted", outputs)
+        if self._gate.finish is not None:
+            return self._forced(outputs)
+        return Ending("extracted", outputs, reason=f"the limit of {rlm.max_iters} iterations is reached")
+
+    def _forced(self, outputs: dict[str, ev.Json]) -> Ending:
+        status: ev.Status = "stopped" if self._gate.finish_by_person else "extracted"
+        return Ending(status, outputs, reason=self._gate.finish or "")
+
+    def _extract(self, rlm: dspy.RLM, planner: GatedPlanner, request: FinishRequested) -> Ending:
+        """The final answer from what is known so far."""
+        self._gate.request_finish(request.reason, by_person=request.by_person)
+        self._observer.extraction_why = request.reason
+        limit = threading.Timer(EXTRACTION_SECONDS, self._token.interrupt)
+        limit.daemon = True
+        if self._spec.budgets.max_seconds is not None:
+            limit.start()
+        fields: dict[str, Any] = {  # what dspy's own extraction gets
+            "variables_info": planner.variables_info,
+            "repl_history": planner.history if planner.history is not None else REPLHistory(),
+        }
+        try:
+            prediction = rlm.extract(**fields)
+        except CallInterrupted:
+            failure = ev.Failure(type="OutOfTime", message="The forced final answer took too long.")
+            return Ending("failed", reason=request.reason, error=failure)
+        finally:
+            limit.cancel()
+        return self._forced(_outputs(rlm, prediction))
+
+
+def _outputs(rlm: dspy.RLM, prediction: dspy.Prediction) -> dict[str, ev.Json]:
+    return {name: jsonable(getattr(prediction, name)) for name in rlm.signature.output_fields}
