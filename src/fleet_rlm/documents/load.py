@@ -18,6 +18,7 @@ from fleet_rlm.documents.work import (
     Progress,
     Stopped,
     Throttle,
+    Turns,
     never,
     printable,
     shown,
@@ -106,11 +107,11 @@ def load_all(
 
 
 def _read(fd: int, expected: int, progress: Progress | None, cancelled: Cancelled) -> tuple[bytearray, str]:
-    digest, tell = hashlib.sha256(), Throttle(progress)
+    digest, tell, turns = hashlib.sha256(), Throttle(progress), Turns(cancelled)
     data = bytearray(expected)
     view, done = memoryview(data), 0
     while True:
-        if cancelled():
+        if turns():
             raise Stopped("reading was cancelled.")
         if done < expected:
             count = os.preadv(fd, [view[done : done + BLOCK_BYTES]], done)

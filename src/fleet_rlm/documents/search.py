@@ -235,6 +235,9 @@ class _Search:
         for block, offset in self.blocks():
             text = block.decode("utf-8", "surrogateescape")  # so that characters lead back to bytes exactly
             whole = None if self.line_by_line else self._whole(text)
+            if whole is not None and self.kept >= self.keep:
+                self.total += len(whole)
+                whole = []
             spans = self._by_line(text) if whole is None else iter(whole)
             character = byte = 0
             plain = len(text) == len(block) and text.isascii()
