@@ -445,7 +445,7 @@ class Worker:
         self.commands: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.pending: dict[int, queue.SimpleQueue[Message | None]] = {}
         self.parts: dict[str, list[str]] = {}
-        self.ids, self.functions = itertools.count(1), {}  # type: itertools.count[int], dict[str, Callable[..., Any]]
+        self.ids, self.functions = itertools.count(config["first_call"]), {}  # type: itertools.count[int], dict[str, Callable[..., Any]]
         self.refs: dict[tuple[str, str], Any] = {}
         self.local = threading.local()
         self.alive: dict[int, dict[object, int | None]] = {}  # cell → its living threads
@@ -1009,6 +1009,7 @@ class Supervisor:
         self.passed, self.acknowledged, self.notes = 0, 0, 0
         self.pid = 0
         self.ctl: socket.socket
+        self.workers = 0
         self.prctl: Callable[..., int] | None = None
         self.pipes: list[Pipe] = []
         self.fds: list[int] = []
@@ -1055,6 +1056,7 @@ class Supervisor:
 
     def fork(self) -> None:
         ours, theirs = socket.socketpair()
+        self.workers += 1  # an answer to a call of an earlier worker's must not find one of this worker's
         pid, tries = -1, 0
         while pid < 0:
             try:
@@ -1096,7 +1098,7 @@ class Supervisor:
             fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
             os.write(fd, b"1000")
             os.close(fd)
-        Worker(theirs, self.config).main()
+        Worker(theirs, {**self.config, "first_call": self.workers << 32}).main()
 
     def end_worker(self) -> tuple[int | None, int | None]:
         """Kill the worker and all its descendants; `(exit code, signal)` of the worker."""
