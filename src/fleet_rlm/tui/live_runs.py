@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from fleet_rlm.spec import Detach, RunSpec
-from fleet_rlm.state import RunState
-from fleet_rlm.tui.source import RunSource
+if TYPE_CHECKING:
+    from fleet_rlm.spec import RunSpec
+    from fleet_rlm.state import RunState
+    from fleet_rlm.tui.source import RunSource
 
 
 class RunView(Protocol):
@@ -66,6 +67,9 @@ class LiveRuns:
     def __iter__(self) -> Iterator[LiveRun]:
         return iter(tuple(self._runs))
 
+    def __len__(self) -> int:
+        return len(self._runs)
+
     def running(self) -> list[LiveRun]:
         return [run for run in self._runs if run.running]
 
@@ -86,6 +90,8 @@ class LiveRuns:
 
     def let_go(self) -> None:
         """Leave what still runs to itself: its file can be followed later."""
+        from fleet_rlm.spec import Detach
+
         for run in self._runs:
             if run.running:
                 run.view.source.send(Detach())

@@ -30,7 +30,10 @@ class RunSource(Protocol):
     mode: Mode
     path: str | None
     """The run file, once it is known."""
-    end: SourceEnd | None
+
+    @property
+    def end(self) -> SourceEnd | None:
+        """Why nothing more will come, once everything that came has been drained."""
 
     def open(self, wake: Callable[[], None]) -> None:
         """Begin to read. `wake` is called from the reading thread, edge-triggered, when `drain` has something new."""

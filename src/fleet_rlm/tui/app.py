@@ -1,0 +1,385 @@
+"""The app: which screen is shown, which runs are live, how it looks, which keys do what.
+
+What screens find here: `open_run(source)`, `start_run(spec)`, `open_path(path)`, `live_runs`, `memory` (what is kept
+from one start to the next), `now()` (the wall clock, fixed in tests) and a safe `notify`.
+
+A screen or widget whose `check_action` answers None (disabled, but shown) has a method `why_disabled(action) -> str`:
+the app says it when the key is pressed all the same, and the command palette shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from textual import work
+from textual.actions import ActionParseResult, parse
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+
+from fleet_rlm import config
+from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.tui.live_runs import LiveRun, LiveRuns
+from fleet_rlm.tui.memory import Memory
+from fleet_rlm.tui.safe_output import SafeOutput
+from fleet_rlm.tui.screens.home import HomeScreen
+from fleet_rlm.tui.settings import Settings, load_settings
+from fleet_rlm.tui.themes import DEFAULT_THEME, FaultyTheme, load_folder, load_theme, notice, semantic_defaults
+
+if TYPE_CHECKING:
+    from textual.dom import DOMNode
+    from textual.theme import Theme
+
+    from fleet_rlm.spec import RunSpec
+    from fleet_rlm.tui.source import RunSource
+
+TOAST_CHARS = 1000
+MOUSE_MODES = ("1000", "1003", "1015", "1006")
+
+
+_SIGNS = {
+    "question_mark": "?", "slash": "/", "colon": ":", "left_square_bracket": "[", "right_square_bracket": "]",
+    "full_stop": ".", "comma": ",", "plus": "+", "minus": "-", "dollar_sign": "$", "delete": "del", "escape": "esc",
+    "left": "←", "right": "→", "up": "↑", "down": "↓", "less_than_sign": "<", "greater_than_sign": ">",
+    "equals_sign": "=", "exclamation_mark": "!", "number_sign": "#", "circumflex_accent": "^",
+}  # fmt: skip
+
+
+def key_words(key: str) -> str:
+    """A key as a person says it: `enter`, `ctrl+q`, `?`."""
+    *modifiers, last = key.split("+")
+    return "+".join((*modifiers, _SIGNS.get(last, last)))
+
+
+@runtime_checkable
+class SaysWhy(Protocol):
+    def why_disabled(self, action: str) -> str:
+        """Why an action of this widget cannot be done now, in a few words."""
+
+
+class FleetApp(App[list[str]]):
+    """Returns, when it ends, the lines to print: where the runs are that it leaves."""
+
+    TITLE = "fleet-rlm"
+    CSS_PATH = "styles/app.tcss"
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", tooltip="Leave; asks about runs that go on", id="app.quit", priority=True),
+        Binding("question_mark,f1", "help", "Help", tooltip="The keys of this screen", id="app.help"),
+        Binding("f8", "toggle_mouse", "Mouse", tooltip="The app's or the terminal's", id="app.mouse", show=False),
+        Binding("f9", "change_theme", "Theme", tooltip="Choose the colours", id="app.theme", show=False),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        source: RunSource | None = None,
+        spec: RunSpec | None = None,
+        *,
+        settings: Settings | None = None,
+        memory: Memory | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+    ) -> None:
+        super().__init__()
+        self.settings = load_settings(config.config_file()) if settings is None else settings
+        self.memory = Memory(config.state_file()) if memory is None else memory
+        self.now = now
+        self.live_runs = LiveRuns()
+        self.mouse_on = self.settings.mouse
+        self._first = (source, spec)
+        self._output_filter = SafeOutput()
+        self._told: set[str] = set()
+        if self.settings.keys:
+            self.set_keymap(dict(self.settings.keys))
+        self._wanted_theme = self.settings.theme or self.memory.get("theme", str, DEFAULT_THEME)
+        self._use_theme_at_once(self._wanted_theme)
+
+    # What the terminal gets
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self._output_filter]
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,  # noqa: ARG002 - Textual's signature; a message is never markup here
+    ) -> None:
+        """Show a message. It is cleaned, cut at a length a toast can show, and never read as markup."""
+        text = clean(message)
+        text = text if len(text) <= TOAST_CHARS else text[: TOAST_CHARS - 1] + "…"
+        super().notify(text, title=clean_line(title, 80), severity=severity, timeout=timeout, markup=False)
+
+    # Screens
+
+    def get_default_screen(self) -> HomeScreen:
+        return HomeScreen()
+
+    def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, lambda theme: self.memory.set("theme", theme.name))
+        source, spec = self._first
+        if source is not None:
+            self.open_run(source, spec)
+        self.call_after_refresh(self._after_first_paint)
+
+    def _after_first_paint(self) -> None:
+        self._load_themes()
+        if self.settings.keys or self.settings.faults:
+            self._check_settings()
+        if not self.mouse_on:
+            self._report_mouse(False)
+
+    def open_run(self, source: RunSource, spec: RunSpec | None = None) -> None:
+        """Show a run. A live one goes on when its screen is left."""
+        from fleet_rlm.tui.screens.run import RunScreen
+
+        screen = RunScreen(source, spec=spec)
+        if source.mode == "live":
+            run = self.live_runs.add(screen, spec)
+            self.install_screen(screen, run.name)
+            if len(self.live_runs) == 1:
+                self.set_interval(1.0, self._tell_of_ended_runs)
+        self.push_screen(screen)
+
+    def start_run(self, spec: RunSpec) -> None:
+        """Start an engine for a run, and show it."""
+        from fleet_rlm.tui.sources import EngineClient
+
+        self.open_run(EngineClient(spec), spec)
+
+    def start_demo(self) -> None:
+        """Start the bundled question about the bundled guide, with the model that is configured."""
+        from fleet_rlm.documents.bundled import NotBundled, demo, demo_document
+        from fleet_rlm.spec import RunSpec
+
+        try:
+            self.start_run(RunSpec(question=demo().question, documents=(str(demo_document()),)))
+        except (NotBundled, OSError) as error:
+            self.notify(str(error), title="No demo", severity="error")
+
+    def show_live_run(self, run: LiveRun) -> None:
+        self._told.add(run.name)
+        self.push_screen(run.name)
+
+    @work(thread=True, group="open")
+    def open_path(self, path: str) -> None:
+        """Show the run in a file: live if it is ours, followed while another process writes it, else replayed."""
+        from fleet_rlm.runs.reader import NotARun, RunFile
+        from fleet_rlm.tui.sources import FollowFile, ReplayFile
+
+        own = self.live_runs.with_path(str(Path(path).absolute()))
+        if own is not None:
+            self.call_from_thread(self.show_live_run, own)
+            return
+        try:
+            with RunFile(path) as file:
+                source = FollowFile(path) if file.is_being_written() else ReplayFile(path)
+        except NotARun as error:
+            self.call_from_thread(self.notify, f"{error} {error.hint}".rstrip(), title="Not opened", severity="error")
+            return
+        self.call_from_thread(self.open_run, source)
+
+    async def action_back(self) -> None:
+        """Leave a screen. A live run goes on; everything else that it read is closed."""
+        if len(self.screen_stack) < 2:
+            return
+        screen = self.screen
+        live = self.live_runs.of(screen)
+        if live is not None and live.running:
+            self.pop_screen()
+            return
+        if live is not None:
+            self.uninstall_screen(live.name)
+            self.live_runs.forget(live)
+        source: RunSource | None = getattr(screen, "source", None)
+        self.pop_screen()
+        if source is not None:
+            source.close()
+
+    def _tell_of_ended_runs(self) -> None:
+        for run in self.live_runs:
+            if run.running or run.name in self._told:
+                continue
+            self._told.add(run.name)
+            if self.live_runs.of(self.screen) is not run:
+                state = run.view.state
+                words = state.status if state.is_over else "its engine ended"
+                self.notify(clean_line(state.question, 200) or "A run has ended.", title=f"Run {words}", timeout=8)
+
+    # The end
+
+    async def action_quit(self) -> None:
+        running = self.live_runs.running()
+        if not running:
+            self._leave()
+            return
+        from fleet_rlm.tui.dialogs import Choice, Choose
+
+        if isinstance(self.screen, Choose):
+            return
+        many = f"{len(running)} runs are still going" if len(running) > 1 else "A run is still going"
+        questions = "\n".join(clean_line(run.view.state.question, 70) or "(it is starting)" for run in running)
+        choices = (
+            Choice("s", "Stop them" if len(running) > 1 else "Stop it", "stop", danger=True),
+            Choice("g", "Let go on, follow later", "let go"),
+            Choice("c", "Stay", "stay"),
+        )
+        self.push_screen(Choose(many, choices, questions, first=2), self._quit_answered)
+
+    def _quit_answered(self, answer: str | None) -> None:
+        if answer == "stop":
+            self._leave()
+        elif answer == "let go":
+            self._leave(let_go=True)
+
+    def _leave(self, let_go: bool = False) -> None:
+        lines = []
+        for run in self.live_runs:
+            path = run.view.source.path
+            if path is None:
+                continue
+            if run.running and let_go:
+                lines.append(f"The run goes on; watch it with: fleet-rlm-tui --follow {path}")
+            else:
+                lines.append(f"The run is kept; see it again with: fleet-rlm-tui {path}")
+        if let_go:
+            self.live_runs.let_go()
+        else:
+            self.live_runs.stop_all()
+        self.exit(lines)
+
+    # Keys, commands, help
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        done = await super().run_action(action, default_namespace, namespaces)
+        if not done and isinstance(action, str) and default_namespace is not None:
+            why = self._why_disabled(action, default_namespace)
+            if why:
+                self.notify(why, timeout=4)
+                return True
+        return done
+
+    def _why_disabled(self, action: str, node: DOMNode) -> str:
+        namespace, name, parameters = parse(action)
+        target: DOMNode = {"app": self, "screen": self.screen}.get(namespace, node)
+        if isinstance(target, SaysWhy) and target.check_action(name, parameters) is None:
+            return target.why_disabled(name)
+        return ""
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Everything that can be done now, with its key."""
+        seen: set[str] = set()
+        for node, binding, enabled, tooltip in screen.active_bindings.values():
+            if binding.id is None or binding.id in seen or not binding.description:
+                continue
+            seen.add(binding.id)
+            keys = self.get_key_display(binding)
+            why = "" if enabled else self._why_disabled(binding.action, node)
+            help_text = f"{keys}  {tooltip or ''}".rstrip() if enabled else f"{keys}  not now: {why}"
+
+            async def run(action: str = binding.action, node: DOMNode = node) -> None:
+                await self.run_action(action, node)
+
+            yield SystemCommand(binding.description, help_text, run)
+
+    def action_help(self) -> None:
+        from fleet_rlm.tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    def action_toggle_mouse(self) -> None:
+        self.mouse_on = not self.mouse_on
+        self._report_mouse(self.mouse_on)
+        key = next((key for key, active in self.active_bindings.items() if active.binding.id == "app.mouse"), "f8")
+        self.notify("The mouse works in the app." if self.mouse_on else
+                    f"The mouse is the terminal's: select and copy as usual. {key} takes it back.")  # fmt: skip
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Keys as a person says them: `enter`, `ctrl+q`, `?`."""
+        if binding.key_display:
+            return binding.key_display
+        return key_words(binding.key)
+
+    def _report_mouse(self, on: bool) -> None:
+        # Textual can only choose this when it starts; its driver is the one place whose writes never interleave.
+        driver = self._driver
+        if driver is not None and not driver.is_headless:
+            driver.write("".join(f"\x1b[?{mode}{'h' if on else 'l'}" for mode in MOUSE_MODES))
+            driver.flush()
+
+    @work(thread=True, group="settings")
+    def _check_settings(self) -> None:
+        from fleet_rlm.tui.keys import known_ids
+        from fleet_rlm.tui.settings import unknown_keys
+
+        faults = list(self.settings.faults)
+        if self.settings.keys:
+            faults += unknown_keys(self.settings.keys, known_ids())
+        if faults:
+            self.call_from_thread(
+                self.notify, "\n".join(faults), title=f"In {config.config_file()}", severity="warning", timeout=15
+            )
+
+    # Themes
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return semantic_defaults(self.current_theme)
+
+    def _use_theme_at_once(self, name: str) -> None:
+        """Only the theme in use before the first paint; the others come after it."""
+        from fleet_rlm.documents.bundled import NotBundled, themes_folder
+
+        try:
+            folders = [themes_folder(), config.themes_dir()]
+        except NotBundled:
+            folders = [config.themes_dir()]
+        for wanted in dict.fromkeys((name, DEFAULT_THEME)):
+            for folder in reversed(folders):
+                if not wanted.replace("-", "").isalnum() or not (folder / f"{wanted}.toml").is_file():
+                    continue
+                try:
+                    theme = load_theme(folder / f"{wanted}.toml")
+                except FaultyTheme:
+                    continue
+                self.register_theme(theme)
+                self.theme = wanted
+                return
+            if wanted in self.available_themes:
+                self.theme = wanted
+                return
+
+    @work(thread=True, group="themes")
+    def _load_themes(self) -> None:
+        from fleet_rlm.documents.bundled import NotBundled, themes_folder
+
+        faults: list[str] = []
+        themes: list[Theme] = []
+        try:
+            themes, faults = load_folder(themes_folder())
+        except NotBundled as error:
+            faults.append(str(error))
+        own, own_faults = load_folder(config.themes_dir())
+
+        def register() -> None:
+            for theme in (*themes, *own):
+                if theme.name != self.theme:
+                    self.register_theme(theme)
+            if self.settings.theme and self.settings.theme not in self.available_themes:
+                own_faults.append(f"{self.settings.theme}: there is no such theme")
+            if words := notice([*faults, *own_faults]):
+                self.notify(words, title="Themes", severity="warning", timeout=15)
+
+        self.call_from_thread(register)

@@ -1,0 +1,40 @@
+"""The line at the bottom: what keys do now, as many as fit."""
+
+from __future__ import annotations
+
+from textual.screen import Screen
+
+from fleet_rlm.tui.widgets.key_bar import KeyBar, KeyHint
+
+LAST = ("app.quit", "app.help")
+
+
+class KeyFooter(KeyBar):
+    """Follows the bindings of its screen and of the focused widget; those that apply everywhere stand at the end."""
+
+    auto_links = False
+    """A hint is clicked like a button; underlined like a link, a line of them cannot be read."""
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, self._follow)
+        self._follow(self.screen)
+
+    def _follow(self, screen: Screen[object]) -> None:
+        hints: dict[str, KeyHint] = {}
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if not binding.show or binding.id is None or binding.id in hints or not active.enabled:
+                continue
+            keys = self.app.get_key_display(binding)
+            action = binding.action if "." in binding.action else f"{_namespace(active.node)}.{binding.action}"
+            hints[binding.id] = KeyHint(keys, binding.description, action, active.tooltip)
+        last = [hints.pop(name) for name in LAST if name in hints]
+        self.show(list(hints.values()), last)
+
+
+def _namespace(node: object) -> str:
+    from textual.app import App
+
+    if isinstance(node, App):
+        return "app"
+    return "screen" if isinstance(node, Screen) else "focused"

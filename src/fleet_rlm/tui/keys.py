@@ -1,0 +1,61 @@
+"""Every action with its id and keys: what `[keys]` in the config file may name, and the printable list."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+import fleet_rlm.tui
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One action."""
+
+    id: str
+    keys: str
+    """As written in `BINDINGS`, with commas between."""
+    description: str
+    tooltip: str
+    where: str
+    """The screen or widget that it belongs to, by its class."""
+
+
+def all_keys() -> list[Key]:
+    """Every action of every screen and widget of ours, by id. Imports all of them: not for the first paint."""
+    for module in pkgutil.walk_packages(fleet_rlm.tui.__path__, f"{fleet_rlm.tui.__name__}."):
+        importlib.import_module(module.name)
+    keys: dict[str, Key] = {}
+    for node in _classes(DOMNode):
+        if not node.__module__.startswith(f"{fleet_rlm.tui.__name__}."):
+            continue
+        for binding in node.__dict__.get("BINDINGS", ()):
+            if isinstance(binding, Binding) and binding.id is not None and binding.id not in keys:
+                keys[binding.id] = Key(binding.id, binding.key, binding.description, binding.tooltip, node.__name__)
+    return sorted(keys.values(), key=lambda key: key.id)
+
+
+def known_ids() -> set[str]:
+    return {key.id for key in all_keys()}
+
+
+def printable() -> str:
+    """A table of all actions, for the terminal."""
+    rows = [(key.id, key.keys.replace(",", " "), key.tooltip or key.description) for key in all_keys()]
+    wide = [max(len(row[column]) for row in rows) for column in range(2)]
+    lines = [f"{name:<{wide[0]}}  {keys:<{wide[1]}}  {words}" for name, keys, words in rows]
+    return "\n".join(("Actions and their keys; change them in config.toml under [keys].", "", *lines))
+
+
+def _classes(base: type[DOMNode]) -> list[type[DOMNode]]:
+    found: list[type[DOMNode]] = []
+    todo = [base]
+    while todo:
+        node = todo.pop()
+        found.append(node)
+        todo.extend(node.__subclasses__())
+    return found

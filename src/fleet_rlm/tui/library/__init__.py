@@ -1,0 +1,1 @@
+"""The pieces of Home: a run as a row, the table of runs, the preview of one, and what an empty library offers."""

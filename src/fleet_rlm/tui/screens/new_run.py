@@ -1,0 +1,449 @@
+"""New run: documents, question, task, models, limits; each checked as it is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Checkbox, Input, Label, Select, Static, TextArea
+from textual.worker import get_current_worker
+
+from fleet_rlm import config
+from fleet_rlm.documents.work import DocumentError, size_in_words
+from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.spec import RunSpec
+from fleet_rlm.tasks.catalog import TASKS
+from fleet_rlm.tui import figures
+from fleet_rlm.tui.dialogs.paths import PathSuggester, PickPath
+from fleet_rlm.tui.footer import KeyFooter
+from fleet_rlm.tui.new_run.draft import Budget, Draft, Incomplete, command_line, draft_of, join_paths, paths, spec_of
+
+if TYPE_CHECKING:
+    from fleet_rlm.tui.app import FleetApp
+    from fleet_rlm.tui.new_run.describe import Answer
+
+CHECK_SECONDS = 0.25
+SIGNATURE_SECONDS = 0.6
+HINT_CHARS = 600
+OK, BAD, BUSY = ("✓ ", "bold $success"), ("✗ ", "bold $error"), ("… ", "$muted")
+LIMITS = ("iterations", "calls", "seconds", "dollars", "tokens")
+
+
+class NewRunScreen(ModalScreen[None]):
+    """The form. Starts from `spec`, else from the last choices."""
+
+    DEFAULT_CSS = """
+    NewRunScreen { align: center middle; background: $background 70%; }
+    NewRunScreen #form {
+        width: 108; max-width: 100%; height: auto; max-height: 100%; padding: 1 2 0 2; background: $surface;
+        border: round $primary; border-title-color: $primary; border-title-style: bold; border-subtitle-color: $muted;
+        margin-bottom: 1;
+    }
+    NewRunScreen.-short #form { padding: 0 1; }
+    NewRunScreen .row { height: auto; }
+    NewRunScreen .label { width: 11; color: $muted; }
+    NewRunScreen Input, NewRunScreen Input:focus { border: none; height: 1; padding: 0 1; background: $panel; }
+    NewRunScreen Input:focus, NewRunScreen TextArea:focus { background: $selection; }
+    NewRunScreen TextArea, NewRunScreen TextArea:focus { border: none; height: 3; padding: 0 1; background: $panel; }
+    NewRunScreen TextArea .text-area--cursor-line { background: transparent; }
+    NewRunScreen .hint { margin: 0 0 1 11; width: 1fr; height: auto; color: $muted; padding: 0 1; }
+    NewRunScreen.-short .hint { margin: 0 0 0 11; }
+    NewRunScreen #limits-hint { display: none; }
+    NewRunScreen #limits-hint.-wrong { display: block; }
+    NewRunScreen .gap { margin-bottom: 1; }
+    NewRunScreen.-short .gap { margin-bottom: 0; }
+    NewRunScreen Select { width: 1fr; }
+    NewRunScreen SelectCurrent { border: none; height: 1; padding: 0 1; background: $panel; }
+    NewRunScreen Select:focus SelectCurrent { border: none; background: $selection; }
+    NewRunScreen .limit { width: 11; text-align: right; color: $muted; padding: 0 1 0 0; }
+    NewRunScreen .limits Input { width: 10; margin-right: 2; }
+    NewRunScreen Checkbox, NewRunScreen Checkbox:focus { border: none; height: 1; padding: 0; background: $surface; }
+    NewRunScreen Checkbox > .toggle--button { color: $panel; background: $panel; }
+    NewRunScreen Checkbox.-on > .toggle--button { color: $success; background: $panel; }
+    NewRunScreen Checkbox:focus > .toggle--label { background: $selection; color: $foreground; }
+    NewRunScreen #inputs-row { display: none; }
+    NewRunScreen #inputs-row.-wanted { display: block; }
+    NewRunScreen #command { color: $muted; height: auto; max-height: 4; width: 1fr; }
+    """
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012 - Textual declares it as an instance's
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+r", "start", "Start", tooltip="Start the run", id="new_run.start", priority=True),
+        Binding("ctrl+o", "pick", "Choose files", tooltip="Add a file or a folder", id="new_run.pick", priority=True),
+        Binding("ctrl+l", "copy", "Copy command", tooltip="The command that does the same", id="new_run.copy",
+                priority=True),
+        Binding("escape", "app.back", "Back", id="new_run.back"),
+    ]  # fmt: skip
+
+    def __init__(self, spec: RunSpec | None = None, cwd: Path | None = None) -> None:
+        super().__init__()
+        self._spec = spec
+        self._cwd = cwd or Path(spec.cwd if spec else ".").absolute()
+        self._draft = Draft()
+        self._resting: dict[str, Timer] = {}
+        self._wrong: dict[str, str] = {}
+        """What keeps the run from starting, by field."""
+        self._busy: set[str] = set()
+
+    @property
+    def fleet(self) -> FleetApp:
+        return cast("FleetApp", self.app)
+
+    @property
+    def settled(self) -> bool:
+        """True when everything that was typed has been checked."""
+        return not self._busy and not self._resting
+
+    # The form
+
+    def compose(self) -> ComposeResult:
+        self._draft = draft = _cleaned(
+            draft_of(self._spec) if self._spec is not None else self.fleet.memory.get("new_run", Draft, Draft())
+        )
+        with VerticalScroll(id="form", can_focus=False) as form:
+            form.border_title = "New run"
+            suggest = PathSuggester(self._cwd, several=True)
+            yield from self._row(
+                "Documents", _field("documents", draft.documents, "files, folders, globs", suggest), hint="documents"
+            )
+            question = TextArea(draft.question, id="question", compact=True, placeholder="What do you want to know?")
+            yield from self._row("Question", question, gap=True)
+            tasks = [(f"{task.name:<16}{task.title}", task.name) for task in TASKS.values()]
+            yield from self._row(
+                "Task", Select(tasks, value=draft.preset.name, allow_blank=False, id="task", compact=True)
+            )
+            yield from self._row("Signature", _field("signature", draft.signature), hint="signature")
+            with Vertical(id="inputs-row"):
+                yield from self._row("Inputs", _field("inputs", draft.inputs, "name=value …"), gap=True)
+            yield from self._row("Model", _field("model", draft.model))
+            yield from self._row("Sub-model", _field("sub_model", draft.sub_model, "the same"), hint="model")
+            yield from self._row("Sandbox", Static("local", id="sandbox"), hint="sandbox")
+            yield from self._limits(draft)
+            yield from self._row("Command", Static(id="command"))
+        yield KeyFooter()
+
+    def _row(self, label: str, widget: Widget, hint: str = "", gap: bool = False) -> Iterator[Widget]:
+        with Horizontal(classes="row gap" if gap else "row"):
+            yield Label(label, classes="label")
+            yield widget
+        if hint:
+            yield Static(id=f"{hint}-hint", classes="hint")
+
+    def _limits(self, draft: Draft) -> Iterator[Widget]:
+        for label, names in (("Limits", LIMITS[:3]), ("", LIMITS[3:])):
+            with Horizontal(classes="row limits" if label else "row limits gap"):
+                yield Label(label, classes="label")
+                for name in names:
+                    yield Label(name, classes="limit")
+                    yield _field(name, getattr(draft.budget, name))
+                if not label:
+                    yield Checkbox("start paused", draft.paused, id="paused", compact=True)
+        yield Static(id="limits-hint", classes="hint")
+
+    def on_mount(self) -> None:
+        self.query_one("#documents" if not self._draft.documents else "#question").focus()
+        self._show_task()
+        self._check_soon("documents", self._check_documents, 0)
+        self._check_soon("model", self._check_model, 0)
+        if self._draft.signature:
+            self._check_soon("signature", self._check_signature, 0)
+        self._busy.add("sandbox")
+        self._hint("sandbox", BUSY, "trying what this machine offers")
+        self._ask_isolation()
+        self._read_form()
+
+    # What is typed
+
+    @on(Input.Changed)
+    @on(TextArea.Changed)
+    @on(Checkbox.Changed)
+    def _changed(self, message: Input.Changed | TextArea.Changed | Checkbox.Changed) -> None:
+        self._read_form()
+        match message.control.id:
+            case "documents":
+                self._check_soon("documents", self._check_documents, CHECK_SECONDS)
+            case "model" | "sub_model":
+                self._check_soon("model", self._check_model, CHECK_SECONDS)
+            case "signature":
+                self._check_soon("signature", self._check_signature, SIGNATURE_SECONDS)
+            case _:
+                pass
+
+    @on(Select.Changed, "#task")
+    def _task_changed(self) -> None:
+        self._read_form()
+        self._show_task()
+
+    @on(Input.Submitted)
+    def _next_field(self) -> None:
+        self.focus_next()
+
+    def _read_form(self) -> None:
+        def typed(name: str) -> str:
+            return self.query_one(f"#{name}", Input).value
+
+        self._draft = Draft(
+            documents=typed("documents"),
+            question=self.query_one("#question", TextArea).text,
+            task=str(self.query_one("#task", Select).value),
+            signature=typed("signature"),
+            inputs=typed("inputs"),
+            model=typed("model"),
+            sub_model=typed("sub_model"),
+            budget=Budget(**{name: typed(name) for name in LIMITS}),
+            paused=self.query_one("#paused", Checkbox).value,
+        )
+        self.query_one("#command", Static).update(Content(clean_line(command_line(self._draft), HINT_CHARS)))
+        self._show_limits()
+
+    def _show_task(self) -> None:
+        task, signature = self._draft.preset, self.query_one("#signature", Input)
+        signature.placeholder = task.signature
+        own = self._draft.signature.strip()
+        if not own:
+            self._wrong.pop("signature", None)
+            self._hint("signature", None, task.summary)
+            self.query_one("#inputs-row").remove_class("-wanted")
+        budgets = task.budgets
+        for name, value in (
+            ("iterations", budgets.max_iterations),
+            ("calls", budgets.max_llm_calls),
+            ("seconds", budgets.max_seconds),
+            ("dollars", budgets.max_cost_usd),
+            ("tokens", budgets.max_tokens),
+        ):
+            self.query_one(f"#{name}", Input).placeholder = "no limit" if value is None else f"{value:g}"
+        field = task.question_field
+        if own or field is None:
+            words = "What do you want to know?" if own else "This task takes no question."
+        else:
+            words = (
+                f"{task.default_question} (unless you ask something else)"
+                if task.default_question
+                else task.fields[field]
+            )
+        self.query_one("#question", TextArea).placeholder = words
+
+    def _show_limits(self) -> None:
+        wrong = False
+        try:
+            spec_of(self._draft, str(self._cwd))
+        except Incomplete as error:
+            if error.field in LIMITS:
+                self._hint("limits", BAD, str(error))
+                wrong = True
+        self.query_one("#limits-hint").set_class(wrong, "-wrong")
+
+    def _hint(self, name: str, sign: tuple[str, str] | None, words: str, more: str = "") -> None:
+        parts: list[str | tuple[str, str]] = [sign] if sign else []
+        parts.append((clean_line(words, HINT_CHARS), "$foreground" if sign in (OK, BAD) else "$muted"))
+        if more:
+            parts.append((f"  {clean_line(more, HINT_CHARS)}", "$muted"))
+        self.query_one(f"#{name}-hint", Static).update(Content.assemble(*parts))
+
+    def _check_soon(self, name: str, check: object, seconds: float) -> None:
+        """Check a field once the typing rests."""
+        assert callable(check)
+        before = self._resting.pop(name, None)
+        if before is not None:
+            before.stop()
+
+        def begin() -> None:
+            self._resting.pop(name, None)
+            self._busy.add(name)
+            check()
+
+        if seconds:
+            self._resting[name] = self.set_timer(seconds, begin)
+        else:
+            begin()
+
+    def _checked(self, name: str, wrong: str = "") -> None:
+        self._busy.discard(name)
+        if wrong:
+            self._wrong[name] = wrong
+        else:
+            self._wrong.pop(name, None)
+
+    # Documents
+
+    def _check_documents(self) -> None:
+        try:
+            given = paths(self._draft.documents)
+        except Incomplete as error:
+            self._hint("documents", BAD, str(error))
+            self._checked("documents", str(error))
+            return
+        if not given:
+            self._hint("documents", None, "several are separated by spaces · ctrl+o chooses · → completes")
+            self._checked("documents")
+            return
+        self._hint("documents", BUSY, "looking")
+        self._select(given)
+
+    @work(thread=True, exclusive=True, group="documents")
+    def _select(self, given: list[str]) -> None:
+        from fleet_rlm.documents.select import select
+
+        worker = get_current_worker()
+        try:
+            chosen = select(given, cwd=self._cwd, cancelled=lambda: worker.is_cancelled)
+        except DocumentError as error:
+            words, hint, wrong = error.message, error.hint, error.message
+            sign = BAD
+        else:
+            number = len(chosen.files)
+            words = " · ".join((
+                figures.plural(number, "file"), size_in_words(chosen.bytes),
+                f"about {figures.count(chosen.approximate_tokens)} tokens",
+            ))  # fmt: skip
+            hint, wrong, sign = "; ".join(chosen.notices[:3]), "", OK
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._hint, "documents", sign, words, hint)
+            self.app.call_from_thread(self._checked, "documents", wrong)
+
+    # Model
+
+    @work(thread=True, exclusive=True, group="model")
+    def _check_model(self) -> None:
+        worker = get_current_worker()
+        draft = self._draft
+        settings = config.load(self._cwd)
+        usual = config.model_choice(settings).planner.model
+        choice = config.model_choice(settings, draft.model.strip() or None, draft.sub_model.strip() or None)
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._show_model, choice, usual)
+
+    def _show_model(self, choice: config.ModelChoice, usual: str) -> None:
+        self.query_one("#model", Input).placeholder = clean_line(usual, 80)
+        problem = choice.problem
+        if problem is not None:
+            self._hint("model", BAD, problem.message, problem.hint)
+        elif choice.offline:
+            words = "the built-in model without weights: it searches and quotes, needs no key, costs nothing"
+            self._hint("model", OK, words, "" if self._draft.model else "set DSPY_LM_MODEL for another")
+        else:
+            key = choice.planner.key_source
+            self._hint("model", OK, choice.planner.source, f"key: {key}" if key else "no key needed here")
+        self._checked("model", problem.message if problem else "")
+
+    # Signature and sandbox, which the engine knows
+
+    def _check_signature(self) -> None:
+        self._show_task()
+        notation = self._draft.signature.strip()
+        if not notation:
+            self._checked("signature")
+            return
+        self._hint("signature", BUSY, "checking")
+        self._ask_signature(notation)
+
+    @work(thread=True, exclusive=True, group="signature")
+    def _ask_signature(self, notation: str) -> None:
+        from fleet_rlm.tui.new_run.describe import CannotDescribe, ask
+
+        worker = get_current_worker()
+        try:
+            answer = ask(signature=notation, cancelled=lambda: worker.is_cancelled)
+        except CannotDescribe as error:
+            self.app.call_from_thread(self._hint, "signature", BAD, str(error))
+            self.app.call_from_thread(self._checked, "signature")
+            return
+        if answer is not None and not worker.is_cancelled:
+            self.app.call_from_thread(self._show_signature, answer)
+
+    def _show_signature(self, answer: Answer) -> None:
+        found = answer.signature
+        if found is None or found.error:
+            words = found.error if found else "the engine did not say"
+            self._hint("signature", BAD, words, found.hint if found else "")
+            self._checked("signature", words)
+            return
+        sides = [", ".join(f"{field.name}: {field.type}" for field in side) for side in (found.inputs, found.outputs)]
+        self._hint("signature", OK, " → ".join(sides))
+        self.query_one("#inputs-row").set_class(len(found.inputs) > 2, "-wanted")
+        self._checked("signature")
+
+    @work(thread=True, exclusive=True, group="isolation")
+    def _ask_isolation(self) -> None:
+        from fleet_rlm.tui.new_run.describe import CannotDescribe, ask
+
+        worker = get_current_worker()
+        try:
+            answer = ask(isolation=True, cancelled=lambda: worker.is_cancelled)
+        except CannotDescribe as error:
+            self.app.call_from_thread(self._show_isolation, None, str(error))
+            return
+        if answer is not None and not worker.is_cancelled:
+            self.app.call_from_thread(self._show_isolation, answer, "")
+
+    def _show_isolation(self, answer: Answer | None, fault: str) -> None:
+        modes = answer.isolation if answer else ()
+        ready = next((mode for mode in modes if mode.ready), None)
+        if ready is not None:
+            self._hint("sandbox", OK, ready.words, f"by {ready.mode}, proven before the first cell")
+        else:
+            self._hint("sandbox", BAD, fault or "no isolation works on this machine", "; ".join(m.words for m in modes))
+        self._checked("sandbox")
+
+    # What can be done
+
+    def action_start(self) -> None:
+        self._read_form()
+        try:
+            spec = spec_of(self._draft, str(self._cwd))
+            for field in ("documents", "signature", "model"):
+                if field in self._wrong:
+                    raise Incomplete(field, self._wrong[field])
+        except Incomplete as error:
+            self.notify(str(error), title="Not started", severity="warning")
+            self.query_one(f"#{error.field}").focus()
+            return
+        if self._spec is not None and self._spec.instructions and spec.signature == self._spec.signature:
+            import msgspec
+
+            spec = msgspec.structs.replace(spec, instructions=self._spec.instructions)
+        self.fleet.memory.set("new_run", self._draft)
+        self.app.pop_screen()
+        self.fleet.start_run(spec)
+
+    @work
+    async def action_pick(self) -> None:
+        start = self.fleet.memory.get("picked_from", str, str(self._cwd))
+        path = await self.app.push_screen_wait(PickPath("Add a file or a folder", start, folders=True))
+        if path is None:
+            return
+        self.fleet.memory.set("picked_from", str(path if path.is_dir() else path.parent))
+        shown = path.relative_to(self._cwd) if path.is_relative_to(self._cwd) else path
+        field = self.query_one("#documents", Input)
+        field.value = f"{field.value.strip()} {join_paths([str(shown)])}".strip()
+        field.cursor_position = len(field.value)
+        field.focus()
+
+    def action_copy(self) -> None:
+        self.app.copy_to_clipboard(command_line(self._draft))
+        self.notify("The command is in the clipboard.")
+
+
+def _field(name: str, value: str, placeholder: str = "", suggester: PathSuggester | None = None) -> Input:
+    return Input(value, placeholder, id=name, suggester=suggester, compact=True, select_on_focus=False)
+
+
+def _cleaned(draft: Draft) -> Draft:
+    """What is put into the form came from a record or from a file: it is a stranger's text until it is read."""
+    import msgspec
+
+    one_line = {
+        name: clean_line(getattr(draft, name), 100_000)
+        for name in ("documents", "signature", "inputs", "model", "sub_model")
+    }
+    budget = Budget(**{name: clean_line(getattr(draft.budget, name), 20) for name in LIMITS})
+    return msgspec.structs.replace(draft, question=clean(draft.question), budget=budget, **one_line)
