@@ -111,5 +111,4 @@ def inside() -> tuple[CodeType, dict[str, object]]:
                 raise Driver
     except Driver:
         return code, runtime.stage(plan)
-    pipes.keep_watching()
     os._exit(watcher.run(plan, child, life_read, own_pids=True))

@@ -41,7 +41,6 @@ def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
                 )
                 hand_over(pipes.say_write, pipes.go_read, finding)
                 raise Driver
-        pipes.keep_watching()
         os._exit(watcher.run(plan, child, pipes.life_read, own_pids=True))
     os.close(mapped_read)
     try:

@@ -48,7 +48,6 @@ def start(plan: Plan, targets: Targets, pipes: Pipes, mode: str) -> int:
             )
             hand_over(pipes.say_write, pipes.go_read, finding)
             raise Driver
-    pipes.keep_watching()
     os._exit(watcher.run(plan, child, pipes.life_read, own_pids=False))
 
 

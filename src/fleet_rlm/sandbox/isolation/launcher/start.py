@@ -69,10 +69,6 @@ class Pipes:
         os.close(self.plan.lifeline_fd)
         os.close(self.plan.lock_fd)
 
-    def keep_watching(self) -> None:
-        """In the watcher, once the driver has its own."""
-        self.close(self.say_write, self.go_read)
-
     def give_up(self) -> None:
         """In the launcher, when this attempt failed."""
         self.close(*self._open)

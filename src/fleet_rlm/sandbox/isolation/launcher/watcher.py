@@ -272,4 +272,7 @@ def run(plan: Plan, driver: int, lifeline: int, own_pids: bool) -> int:
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
+    low, high = sorted((lifeline, plan.report_fd))
+    for first, last in ((3, low), (low + 1, high), (high + 1, 65536)):
+        os.closerange(first, last)
     return kernel.exit_code(Watcher(plan, Tree(driver, own_pids), lifeline).run())
