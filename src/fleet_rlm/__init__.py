@@ -1,5 +1,39 @@
-"""fleet-rlm: watch, steer and replay Recursive Language Model runs."""
+"""fleet-rlm: watch, steer and replay Recursive Language Model runs.
+
+The public API, loaded when it is used: `run` and `Run`, `open_run` (a `RunFile`), `events`, `RunSpec` and `Budgets`,
+`LocalInterpreter`, `SetupError`. Importing this package loads nothing.
+"""
 
 from __future__ import annotations
 
+import importlib
+
 __version__ = "0.1.0"
+
+# By name and not by import: whatever imports this package for its version must not load the engine, and the contracts
+# that keep the engine out of the screen's process see it so. `__init__.pyi` tells type checkers the same.
+_HOMES = {
+    "Budgets": "fleet_rlm.spec",
+    "LocalInterpreter": "fleet_rlm.sandbox.local",
+    "NotARun": "fleet_rlm.runs.reader",
+    "Run": "fleet_rlm.api",
+    "RunFile": "fleet_rlm.runs.reader",
+    "RunSpec": "fleet_rlm.spec",
+    "SetupError": "fleet_rlm.engine.errors",
+    "open_run": "fleet_rlm.runs.reader",
+    "run": "fleet_rlm.api",
+}
+
+__all__ = ["__version__", "events", *_HOMES]  # noqa: PLE0604 - the names of a literal dict
+
+
+def __getattr__(name: str) -> object:
+    if name == "events":
+        return importlib.import_module("fleet_rlm.events")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

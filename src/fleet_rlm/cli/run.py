@@ -30,8 +30,9 @@ _ANSWERED = ("submitted", "extracted", "stopped")
 
 
 def run(
-    question: Annotated[
-        str | None, typer.Argument(help="What you want to know; tasks that need no question do without.")
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="QUESTION", help="What you want to know; tasks that need no question do without."),
     ] = None,
     docs: Annotated[
         list[str] | None,
@@ -103,6 +104,7 @@ def run(
     """
     if sandbox != "local":
         _refuse(f"There is no sandbox named {sandbox!r}.", "There is: local.", as_json)
+    question, documents = _told_apart(words or [], docs or [], as_json)
     asked = Budgets(
         max_iterations=max_iterations or 0,
         max_llm_calls=max_llm_calls,
@@ -113,7 +115,7 @@ def run(
     settings = config.load()
     spec = RunSpec(
         question=question,
-        documents=tuple(docs or ()),
+        documents=tuple(documents),
         cwd=str(Path.cwd()),
         task=task,
         signature=signature,
@@ -128,6 +130,17 @@ def run(
         _carry_out(spec, given or [], as_json=as_json, quiet=quiet)
     except KeyboardInterrupt:  # before there was a run to abort
         raise typer.Exit(printing.ABORTED) from None
+
+
+def _told_apart(words: list[str], docs: list[str], as_json: bool) -> tuple[str | None, list[str]]:
+    """The question, and the documents with those that a shell made of an unquoted `--docs *.txt`."""
+    files = [word for word in words if docs and Path(word).exists()]
+    rest = [word for word in words if word not in files]
+    if len(rest) > 1:
+        _refuse(
+            f"There is more than one question: {', '.join(map(repr, rest))}.", "Put the question in quotes.", as_json
+        )
+    return (rest[0] if rest else None), [*docs, *files]
 
 
 def budgets(asked: Budgets, preferred: config.RunDefaults, of_task: Budgets) -> Budgets:

@@ -44,7 +44,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_runs(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[WORD]...", help="Only runs with all these words in them.")
+        list[str] | None, typer.Argument(metavar="WORD", help="Only runs with all these words in them.")
     ] = None,
     sort: Annotated[str, typer.Option("--sort", help=f"A column: {_SORTS}.")] = "when",
     ascending: Annotated[bool, typer.Option("--ascending", help="Smallest or oldest first.")] = False,
@@ -122,7 +122,7 @@ def verify(
 @app.command()
 def path(
     ref: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="The beginning of a run's id, or latest; none: the folder.")
+        str | None, typer.Argument(metavar="RUN", help="The beginning of a run's id, or latest; none: the folder.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -276,6 +276,11 @@ class RunFile:
         return read_header(self.path.name, first, bytes(head[:_HEAD_BYTES]))
 
 
+def open_run(path: str | os.PathLike[str]) -> RunFile:
+    """A recorded run, or one that is being recorded, to read or to follow. Raises `NotARun`."""
+    return RunFile(path)
+
+
 class _Header(msgspec.Struct):
     kind: str
     format: str = ""
