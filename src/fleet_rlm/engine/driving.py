@@ -16,6 +16,7 @@ from fleet_rlm import spec as sp
 from fleet_rlm.engine import backends, signatures
 from fleet_rlm.engine.bridge import Bridge
 from fleet_rlm.engine.budgets import UNLIMITED_CALLS, Spending
+from fleet_rlm.engine.call_events import jsonable
 from fleet_rlm.engine.cancel import CancelToken, Slots
 from fleet_rlm.engine.ending import Ending
 from fleet_rlm.engine.errors import FinishRequested, RunAborted
@@ -23,7 +24,7 @@ from fleet_rlm.engine.failures import failure_of
 from fleet_rlm.engine.gate import Gate
 from fleet_rlm.engine.model_settings import Retries, Timeouts
 from fleet_rlm.engine.models import CallInterrupted, Calls, ObservedEngine, language_model
-from fleet_rlm.engine.observer import Observer, jsonable
+from fleet_rlm.engine.observer import Observer
 from fleet_rlm.engine.planner import GatedPlanner, Seat
 from fleet_rlm.engine.preparation import Prepared
 from fleet_rlm.engine.quiet import quiet_dspy

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fleet_rlm.engine.models import SyncEngine
+    from fleet_rlm.engine.model_clients import SyncEngine
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,15 @@ waits for whichever comes first, the answer or the end of its scope.
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import os
-import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, TypeVar
+from typing import NoReturn, Protocol
 
 import dspy
 from dspy import lm15
 from dspy.clients.call_result import usage_dict
 from dspy.clients.costs import estimate_cost
-from dspy.clients.engines import AsyncLiteLLMEngine, AsyncLM15Engine, LM15Engine
 from dspy.clients.errors import wrap_error
 from dspy.utils.callback import ACTIVE_CALL_ID
 
@@ -29,10 +24,16 @@ from fleet_rlm import events as ev
 from fleet_rlm.engine.budgets import Spending
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.failures import CallRefused, model_failure
+from fleet_rlm.engine.model_clients import (
+    LoopClosed,
+    ModelLoop,
+    NetworkEngine,
+    StreamEvent,
+    ThreadedEngine,
+    offline_engine,
+)
 from fleet_rlm.engine.model_settings import ModelSettings, Retries, Timeouts
 
-T = TypeVar("T")
-StreamEvent: TypeAlias = lm15.StreamStartEvent | lm15.StreamDeltaEvent | lm15.StreamEndEvent | lm15.StreamErrorEvent
 DELTA_SECONDS = 0.033
 """Streamed text is passed on at most this often a call, some tens of times a second."""
 
@@ -64,185 +65,6 @@ class Watch(Protocol):
     def call_retrying(self, call: str | None, attempt: int, of: int, error: ev.Failure, delay: float) -> None: ...
 
     def call_answered(self, call: str | None, answered: Answered) -> None: ...
-
-
-class Inner(Protocol):
-    """One attempt at an answer, as a stream."""
-
-    def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]: ...
-
-    async def complete(self, request: lm15.Request) -> lm15.Response:
-        """The same without streaming, for a server that can't."""
-
-    async def aclose(self) -> None: ...
-
-
-class SyncEngine(Protocol):
-    """A dspy engine without a network: the offline model, a scripted one."""
-
-    def complete(self, request: lm15.Request) -> lm15.Response: ...
-
-    def stream(self, request: lm15.Request) -> Iterator[StreamEvent]: ...
-
-
-class ModelLoop:
-    """The event loop that all model calls of a run share, in a thread that starts with the first call."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def submit(self, work: Coroutine[object, object, T]) -> Future[T]:
-        with self._lock:
-            if self._closed:
-                work.close()
-                raise CallInterrupted("the run is over")
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="fleet-models", daemon=True)
-                self._thread.start()
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def close(self, engines: tuple[Inner, ...], seconds: float = 1.0) -> None:
-        """End every call, close every connection, stop the thread."""
-        with self._lock:
-            loop, thread, self._closed = self._loop, self._thread, True
-            self._loop = self._thread = None
-        if loop is None or thread is None:
-            return
-
-        async def wind_up() -> None:
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.gather(*(engine.aclose() for engine in engines), return_exceptions=True)
-
-        done = asyncio.run_coroutine_threadsafe(wind_up(), loop)
-        try:
-            done.result(seconds)
-        except TimeoutError:
-            done.cancel()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(seconds)
-        if not thread.is_alive():
-            loop.close()
-
-
-class NetworkEngine:
-    """A model over the network: dspy's native client where it knows the way, else LiteLLM (slow to import)."""
-
-    def __init__(self, settings: ModelSettings, timeouts: Timeouts) -> None:
-        self.provider: str | None = None
-        self.wire_model = settings.model
-        self._settings = settings
-        self._native: AsyncLM15Engine | None = None
-        self._lite: AsyncLiteLLMEngine | None = None
-        prefix = settings.model.partition("/")[0]
-        base = settings.api_base
-        if base is None and prefix == "openai":
-            base = os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
-        try:
-            route = LM15Engine(lm15.RouterConfig(env={})).resolve(settings.model)
-        except (lm15.UnknownModelError, lm15.UnsupportedFeatureError):
-            self.provider = prefix or None
-            return
-        self.provider, self.wire_model = route.provider, route.model
-        elsewhere = any(os.environ.get(f"{prefix.upper()}{end}") for end in ("_API_BASE", "_BASE_URL"))
-        if (route.provider.startswith("azure") and base) or (elsewhere and base is None):
-            return
-        key = settings.api_key
-        if key is None and base is not None and not os.environ.get("OPENAI_API_KEY"):
-            key = "none"  # a local server asks for no key, but the client insists on one
-        self._native = AsyncLM15Engine(
-            lm15.RouterConfig(
-                api_keys={route.provider: key} if key else None,
-                base_urls={route.provider: base} if base else None,
-                timeouts=lm15.Timeouts(connect=timeouts.connect, read=timeouts.total, write=60.0),
-            )
-        )
-
-    async def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]:
-        started = False
-        if self._native is not None:
-            try:
-                async for event in self._native.stream(request):
-                    started = True
-                    yield event
-                return
-            except lm15.UnsupportedFeatureError:
-                if started:
-                    raise
-                native, self._native = self._native, None
-                await native.aclose()
-        async for event in self._litellm().stream(request):
-            yield event
-
-    async def complete(self, request: lm15.Request) -> lm15.Response:
-        engine = self._native if self._native is not None else self._litellm()
-        response: lm15.Response = await engine.complete(request)
-        return response
-
-    def _litellm(self) -> AsyncLiteLLMEngine:
-        if self._lite is None:
-            options = {"api_key": self._settings.api_key, "api_base": self._settings.api_base}
-            self._lite = AsyncLiteLLMEngine(**{name: value for name, value in options.items() if value})
-        return self._lite
-
-    async def aclose(self) -> None:
-        if self._native is not None:
-            await self._native.aclose()
-        if self._lite is not None:
-            await self._lite.aclose()
-
-
-class ThreadedEngine:
-    """A synchronous engine on the loop: each answer is made in a thread of its own."""
-
-    provider: str | None = None
-
-    def __init__(self, engine: SyncEngine, model: str) -> None:
-        self._engine = engine
-        self.wire_model = model
-
-    async def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]:
-        loop = asyncio.get_running_loop()
-        arrived: asyncio.Queue[StreamEvent | Exception | None] = asyncio.Queue()
-        gone = threading.Event()
-
-        def deliver(item: StreamEvent | Exception | None) -> None:
-            if not gone.is_set() and not loop.is_closed():
-                loop.call_soon_threadsafe(arrived.put_nowait, item)
-
-        def produce() -> None:
-            try:
-                for event in self._engine.stream(request):
-                    if gone.is_set():
-                        return
-                    deliver(event)
-                deliver(None)
-            except Exception as error:  # noqa: BLE001 - it is raised again where the stream is read
-                deliver(error)
-
-        context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(produce,), name="fleet-model-call", daemon=True).start()
-        try:
-            while (item := await arrived.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-        finally:
-            gone.set()
-
-    async def complete(self, request: lm15.Request) -> lm15.Response:
-        return await lm15.amaterialize_response(self.stream(request), request)
-
-    async def aclose(self) -> None:
-        close = getattr(self._engine, "close", None)
-        if close is not None:
-            close()
 
 
 @dataclass(slots=True)
@@ -289,19 +111,22 @@ class ObservedEngine:
         try:
             if refused := calls.spending.count_call():
                 raise CallRefused(refused)
-            calls.watch.call_running(call, waited or 0.0)
+            calls.watch.call_running(call, waited)
             return self._answer(request, call, scope)
         finally:
             calls.slots.give()
 
-    def _interrupted(self) -> None:
+    def _interrupted(self) -> NoReturn:
         self._calls.token.check()
         raise CallInterrupted("The call was interrupted before it was answered.")
 
     def _answer(self, request: lm15.Request, call: str | None, scope: Scope) -> lm15.Response:
         calls, attempt = self._calls, 1
         while True:
-            future = calls.loop.submit(self._attempt(request, call))
+            try:
+                future = calls.loop.submit(self._attempt(request, call))
+            except LoopClosed:
+                self._interrupted()
             if not scope.wait(future):
                 future.cancel()
                 self._interrupted()
@@ -419,14 +244,6 @@ class _Deltas:
         if self._gathered:
             gathered, self._gathered = self._gathered, []
             self._watch.call_delta(self._call, "".join(text for _, text in gathered), thinking=gathered[0][0])
-
-
-def offline_engine() -> SyncEngine:
-    """The built-in model without weights."""
-    from fleet_rlm.engine.offline import OfflineEngine  # only a run without a model needs it
-
-    engine: SyncEngine = OfflineEngine()
-    return engine
 
 
 def language_model(settings: ModelSettings, engine: ObservedEngine) -> dspy.LM:

@@ -1,0 +1,210 @@
+"""How one answer of a model is got: over the network, or from an engine in this process; all on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
+from typing import Protocol, TypeAlias, TypeVar
+
+from dspy import lm15
+from dspy.clients.engines import AsyncLiteLLMEngine, AsyncLM15Engine, LM15Engine
+
+from fleet_rlm.engine.model_settings import ModelSettings, Timeouts
+
+T = TypeVar("T")
+StreamEvent: TypeAlias = lm15.StreamStartEvent | lm15.StreamDeltaEvent | lm15.StreamEndEvent | lm15.StreamErrorEvent
+
+
+class LoopClosed(RuntimeError):
+    """A call came after the end of the run."""
+
+
+class Inner(Protocol):
+    """One attempt at an answer, as a stream."""
+
+    def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]: ...
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        """The same without streaming, for a server that can't."""
+
+    async def aclose(self) -> None: ...
+
+
+class SyncEngine(Protocol):
+    """A dspy engine without a network: the offline model, a scripted one."""
+
+    def complete(self, request: lm15.Request) -> lm15.Response: ...
+
+    def stream(self, request: lm15.Request) -> Iterator[StreamEvent]: ...
+
+
+class ModelLoop:
+    """The event loop that all model calls of a run share, in a thread that starts with the first call."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(self, work: Coroutine[object, object, T]) -> Future[T]:
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise LoopClosed("the run is over")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="fleet-models", daemon=True)
+                self._thread.start()
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self, engines: tuple[Inner, ...], seconds: float = 1.0) -> None:
+        """End every call, close every connection, stop the thread."""
+        with self._lock:
+            loop, thread, self._closed = self._loop, self._thread, True
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+
+        async def wind_up() -> None:
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(engine.aclose() for engine in engines), return_exceptions=True)
+
+        done = asyncio.run_coroutine_threadsafe(wind_up(), loop)
+        try:
+            done.result(seconds)
+        except TimeoutError:
+            done.cancel()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(seconds)
+        if not thread.is_alive():
+            loop.close()
+
+
+class NetworkEngine:
+    """A model over the network: dspy's native client where it knows the way, else LiteLLM (slow to import)."""
+
+    def __init__(self, settings: ModelSettings, timeouts: Timeouts) -> None:
+        self.provider: str | None = None
+        self.wire_model = settings.model
+        self._settings = settings
+        self._native: AsyncLM15Engine | None = None
+        self._lite: AsyncLiteLLMEngine | None = None
+        prefix = settings.model.partition("/")[0]
+        base = settings.api_base
+        if base is None and prefix == "openai":
+            base = os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
+        try:
+            route = LM15Engine(lm15.RouterConfig(env={})).resolve(settings.model)
+        except (lm15.UnknownModelError, lm15.UnsupportedFeatureError):
+            self.provider = prefix or None
+            return
+        self.provider, self.wire_model = route.provider, route.model
+        elsewhere = any(os.environ.get(f"{prefix.upper()}{end}") for end in ("_API_BASE", "_BASE_URL"))
+        if (route.provider.startswith("azure") and base) or (elsewhere and base is None):
+            return
+        key = settings.api_key
+        if key is None and base is not None and not os.environ.get("OPENAI_API_KEY"):
+            key = "none"  # a local server asks for no key, but the client insists on one
+        self._native = AsyncLM15Engine(
+            lm15.RouterConfig(
+                api_keys={route.provider: key} if key else None,
+                base_urls={route.provider: base} if base else None,
+                timeouts=lm15.Timeouts(connect=timeouts.connect, read=timeouts.total, write=60.0),
+            )
+        )
+
+    async def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]:
+        started = False
+        if self._native is not None:
+            try:
+                async for event in self._native.stream(request):
+                    started = True
+                    yield event
+                return
+            except lm15.UnsupportedFeatureError:
+                if started:
+                    raise
+                native, self._native = self._native, None
+                await native.aclose()
+        async for event in self._litellm().stream(request):
+            yield event
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        engine = self._native if self._native is not None else self._litellm()
+        response: lm15.Response = await engine.complete(request)
+        return response
+
+    def _litellm(self) -> AsyncLiteLLMEngine:
+        if self._lite is None:
+            options = {"api_key": self._settings.api_key, "api_base": self._settings.api_base}
+            self._lite = AsyncLiteLLMEngine(**{name: value for name, value in options.items() if value})
+        return self._lite
+
+    async def aclose(self) -> None:
+        if self._native is not None:
+            await self._native.aclose()
+        if self._lite is not None:
+            await self._lite.aclose()
+
+
+class ThreadedEngine:
+    """A synchronous engine on the loop: each answer is made in a thread of its own."""
+
+    provider: str | None = None
+
+    def __init__(self, engine: SyncEngine, model: str) -> None:
+        self._engine = engine
+        self.wire_model = model
+
+    async def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]:
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[StreamEvent | Exception | None] = asyncio.Queue()
+        gone = threading.Event()
+
+        def deliver(item: StreamEvent | Exception | None) -> None:
+            if not gone.is_set() and not loop.is_closed():
+                loop.call_soon_threadsafe(arrived.put_nowait, item)
+
+        def produce() -> None:
+            try:
+                for event in self._engine.stream(request):
+                    if gone.is_set():
+                        return
+                    deliver(event)
+                deliver(None)
+            except Exception as error:  # noqa: BLE001 - it is raised again where the stream is read
+                deliver(error)
+
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(produce,), name="fleet-model-call", daemon=True).start()
+        try:
+            while (item := await arrived.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            gone.set()
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        return await lm15.amaterialize_response(self.stream(request), request)
+
+    async def aclose(self) -> None:
+        close = getattr(self._engine, "close", None)
+        if close is not None:
+            close()
+
+
+def offline_engine() -> SyncEngine:
+    """The built-in model without weights."""
+    from fleet_rlm.engine.offline import OfflineEngine  # only a run without a model needs it
+
+    engine: SyncEngine = OfflineEngine()
+    return engine
