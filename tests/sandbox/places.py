@@ -155,8 +155,6 @@ class Witness(SandboxObserver):
         )
 
 
-
-
 class Background:
     """Work in a thread; `result` waits for it and raises what it raised."""
 

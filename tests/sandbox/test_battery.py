@@ -63,7 +63,7 @@ def test_a_traceback_shows_the_line_of_the_code_and_nothing_of_the_driver(place:
 
 
 def test_a_syntax_error_names_its_line(place: Interpreter) -> None:
-    with pytest.raises(SyntaxError, match=r'line 2\n    def f\(:'):
+    with pytest.raises(SyntaxError, match=r"line 2\n    def f\(:"):
         place.execute("x = 1\ndef f(:")
     assert place.last is not None
     assert place.last.error is not None

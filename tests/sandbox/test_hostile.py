@@ -194,7 +194,9 @@ def test_code_that_heeds_no_interrupt_is_killed_after_the_grace(
 
 
 def test_a_process_that_stopped_itself_is_interrupted_like_any_other(hostile: Interpreter, witness: Witness) -> None:
-    code = "import os, signal\nkept = 1\nprint('on', flush=True)\nos.kill(os.getpid(), signal.SIGSTOP)\nwhile True: pass"
+    code = (
+        "import os, signal\nkept = 1\nprint('on', flush=True)\nos.kill(os.getpid(), signal.SIGSTOP)\nwhile True: pass"
+    )
     running = Background(lambda: hostile.execute(code))
     until(lambda: "on\n" in witness.text())
     hostile.interrupt()
@@ -230,8 +232,7 @@ def test_a_supervisor_that_is_stopped_is_given_up(make: Maker, hostile: Interpre
 def test_what_a_child_writes_later_is_still_its_own_cells(hostile: Interpreter, witness: Witness) -> None:
     child = "echo early; read line; echo late $line"
     hostile.execute(
-        "import subprocess\n"
-        f"child = subprocess.Popen(['sh', '-c', {child!r}], stdin=subprocess.PIPE, text=True)\n"
+        f"import subprocess\nchild = subprocess.Popen(['sh', '-c', {child!r}], stdin=subprocess.PIPE, text=True)\n"
     )
     code = "child.stdin.write('words\\n')\nchild.stdin.close()\n_ = child.wait()\nprint('mine')"
     assert hostile.execute(code) == "mine"
@@ -258,7 +259,10 @@ def test_a_thread_that_outlives_its_cell_keeps_its_output_and_loses_its_calls(
     )
     hostile.execute(code)
     output = hostile.execute("print('mine')\ngo.set()\nt.join(20)\nsaid[0]")
-    assert output.splitlines() == ["mine", "'ask() was called outside of the cell that is executing; nothing was asked'"]
+    assert output.splitlines() == [
+        "mine",
+        "'ask() was called outside of the cell that is executing; nothing was asked'",
+    ]
     until(lambda: "from the thread" in witness.text(1, late=True))
     assert not asked
 
@@ -295,7 +299,7 @@ def test_a_worker_that_speaks_gibberish_to_its_supervisor_breaks_nothing(hostile
     code = (
         "import gc\nworker = next(o for o in gc.get_objects() if type(o).__name__ == 'Worker')\n"
         "for line in (b'x' * 100_000 + b'\\n', b'[1]\\n', b'{}\\n', b'{\"t\":\"done\",\"cell\":99}\\n', b'[' * 9000 + b'\\n',\n"
-        "             b'{\"t\":\"began\",\"cell\":1}\\n', b'{\"t\":\"call\",\"cell\":7,\"id\":\"x\",\"name\":3}\\n'):\n"
+        '             b\'{"t":"began","cell":1}\\n\', b\'{"t":"call","cell":7,"id":"x","name":3}\\n\'):\n'
         "    worker.send(line)\n"
         "del worker\n'alive'"
     )

@@ -223,7 +223,9 @@ def test_a_driver_that_falls_silent_is_given_up() -> None:
 
 def test_an_ended_sandbox_says_why_with_its_last_words() -> None:
     interpreter, _ = run_with(lambda puppet, run: puppet.kill())
-    with pytest.raises(CodeInterpreterError, match="sandbox is gone: it ended; it last said: it hurts.*Start the run again"):
+    with pytest.raises(
+        CodeInterpreterError, match="sandbox is gone: it ended; it last said: it hurts.*Start the run again"
+    ):
         interpreter.execute("1")
 
 
