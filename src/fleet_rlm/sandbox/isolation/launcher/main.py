@@ -28,8 +28,8 @@ SECONDS_TO_START = 20.0
 _WALLS = frozenset({"files unread", "files unwritten", "metadata safe", "no tcp", "no udp", "environment clean"})
 _REFUSALS = frozenset({"no new privileges", "calls filtered", "no path sockets", "no abstract sockets", "no vsock"})
 REQUIRED: dict[str, frozenset[str]] = {
-    "namespaces": _WALLS | (_REFUSALS - {"calls filtered"}) | {"names hidden", "processes hidden", "no signals"},
-    "bubblewrap": _WALLS | (_REFUSALS - {"calls filtered"}) | {"names hidden", "processes hidden", "no signals"},
+    "namespaces": _WALLS | _REFUSALS | {"names hidden", "processes hidden", "no signals"},
+    "bubblewrap": _WALLS | _REFUSALS | {"names hidden", "processes hidden", "no signals"},
     "landlock": _WALLS | _REFUSALS,
     "limits+seccomp": _REFUSALS | {"no tcp", "no udp", "environment clean"},
     "limits": frozenset(),
