@@ -27,6 +27,8 @@ from fleet_rlm.sandbox import (
 )
 from fleet_rlm.sandbox.protocol import BOOT, DRIVER
 
+DRIVER_PYTHON = os.environ.get("FLEET_RLM_TEST_DRIVER_PYTHON", sys.executable)
+"""Another place may have another Python than the host: name it here to run the driver's tests with it."""
 SMALL = Limits(memory_mb=256, processes=32, cpu_seconds=60, file_mb=64, scratch_mb=64, open_files=128)
 
 
@@ -48,7 +50,7 @@ class BootTransport(Transport):
     def start(self, limits: Limits, progress: Callable[[str], None]) -> IsolationReport:
         progress("starting python")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", BOOT],
+            [DRIVER_PYTHON, "-I", "-c", BOOT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -167,7 +169,7 @@ class Background:
     def _run(self, work: Callable[[], object]) -> None:
         try:
             self._value = work()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again in `result`
             self._error = error
 
     @property

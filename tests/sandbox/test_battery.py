@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
-from waiting import until
 
 from fleet_rlm.sandbox import CodeFailed, Interpreter, Transport
+from waiting import until
 
 from .places import SMALL, Background, Witness
 
@@ -143,7 +143,7 @@ def test_handlers_for_everything_swallow_no_submission(place: Interpreter) -> No
     place.output_fields = FIELDS[:1]
     code = "try:\n    SUBMIT('first')\nexcept:\n    SUBMIT('second')\nprint('not reached')"
     assert place.execute(code) == FinalOutput({"answer": "first"})
-    code = "def f():\n    try:\n        SUBMIT('first')\n    except (ValueError, BaseException) as e:\n        return e\nf()"
+    code = "def f():\n    try: SUBMIT('first')\n    except (ValueError, BaseException) as e: return e\nf()"
     assert place.execute(code) == FinalOutput({"answer": "first"})
     code = "def f():\n    try:\n        SUBMIT('first')\n    finally:\n        return 1\nf()\nprint('reached')"
     assert place.execute(code) == FinalOutput({"answer": "first"})
@@ -238,8 +238,7 @@ def test_an_expression_is_not_evaluated_while_code_runs(place: Interpreter) -> N
         "while True:\n    try:\n        while True: pass\n    except: pass",
         "wait()",
         "import threading\nthreading.Event().wait()",
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "with ThreadPoolExecutor(3) as pool: list(pool.map(lambda _: wait(), range(3)))",
+        "import concurrent.futures as c\nwith c.ThreadPoolExecutor(3) as pool: list(pool.map(lambda _: wait(), 'abc'))",
         "import threading\ndef spin():\n    while True: pass\nt = threading.Thread(target=spin)\nt.start()\nt.join()",
         "import subprocess\nsubprocess.run(['sleep', '60'])",
     ],

@@ -12,9 +12,9 @@ import pytest
 from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
 from dspy.primitives.code_interpreter import CodeInterpreterError
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
-from waiting import until
 
 from fleet_rlm.sandbox import CodeFailed, Interpreter, InterpreterFactory, LocalInterpreter
+from waiting import until
 
 from .conftest import Maker
 from .places import SMALL, Background, Witness

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
-from waiting import until
 
 from fleet_rlm.sandbox import CodeFailed, Interpreter, IsolationReport, Limits, Transport
+from waiting import until
 
 from .places import Background, Witness
 
@@ -164,7 +164,7 @@ def test_a_flood_of_calls_is_bounded() -> None:
         puppet.say(DONE)
 
     seen: dict[str, int] = {}
-    interpreter, puppet = run_with(answer, tools={"slow": lambda: release.wait(20)}, concurrency=4)
+    interpreter, _ = run_with(answer, tools={"slow": lambda: release.wait(20)}, concurrency=4)
     running = Background(lambda: interpreter.execute("1"))
     until(lambda: interpreter._cell and len(interpreter._cell.calls) == 4096)
     assert sum(thread.name == "sandbox-call" for thread in threading.enumerate()) <= 4 + 4
@@ -224,7 +224,7 @@ def test_a_driver_that_falls_silent_is_given_up() -> None:
 def test_an_ended_sandbox_says_why_with_its_last_words() -> None:
     interpreter, _ = run_with(lambda puppet, run: puppet.kill())
     with pytest.raises(
-        CodeInterpreterError, match="sandbox is gone: it ended; it last said: it hurts.*Start the run again"
+        CodeInterpreterError, match=r"sandbox is gone: it ended; it last said: it hurts.*Start the run again"
     ):
         interpreter.execute("1")
 
@@ -245,7 +245,7 @@ def test_large_answers_wait_for_the_drivers_acknowledgement(witness: Witness) ->
         puppet.say(DONE)
 
     at_interrupt: list[int] = []
-    interpreter, puppet = run_with(answer, tools={"large": lambda: "x" * (20 << 20)}, observer=witness)
+    interpreter, _ = run_with(answer, tools={"large": lambda: "x" * (20 << 20)}, observer=witness)
     interpreter.execute("1")
     assert at_interrupt[0] <= 8 << 20
     interpreter.shutdown()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError
-from waiting import until
 
 from fleet_rlm.sandbox import CodeFailed, Interpreter, SandboxObserver
+from waiting import until
 
 from .conftest import Maker
 from .places import Background, end, processes_of
