@@ -12,18 +12,23 @@ _BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _LINE_BREAKING = (0x2028, 0x2029)
 _INVISIBLE = (0xFEFF, *range(0xFFF9, 0xFFFC))
 _SURROGATES = range(0xD800, 0xE000)
+_JOINING = (0x200D, 0xFE0F)
+"""Zero-width joiner and variation selector 16: terminals disagree about how wide what they join is, and a line that is
+wider than it was measured pushes everything beside it away. Without them every character has its own width."""
+_WORD_JOINER = 0x2060
 
 _SIGN: dict[int, int] = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
     0x7F: 0x2421,
     **dict.fromkeys((*range(0x80, 0xA0), *_BIDI, *_LINE_BREAKING, *_INVISIBLE, *_SURROGATES), 0xFFFD),
+    **dict.fromkeys(_JOINING, _WORD_JOINER),
 }
 """What is shown instead: control pictures where Unicode has them, else the replacement character."""
 
 _ONE_LINE: dict[int, int] = {**_SIGN, ord("\n"): ord(" "), ord("\t"): ord(" ")}
 
 _HARMFUL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200d-\u200f\u2028-\u202e\u2066-\u2069\ufe0f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
 
@@ -45,4 +50,4 @@ def clean_line(text: str, limit: int = 1000) -> str:
         text = text[: max(limit - 1, 0)] + "…"
     if text.isascii() and text.isprintable():
         return text
-    return text.translate(_ONE_LINE) if not text.isprintable() else text
+    return text if text.isprintable() and "\ufe0f" not in text else text.translate(_ONE_LINE)
