@@ -330,7 +330,7 @@ def rich(documents: Iterable[Path] = (), until: str = "end") -> Script:
         return run
     run.batch(4, span)
     run.output(span, 4, "- BootstrapFewShot: keeps traces that the metric accepts\n- MIPROv2: searches instructions\n")
-    run.finish(span, 4, stdout_chars=120, shown_to_planner=ev.Shown(head=120), seconds=2.4)
+    run.finish(span, 4, stdout_chars=125, shown_to_planner=ev.Shown(head=200), seconds=2.4)
     run.add(
         ev.Variables(
             iteration=4,

@@ -35,13 +35,13 @@ class Entry:
 
 
 def entries_of(started: ev.RunStarted | None) -> tuple[Entry, ...]:
-    """A run's documents, then its other inputs; the question last, since the header shows it."""
+    """A run's documents, then its other inputs. The question is shown in the header: here only when it is alone."""
     if started is None:
         return ()
     documents = [Entry(ref.name or ref.path, ref) for one in started.inputs for ref in one.documents]
     values = [Entry(one.name, None, one.value) for one in started.inputs if not one.documents and one.value is not None]
-    values.sort(key=lambda entry: entry.value == started.task.question)
-    return (*documents, *values)
+    others = [entry for entry in values if entry.value != started.task.question]
+    return (*documents, *others) or tuple(values)
 
 
 def difference(entry: Entry, text: TextFile, cancelled: Cancelled = never) -> str:

@@ -1,4 +1,4 @@
-"""Everything that can be done on the Run screen: its keys, what they do at this moment, and why they can't otherwise."""
+"""Everything one can do on the Run screen: its keys, what they do at this moment, and why they do nothing."""
 
 from __future__ import annotations
 
@@ -174,9 +174,8 @@ def _forwards(now: Standing) -> Offer:
     return Offer()
 
 
-def _event_forwards(now: Standing) -> Offer:
-    found = _forwards(now)
-    return Offer(shown=not now.live, why_not=found.why_not)
+def _event_back(now: Standing) -> Offer:
+    return Offer(shown=not now.live, why_not=_backwards(now).why_not)
 
 
 def _follow(now: Standing) -> Offer:
@@ -221,10 +220,10 @@ _SPECIAL = {
     "slower": _slower,
     "iteration_back": _backwards,
     "start": _backwards,
-    "event_back": _backwards,
+    "event_back": _event_back,
     "iteration_on": _forwards,
     "end": _forwards,
-    "event_on": _event_forwards,
+    "event_on": _forwards,
     "follow": _follow,
     "next_hit": _next_hit,
     "previous_hit": _next_hit,
@@ -235,8 +234,10 @@ _SPECIAL = {
 }
 
 
-def _key(name: str, keys: str, action: str, label: str, tip: str, show: bool = False) -> Binding:
-    return Binding(keys, action, label, tooltip=tip, id=f"run.{name}", show=show)
+def _key(
+    name: str, keys: str, action: str, label: str, tip: str, show: bool = False, display: str | None = None
+) -> Binding:
+    return Binding(keys, action, label, tooltip=tip, id=f"run.{name}", show=show, key_display=display)
 
 
 BINDINGS: tuple[Binding, ...] = (
@@ -252,12 +253,20 @@ BINDINGS: tuple[Binding, ...] = (
     _key("breakpoints", "b", "breakpoints", "Breakpoints", "Where the run waits by itself"),
     _key("interrupt", "i", "interrupt", "Interrupt", "Stop the running cell; the run goes on"),
     _key("abort", "ctrl+c", "abort", "Abort", "Stop everything; the run is kept"),
-    _key("speed", "plus,equals_sign", "faster", "Speed", "Play faster; - slower"),
+    _key("speed", "plus,equals_sign", "faster", "Faster", "Play faster", display="+ -"),
     _key("slower", "minus", "slower", "Slower", "Play slower"),
-    _key("back", "left_square_bracket,left", "iteration_back", "Back", "The iteration before", show=True),
-    _key("on", "right_square_bracket,right", "iteration_on", "On", "The iteration after", show=True),
-    _key("event_back", "comma", "event_back", "Event back", "One event back"),
-    _key("event_on", "full_stop", "event_on", "Event", "One event on; , goes back"),
+    _key(
+        "back",
+        "left_square_bracket,left",
+        "iteration_back",
+        "Iteration",
+        "The one before; ] the one after",
+        show=True,
+        display="[ ]",
+    ),
+    _key("on", "right_square_bracket,right", "iteration_on", "Iteration after", "Or back to now"),
+    _key("event_back", "comma", "event_back", "Event", "One back; . one on", display=", ."),
+    _key("event_on", "full_stop", "event_on", "Event after", "One event on"),
     _key("start", "0", "start", "Start", "The run's first moment"),
     _key("end", "dollar_sign", "end", "End", "The newest moment"),
     _key("error", "e", "error_on", "Error", "The next error"),

@@ -43,13 +43,13 @@ class CallsPane(Table):
         Binding("R", "reverse", "Reverse the order", id="calls.reverse", show=False),
     ]
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("number", "#", 5, right=True),
+        Column("number", "#", 4, right=True),
         Column("status", "", 1),
         Column("iteration", "it", 2, right=True, from_width=44),
         Column("what", "from"),
         Column("model", "model", 16, from_width=66),
         Column("input", "in", 5, right=True),
-        Column("output", "out", 5, right=True),
+        Column("output", "out", 5, right=True, from_width=38),
         Column("cost", "cost", 8, right=True, from_width=56),
         Column("time", "time", 6, right=True),
     )

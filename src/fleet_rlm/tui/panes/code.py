@@ -113,7 +113,7 @@ class CodePane(TextPane):
         iteration, moment = self._iteration, self._moment
         if iteration is None or moment is None:
             return Titled(figures=self.place_words())
-        extra = f"{iteration.number} of {len(moment.state.iterations)}"
+        extra = f"iteration {iteration.number}"
         if self.prompt_shown:
             extra += " · prompt"
         execution = iteration.executions[-1] if iteration.executions else None
@@ -254,6 +254,8 @@ def _streaming_rows(planner: PlannerState, now: float) -> Iterator[Row]:
     for place, line in enumerate(lines):
         marker = _MARKER.match(line)
         if marker is not None:
+            if marker[1] == "code" and field != "code":
+                yield Row("")
             field = marker[1] or field
         elif place == len(lines) - 1 and line.lstrip().startswith(("[[", "``")):
             continue  # a marker that is still being written

@@ -55,7 +55,7 @@ class DocumentPane(TextPane):
     """Opens the run's documents where they are; `SeenSoFar` and `Provenance` say what of them was seen."""
 
     DEFAULT_CSS = """
-    DocumentPane { scrollbar-size-vertical: 0; }
+    DocumentPane { overflow-y: hidden; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left_parenthesis", "document(-1)", "Previous document", id="document.previous", show=False),

@@ -47,14 +47,20 @@ class OutputLog:
     def update(self, state: RunState) -> int:
         """Take in what is new in a state that is the same one as before, only further. Returns how many rows came."""
         before = self.rows.end
-        for chunk in state.output[self._chunks :]:
-            self._close_before(state, chunk)
-            self._take(chunk)
-        self._chunks = len(state.output)
+        happened: list[OutputChunk | ev.Operator] = [*state.output[self._chunks :]]
+        if len(state.operator) > self._operator:
+            happened += state.operator[self._operator :]
+            happened.sort(key=lambda one: one.t)
+        for one in happened:
+            if isinstance(one, ev.Operator):
+                self._close(state, before=one.t)
+                self._say(one)
+            else:
+                if one.execution != (self._open[0] if self._open else self._tagged):
+                    self._close(state, until=one.execution)
+                self._take(one)
+        self._chunks, self._operator = len(state.output), len(state.operator)
         self._close(state)
-        for event in state.operator[self._operator :]:
-            self._say(event)
-        self._operator = len(state.operator)
         return self.rows.end - before
 
     def _take(self, chunk: OutputChunk) -> None:
@@ -106,17 +112,15 @@ class OutputLog:
 
     # What stands after an execution's output
 
-    def _close_before(self, state: RunState, chunk: OutputChunk) -> None:
-        """Close executions that ended before this chunk's began, so that all stands in order."""
-        if chunk.execution != (self._open[0] if self._open else self._tagged):
-            self._close(state, until=chunk.execution)
-
-    def _close(self, state: RunState, until: str | None = None) -> None:
-        for iteration in state.iterations[-3:] if until is None and self._closed else state.iterations:
+    def _close(self, state: RunState, until: str | None = None, before: float = float("inf")) -> None:
+        """Say how executions ended: all that did, or those before the one `until`, or before a time."""
+        for iteration in state.iterations[-3:] if self._closed and until is None else state.iterations:
             for execution in iteration.executions:
                 if execution.span == until:
                     return
-                if execution.finished is not None and execution.span not in self._closed:
+                ended = execution.ended if execution.finished is not None else None
+                if ended is not None and ended <= before and execution.span not in self._closed:
+                    assert execution.finished is not None
                     self._closed.add(execution.span)
                     self._trailer(execution, execution.finished)
 
@@ -158,7 +162,7 @@ class OutputLog:
                 self.rows.replace(row, Row(old.text, "muted", (), old.gutter or "┊ ", "muted", old.continued))
         tail = f" and the last {count(shown.tail)}" if shown.tail else ""
         words = f"┊ the planner saw the first {count(shown.head)}{tail} of these {count(total)} characters"
-        self._say_rows(words, "operator", execution)
+        self._say_rows(words, "italic muted", execution)
 
     def _say(self, event: ev.Operator) -> None:
         self._open = None
@@ -181,7 +185,7 @@ class OutputLog:
 
     def _say_rows(self, text: str, tone: str, execution: ExecutionState) -> None:
         for line in lines_of(text):
-            for row in cut(line, tone, self._tag(execution.iteration, execution.span)):
+            for row in cut(line, tone, self._tag(execution.iteration, execution.span), indent=2):
                 self.rows.append(row)
 
 

@@ -20,8 +20,10 @@ class Reader(ModalScreen[None]):
 
     DEFAULT_CSS = """
     Reader { align: center middle; background: $background 70%; }
-    Reader LineView { width: 90%; max-width: 140; height: 86%; border: round $primary; padding: 0 1; background: $surface;
-        border-title-color: $primary; border-title-style: bold; border-subtitle-color: $muted; }
+    Reader LineView {
+        width: 90%; max-width: 140; height: 86%; border: round $primary; padding: 0 1; background: $surface;
+        border-title-color: $primary; border-title-style: bold; border-subtitle-color: $muted;
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "app.pop_screen", "Close", id="reader.close"),

@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollDown, ScrollTo, ScrollUp
 from textual.selection import Selection
 from textual.strip import Strip
 
@@ -37,7 +38,7 @@ class LineView(ScrollView, can_focus=True):
     """Shows `Rows`. Follows their end while `tail` is true, which ends when the person scrolls up."""
 
     DEFAULT_CSS = """
-    LineView { overflow-x: auto; overflow-y: auto; scrollbar-size: 1 1; }
+    LineView { overflow-x: hidden; overflow-y: scroll; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "move(1)", "Down", id="text.down", show=False),
@@ -164,7 +165,7 @@ class LineView(ScrollView, can_focus=True):
         self.wrap = not self.wrap
         self._forget()
         self._measure()
-        self.scroll_to(x=0, animate=False)
+        self.scroll_to(x=0, animate=False, force=True)
         self._go((row, 0))
         return self.wrap
 
@@ -227,7 +228,7 @@ class LineView(ScrollView, can_focus=True):
 
     def action_sideways(self, columns: int) -> None:
         if not self.wrap:
-            self.scroll_to(x=max(0, self.scroll_offset.x + columns), animate=False)
+            self.scroll_to(x=max(0, self.scroll_offset.x + columns), animate=False, force=True)
 
     def edge(self, y: int, piece: Piece | None) -> list[Segment]:
         """The `edge_width` cells at the right of a line of the screen."""
@@ -263,13 +264,30 @@ class LineView(ScrollView, can_focus=True):
         super().watch_scroll_y(old_value, new_value)
         self._pieces = None
         if not self._own_move and round(old_value) != round(new_value):
-            # The scrollbar was moved.
+            # Textual itself moved it, since less text or more room is there.
+            self._line = 0
+            if self.tail:
+                self.call_later(self.to_end)
+
+    def on_scroll_to(self, message: ScrollTo) -> None:
+        """The scrollbar was dragged."""
+        message.stop()
+        message.prevent_default()
+        if message.y is not None:
             last = self._last_top()
-            self._line = last[1] if self._first + round(new_value) >= last[0] else 0
-            self.tail = self.TAIL and self.at_end
-            if self.at_end:
-                self.unseen = 0
-            self.post_message(self.Moved(self))
+            row = self._first + round(message.y)
+            self._go(last if row >= last[0] else (row, 0))
+
+    def on_scroll_up(self, message: ScrollUp) -> None:
+        """The scrollbar was pressed above its thumb."""
+        message.stop()
+        message.prevent_default()
+        self.action_page(-1)
+
+    def on_scroll_down(self, message: ScrollDown) -> None:
+        message.stop()
+        message.prevent_default()
+        self.action_page(1)
 
     def watch_scroll_x(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_x(old_value, new_value)

@@ -28,6 +28,8 @@ from fleet_rlm.tui.themes import palette
 WIDE, MEDIUM, TALL = 120, 100, 28
 """From this many columns three columns of panes, from this many two (if there are this many lines as well)."""
 LEAST_WIDTH, LEAST_HEIGHT = 18, 5
+MANY_TABS = 6
+"""In a slot of more panes than this, the frame's title has room for their names alone."""
 Shape = Literal["wide", "medium", "single"]
 Side = Literal["left", "right", "upper", "calls"]
 
@@ -209,7 +211,10 @@ class PaneGrid(Widget):
             assert isinstance(widget, Pane)
             titled = widget.titled
             title = self._title(name, titled, colors.muted, colors.primary, colors.foreground)
-            figures = Content.styled(titled.figures, colors.operator if titled.alert else colors.muted)
+            figures = Content.styled(titled.figures, f"not bold {colors.operator if titled.alert else colors.muted}")
+            if titled.extra and not self.maximised and len(self.slots[self.slot_of(name)]) > MANY_TABS:
+                beside = f"{titled.extra} · " if titled.figures else titled.extra
+                figures = Content.assemble((beside, f"not bold {colors.muted}"), figures)
             before = self._drawn.get(name)
             if before is None or not (before[0].is_same(title) and before[1].is_same(figures)):
                 self._drawn[name] = (title, figures)
@@ -218,18 +223,21 @@ class PaneGrid(Widget):
     def _title(self, name: str, titled: Titled, muted: str, accent: str, plain: str) -> Content:
         focused = self._panes[name].has_focus_within or self._panes[name].has_focus
         together = self.slots[self.slot_of(name)] if not self.maximised else (name,)
+        narrow = len(together) > MANY_TABS
         parts: list[Content] = []
         for other in together:
-            tone = (f"bold {accent}" if focused else f"bold {plain}") if other == name else muted
+            if narrow and other == "call" and name != "call":
+                continue  # there is no room, and enter on a call shows it
+            tone = (f"bold {accent}" if focused else f"bold {plain}") if other == name else f"not bold {muted}"
             style = Style.parse(tone) + Style.from_meta({"@click": f"screen.pane('{other}')"})
             number = f"{NUMBERS[other]} " if other in NUMBERS else ""
             if parts:
                 parts.append(Content("  "))
             if number:
-                parts.append(Content.styled(number, muted))
+                parts.append(Content.styled(number, f"not bold {muted}"))
             parts.append(Content.styled(NAMES[other], style))
-            if other == name and titled.extra:
-                parts.append(Content.styled(f" {titled.extra}", muted))
+            if other == name and titled.extra and not narrow:
+                parts.append(Content.styled(f" {titled.extra}", f"not bold {muted}"))
         return Content.assemble(*parts)
 
     def on_descendant_focus(self) -> None:

@@ -1,0 +1,474 @@
+"""Run: watch a run, step through it, go back in it. Live, replayed and followed runs look and behave the same.
+
+The source's events are drained a frame at a time and folded; panes draw the playhead's moment. What is not in view is
+not drawn. `run_control` has the live controls, `run_travel` what moves the playhead, `run_keys` the keys.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding, BindingType
+from textual.message import Message
+
+from fleet_rlm.spec import Breakpoints, RunSpec
+from fleet_rlm.state import CallState, RunState
+from fleet_rlm.tui import run_keys
+from fleet_rlm.tui.dialogs import AskText
+from fleet_rlm.tui.external import CannotRun, page_text
+from fleet_rlm.tui.figures import plural
+from fleet_rlm.tui.footer import KeyFooter
+from fleet_rlm.tui.panes.answer import AnswerPane
+from fleet_rlm.tui.panes.call import CallPane
+from fleet_rlm.tui.panes.calls import CallsPane
+from fleet_rlm.tui.panes.code import CodePane
+from fleet_rlm.tui.panes.document import DocumentPane
+from fleet_rlm.tui.panes.events import EventsPane
+from fleet_rlm.tui.panes.output import OutputPane
+from fleet_rlm.tui.panes.pane import TextPane
+from fleet_rlm.tui.panes.variables import VariablesPane
+from fleet_rlm.tui.playhead import DRAIN, Moment, Playhead
+from fleet_rlm.tui.run_keys import GATE_ACTIONS, Standing, offer
+from fleet_rlm.tui.run_words import Words, activity, badges, figures, run_state, sandbox
+from fleet_rlm.tui.screens.pick_document import PickDocument
+from fleet_rlm.tui.screens.reader import Reader
+from fleet_rlm.tui.screens.run_control import RunControl
+from fleet_rlm.tui.screens.run_travel import RunTravel
+from fleet_rlm.tui.widgets.find_bar import FindBar
+from fleet_rlm.tui.widgets.gate_bar import GateBar
+from fleet_rlm.tui.widgets.key_bar import KeyHint
+from fleet_rlm.tui.widgets.line_view import LineView
+from fleet_rlm.tui.widgets.pane_grid import NAMES, PaneGrid, Proportions
+from fleet_rlm.tui.widgets.run_header import RunHeader
+from fleet_rlm.tui.widgets.table import Table
+from fleet_rlm.tui.widgets.timeline import Timeline, cell_of
+
+if TYPE_CHECKING:
+    from fleet_rlm.tui.app import FleetApp
+    from fleet_rlm.tui.source import RunSource
+
+FRAME_SECONDS, BEAT_SECONDS, BACKLOG_SECONDS = 0.04, 0.2, 0.015
+REMEMBER_SECONDS = 1.0
+FILTERED = ("calls", "variables", "events")
+
+
+class RunScreen(RunControl, RunTravel):
+    """One run. It drains its source from its mounting on, also while another screen is shown."""
+
+    AUTO_FOCUS: ClassVar[str | None] = ""
+    BINDINGS: ClassVar[list[BindingType]] = [*run_keys.BINDINGS, run_keys.LEAVE]
+
+    class Wake(Message, bubble=False):
+        """From the source's thread: there is something to drain."""
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, RunScreen.Wake)
+
+    def __init__(
+        self, source: RunSource, *, spec: RunSpec | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.spec = spec
+        self.clock = clock
+        self.playhead = Playhead(source)
+        self.breakpoints = spec.breakpoints if spec else Breakpoints()
+        self.document, self.code, self.output = DocumentPane(), CodePane(), OutputPane()
+        self.calls, self.call = CallsPane(), CallPane()
+        self.variables, self.answer, self.events = VariablesPane(), AnswerPane(), EventsPane()
+        self._last_drain = 0.0
+        self._drain_due = False
+        self._keys_drawn: tuple[object, ...] = ()
+        self._told_end = False
+        self._remember_due = False
+        self._searched = "document"
+        """The pane that the find bar searches."""
+        self._typed: dict[str, str] = {}
+        """By pane, what was typed there last."""
+
+    @property
+    def state(self) -> RunState:
+        """The run as it stands now, wherever the playhead is."""
+        return self.playhead.edge
+
+    @property
+    def fleet(self) -> FleetApp:
+        return cast("FleetApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield RunHeader()
+        yield Timeline()
+        panes = (
+            self.document, self.code, self.output, self.calls,
+            self.variables, self.answer, self.events, self.call,
+        )  # fmt: skip
+        yield PaneGrid(panes, self.fleet.memory.get("run.layout", Proportions, Proportions()))
+        yield GateBar()
+        yield FindBar()
+        yield KeyFooter()
+
+    def on_mount(self) -> None:
+        self.grid, self.find = self.query_one(PaneGrid), self.query_one(FindBar)
+        self.call_after_refresh(lambda: self.grid.show("code"))
+        self.set_interval(BEAT_SECONDS, self._beat)
+        self.source.open(self._wake)
+        self._drain()
+
+    # What comes
+
+    def _wake(self) -> None:
+        """Called from the source's thread."""
+        self.post_message(self.Wake())
+
+    def on_run_screen_wake(self) -> None:
+        if not self._drain_due:
+            self._drain_due = True
+            self.set_timer(max(0.001, FRAME_SECONDS - (self.clock() - self._last_drain)), self._drain)
+
+    def _drain(self) -> None:
+        self._drain_due, self._last_drain = False, self.clock()
+        started = self.playhead.edge.started
+        fresh = self.playhead.take(self.clock())
+        if started is None and self.playhead.edge.started is not None:
+            self._recall_bookmarks(self.playhead.edge.started.run_id)
+        if len(fresh) == DRAIN:
+            self._drain_due = True
+            self.set_timer(BACKLOG_SECONDS, self._drain)
+        end = self.source.end
+        if end is not None and not self._told_end and not fresh:
+            self._told_end = True
+            if not end.complete:
+                self.notify(f"{end.words}. {end.hint}".strip(), title="The record ends early", severity="warning")
+        if fresh or end is not None:
+            self.draw()
+
+    def _beat(self) -> None:
+        """Clocks go on, and what ended without a word is seen."""
+        if self.playhead.growing or self.source.end is not None:
+            if self.source.end is not None and not self._told_end:
+                self._drain()
+            elif self.playhead.growing:
+                self.draw()
+
+    # What is drawn
+
+    def draw(self) -> None:
+        """Draw the present moment where the person can see it."""
+        if not self.is_mounted or not self.is_current:
+            return
+        moment = self.playhead.moment(self.clock())
+        self._draw_lines(moment)
+        for name in self.grid.in_view():
+            self._draw_pane(name, moment)
+        self.grid.draw_titles()
+        self._draw_keys()
+
+    def _draw_pane(self, name: str, moment: Moment) -> None:
+        pane = getattr(self, name)
+        if pane is self.events:
+            self.events.show_events(self.playhead.events, self.playhead.position)
+        elif pane is self.call:
+            self.calls.show(moment)
+            self.call.choose(self.calls.chosen)
+            self.call.show(moment)
+        else:
+            pane.show(moment)
+
+    def _draw_lines(self, moment: Moment) -> None:
+        playhead, edge = self.playhead, self.playhead.edge
+        now = playhead.edge_now(self.clock())
+        doing = activity(moment.state, moment.now)
+        self.query_one(RunHeader).show(edge, run_state(playhead), doing, badges(edge, self.source.end))
+        here = moment.state.iteration
+        reached = here.number if here else 0
+        cells = tuple(cell_of(it, edge, now, it.number <= reached) for it in edge.iterations)
+        of = edge.iterations[-1].of if edge.iterations else 0
+        words: list[Words] = [(figures(moment.state, moment.now), "muted"), sandbox(edge)]
+        if not playhead.following:
+            words[0] = (f"{figures(moment.state, moment.now)} of {figures(edge, now).rpartition(' ')[2]}", "operator")
+        marks = frozenset(
+            event.iteration or 0
+            for event in (playhead.events[min(at, len(playhead.events)) - 1] for at in playhead.bookmarks if at)
+        )
+        self.query_one(Timeline).show(cells, reached or None, of, tuple(words), marks)
+        gate = edge.gate if playhead.live or self.source.mode == "follow" else None
+        waited = now - edge.gate_since if edge.gate_since is not None else 0.0
+        self.query_one(GateBar).show(gate, waited, self._gate_hints() if playhead.live else ())
+
+    def _gate_hints(self) -> list[KeyHint]:
+        gate = self.playhead.edge.gate
+        if gate is None:
+            return []
+        hints = []
+        for binding in run_keys.BINDINGS:
+            for usual, action in GATE_ACTIONS[gate.at]:
+                if binding.action == action:
+                    found = offer(action, self.standing)
+                    keys = self._keys_of(binding.id or "", usual)
+                    hints.append((usual, KeyHint(keys, found.label or binding.description, f"screen.{action}")))
+        order = [usual for usual, _ in GATE_ACTIONS[gate.at]]
+        return [hint for _, hint in sorted(hints, key=lambda pair: order.index(pair[0]))]
+
+    def _keys_of(self, name: str, usual: str) -> str:
+        """The key of an action as it is now: as the person remapped it."""
+        keys = self.fleet.settings.keys.get(name)
+        if name == "run.skip" and not keys:
+            return usual if self.grid.chosen == "code" else "K"
+        return keys.split(",")[0] if keys else usual
+
+    def on_screen_resume(self) -> None:
+        self.draw()
+
+    # Keys
+
+    @property
+    def standing(self) -> Standing:
+        pane = getattr(self, self.grid.chosen)
+        searching = isinstance(pane, TextPane) and pane.search is not None
+        return Standing.of(
+            self.playhead, self.grid.chosen, searching, len(self.document.entries), self.grid.maximised is not None
+        )
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        if not self.is_mounted:
+            return True
+        if action == "sample":
+            return self.playhead.live and self.standing.gate == "fanout"
+        if action == "change" and self.focused is not None and self.find.has_focus_within:
+            return False
+        return None if offer(action, self.standing).why_not else True
+
+    def why_disabled(self, action: str) -> str:
+        """Why an action does nothing now."""
+        return offer(action, self.standing).why_not
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """With the words for what each key does at this moment."""
+        bindings = super().active_bindings
+        if not self.is_mounted:
+            return bindings
+        now, found = self.standing, {}
+        for key, active in bindings.items():
+            if active.node is self:
+                offered = offer(active.binding.action, now)
+                shown = active.binding.show if offered.shown is None else offered.shown
+                words = offered.label or active.binding.description
+                active = active._replace(binding=replace(active.binding, description=words, show=shown))
+            found[key] = active
+        return found
+
+    def _draw_keys(self) -> None:
+        drawn = (self.standing, self.focused)
+        if drawn != self._keys_drawn:
+            self._keys_drawn = drawn
+            self.refresh_bindings()
+
+    # Panes
+
+    def action_pane(self, name: str) -> None:
+        self.grid.show(name)
+
+    def action_next_pane(self) -> None:
+        self.grid.step(1)
+
+    def action_previous_pane(self) -> None:
+        self.grid.step(-1)
+
+    def action_zoom(self) -> None:
+        self.grid.toggle_maximised()
+
+    def action_resize(self, columns: int, lines: int) -> None:
+        self.grid.resize_pane(columns, lines)
+
+    def action_reset_sizes(self) -> None:
+        self.grid.reset_sizes()
+
+    def action_close(self) -> None:
+        pane = getattr(self, self.grid.chosen)
+        if isinstance(pane, TextPane) and pane.search is not None:
+            pane.end_search()
+        elif self.grid.chosen in FILTERED and self._typed.get(self.grid.chosen):
+            self._search(self.grid.chosen, "", False)
+        elif self.grid.maximised is not None:
+            self.grid.toggle_maximised()
+        elif self.document.marks:
+            self.document.forget_source()
+        self.draw()
+
+    @on(PaneGrid.Arranged)
+    def _arranged(self) -> None:
+        self.draw()
+        if not self._remember_due:
+            self._remember_due = True
+            self.set_timer(REMEMBER_SECONDS, self._remember_layout)
+
+    def _remember_layout(self) -> None:
+        self._remember_due = False
+        self.fleet.memory.set("run.layout", self.grid.proportions)
+
+    @on(LineView.Moved)
+    def _moved(self) -> None:
+        self.grid.draw_titles()
+
+    def action_follow(self) -> None:
+        self.stop_playing()
+        self.playhead.follow()
+        pane = getattr(self, self.grid.chosen)
+        self.code.release()
+        if isinstance(pane, LineView) and pane is not self.code and pane is not self.document:
+            pane.to_end()
+        elif isinstance(pane, Table):
+            pane.action_last()
+        self.draw()
+
+    def action_prompt(self) -> None:
+        self.grid.show("code")
+        self.code.toggle_prompt()
+        self.draw()
+
+    # Calls, variables, events
+
+    @on(Table.Moved)
+    def _table_moved(self, message: Table.Moved) -> None:
+        if message.table is self.calls and type(message) is Table.Moved:
+            self._show_call(self.calls.chosen)
+        self.grid.draw_titles()
+
+    def _show_call(self, call: CallState | None) -> None:
+        self.call.choose(call)
+        if call is not None and call.prompt:
+            self.document.show_source_of(f"call {call.number}", call.prompt)
+        else:
+            self.document.forget_source()
+
+    @on(Table.Chosen)
+    def _table_chosen(self, message: Table.Chosen) -> None:
+        if message.table is self.calls:
+            self._show_call(self.calls.chosen)
+            self.grid.show("call")
+        elif message.table is self.variables:
+            self.app.push_screen(Reader("Variable", self.variables.details()))
+        elif message.table is self.events:
+            self.app.push_screen(Reader("Event", self.events.details()))
+
+    # Documents
+
+    def action_documents(self) -> None:
+        def picked(place: int | None) -> None:
+            if place is not None:
+                self.grid.show("document")
+                self.document.open(place)
+
+        self.app.push_screen(PickDocument(self.document.entries, self.document.place), picked)
+
+    def action_goto(self) -> None:
+        def typed(words: str | None) -> None:
+            if words and (wrong := self.document.go_to(words)):
+                self.notify(wrong, severity="warning")
+
+        self.grid.show("document")
+        self.app.push_screen(AskText("Go to", placeholder="a line such as 118, or a place such as 40%"), typed)
+
+    # Searching
+
+    def action_search(self) -> None:
+        name = self.grid.chosen
+        what = "Filter" if name in FILTERED else "Search"
+        self._searched = name
+        self.find.begin(f"{what} {NAMES[name]}", self._typed.get(name, ""), allow_regex=name not in FILTERED)
+
+    @on(FindBar.Typed)
+    def _find_typed(self, message: FindBar.Typed) -> None:
+        self._search(self._searched, message.text, message.regex)
+
+    def _search(self, name: str, text: str, regex: bool) -> None:
+        self._typed[name] = text
+        pane = getattr(self, name)
+        if isinstance(pane, TextPane):
+            wrong = pane.find(text, regex)
+            self.find.tell(wrong or (pane.search.words if pane.search else ""), bool(wrong))
+        else:
+            pane.filter(text)
+            self.find.tell(plural(pane.count(), "match", "matches") if text else "")
+        self.grid.draw_titles()
+
+    @on(TextPane.SearchMoved)
+    def _search_moved(self, message: TextPane.SearchMoved) -> None:
+        if message.pane.search is not None:
+            self.find.tell(message.pane.search.words)
+        self.grid.draw_titles()
+        self._draw_keys()
+
+    @on(FindBar.Next)
+    def _find_next(self, message: FindBar.Next) -> None:
+        pane = getattr(self, self._searched)
+        if isinstance(pane, TextPane):
+            pane.next_hit(message.direction)
+        else:
+            pane.action_cursor(message.direction)
+
+    @on(FindBar.Accepted)
+    def _find_accepted(self) -> None:
+        self.find.end()
+        self.grid.show(self._searched)
+
+    @on(FindBar.Left)
+    def _find_left(self) -> None:
+        self._search(self._searched, "", False)
+        self._find_accepted()
+
+    def action_next_hit(self) -> None:
+        self._next_hit(1)
+
+    def action_previous_hit(self) -> None:
+        self._next_hit(-1)
+
+    def _next_hit(self, direction: int) -> None:
+        pane = getattr(self, self.grid.chosen)
+        if isinstance(pane, TextPane) and (words := pane.next_hit(direction)):
+            self.notify(words, timeout=2)
+
+    # Taking something along
+
+    def _item(self) -> tuple[str, str]:
+        pane = getattr(self, self.grid.chosen)
+        if pane is self.calls:
+            self.call.choose(self.calls.chosen)
+            return self.call.item()
+        found: tuple[str, str] = pane.item()
+        return found
+
+    def action_copy(self) -> None:
+        what, text = self._item()
+        if not text:
+            self.notify("There is nothing to copy here.")
+            return
+        self.app.copy_to_clipboard(text)
+        self.notify(f"Copied {what}: {plural(len(text), 'character')}.", timeout=3)
+
+    def action_pager(self) -> None:
+        _, text = self._item()
+        try:
+            page_text(self.app, text)
+        except CannotRun as error:
+            self.notify(str(error), severity="error")
+
+    # What is kept from one start to the next
+
+    def remembered_bookmarks(self) -> dict[str, list[int]]:
+        return self.fleet.memory.get("run.bookmarks", dict[str, list[int]], {})
+
+    def remember_bookmarks(self, bookmarks: dict[str, list[int]]) -> None:
+        self.fleet.memory.set("run.bookmarks", bookmarks)
+
+    def _recall_bookmarks(self, run_id: str) -> None:
+        if self.source.mode == "replay":
+            for at in self.remembered_bookmarks().get(run_id, []):
+                if at not in self.playhead.bookmarks:
+                    self.playhead.add_bookmark(at)
