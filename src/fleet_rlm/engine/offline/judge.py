@@ -1,0 +1,267 @@
+"""Does a sentence answer a question? Judged by what it shares with it, and by what an answer must hold.
+
+A unit (`reading.units`) is an answer when it is about the question's names, covers enough of the other terms by
+itself or by what stands above it, and holds what the kind of question asks for (a value, a time, a person). What
+falls short is no answer, however near it comes: the nearest is reported apart, so that *not found* can be said
+plainly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from fleet_rlm.engine.offline.question import Question, Term, is_value_noun
+from fleet_rlm.engine.offline.reading import Unit, squeeze
+from fleet_rlm.engine.offline.words import spaced
+
+ENOUGH = 0.5
+"""Share of a question's ordinary terms that an answer covers."""
+_NEARLY, _ABOVE, _BEFORE = 0.75, 0.6, 0.45
+"""What a match is worth that is only nearly the word, stands in a heading above, or in the sentences before."""
+_NUMBER_WORDS = (
+    r"\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|twenty|thirty|forty|fifty|hundred|"
+    r"thousand|million|billion|no|none|zero|half|twice|once)\b"
+)
+_TIME = (
+    r"\d|\b(january|february|march|april|june|july|august|september|october|november|december|monday|tuesday|"
+    r"wednesday|thursday|friday|saturday|sunday|yesterday|today|tomorrow|noon|midnight|morning|evening|spring|summer|"
+    r"autumn|winter|century|after|before|during|until|while|once|whenever|every|when)\b"
+)
+_COPULA = r"\b(?:is|are|was|were|reads|equals|set to|defaults to|called|named)\b|[:=→]"
+_NO_VALUE = re.compile(
+    r"^\W*(?:\w+ly\s+)?(?:kept|chang\w+|unknown|secret|not|never|no longer|being|been|stored|required|needed|given|"
+    r"lost|missing|in|on|at|by|for|the same|under|still|now|also|used|checked|asked|only|written|hidden|printed|"
+    r"sent)\b",
+    re.IGNORECASE,
+)
+_REASON = (
+    r"\b(because|since|so that|in order to|therefore|due to|to avoid|otherwise|reason|as a result|hence|thus|lest)\b"
+)
+_NAME = re.compile(r"[^\W_][,;]? ([A-ZÀ-ÞА-Я][\w-]{2,})")
+_ANAPHORA = re.compile(r"^\W*(it|its|this|these|that|those|they|their|he|his|she|her|here|there|such)\b", re.IGNORECASE)
+_SUBJECT_VERB = r"(?:is|are|was|were|means?|refers?|denotes?|stands?|describes?|represents?|consists?)\b"
+
+
+@dataclass(frozen=True)
+class Emphasis:
+    """What is known of the question's terms in the whole text, from whoever searched it."""
+
+    about: tuple[str, ...] = ()
+    """Words that an answer must concern."""
+    rarest: tuple[str, ...] = ()
+    """The question's words, rarest first."""
+    absent: tuple[str, ...] = ()
+    """Words that stand nowhere in the text: no answer can hold them."""
+
+
+NOTHING_KNOWN = Emphasis()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A unit with how well it answers."""
+
+    text: str
+    score: float
+    coverage: float
+    unit: Unit
+    at: int
+    """Position among the passage's units."""
+
+
+@dataclass
+class Verdict:
+    """Answers, best first; and when there is none, the nearest unit that is about the same thing."""
+
+    answers: list[Found] = field(default_factory=list)
+    nearest: Found | None = None
+
+
+class Judge:
+    """Weighs the units of one passage against one question."""
+
+    def __init__(self, question: Question, emphasis: Emphasis = NOTHING_KNOWN, title: str = "") -> None:
+        self.question = question
+        self.title = spaced(title)
+        about = [word.lower() for word in emphasis.about]
+        absent = {word.lower() for word in emphasis.absent}
+        rarest = [word.lower() for word in emphasis.rarest]
+        terms = question.terms
+        self.required = [term for term in terms if term.word.lower() in about]
+        if not self.required:  # names that the text never has are asked for all the same
+            keys = [term for term in terms if term.key]
+            self.required = [term for term in keys if term.word.lower() in absent] if rarest or absent else keys
+        self.weights: dict[Term, float] = {}
+        for term in terms:
+            low = term.word.lower()
+            weight = 1.5 if term.key else 1.3 if term in question.focus else 1.0
+            if low in rarest:
+                weight *= 1.4 - 0.8 * rarest.index(low) / len(rarest)
+            self.weights[term] = 0.2 if low in absent and term not in self.required else weight
+        self.ordinary = [term for term in terms if term not in self.required]
+        self.names: set[str] = set()
+
+    def weigh(self, passage: Sequence[Unit]) -> Verdict:
+        """Judge every unit."""
+        verdict = Verdict()
+        self.names = {name.lower() for unit in passage for name in _NAME.findall(spaced(unit.text))}
+        for at, unit in enumerate(passage):
+            found, accepted = self._unit(passage, at, unit)
+            if accepted:
+                verdict.answers.append(found)
+            elif found.coverage > 0 and (verdict.nearest is None or found.score > verdict.nearest.score):
+                verdict.nearest = found
+        verdict.answers.sort(key=lambda found: (-found.score, found.at))
+        return verdict
+
+    def _unit(self, passage: Sequence[Unit], at: int, unit: Unit) -> tuple[Found, bool]:
+        own = spaced(unit.text)
+        above = spaced(" \n ".join((self.title, *unit.path, unit.lead)))
+        before = spaced(" ".join(other.text for other in passage[max(0, at - 2) : at] if other.block == unit.block))
+        if not _ANAPHORA.match(own) and self._strangers(own):
+            before = ""  # the sentence names somebody else: what stood before is no part of it
+        shares = {term: _share(term, own, above, before) for term in self.weights}
+        total = sum(self.weights.values()) or 1.0
+        score = sum(self.weights[term] * share for term, share in shares.items()) / total
+        ordinary = sum(self.weights[term] for term in self.ordinary)
+        coverage = sum(self.weights[term] * shares[term] for term in self.ordinary) / ordinary if ordinary else 1.0
+        missing = [term for term in self.required if not shares[term]]
+        named = len(missing) <= (len(self.required) - 1) // 2 if len(self.required) > 2 else not missing
+        direct = any(shares[term] > _ABOVE for term in shares)
+        accepted = (
+            bool(self.weights)
+            and named
+            and direct
+            and coverage >= ENOUGH
+            and (bool(self.ordinary) or all(shares[term] > _ABOVE for term in self.required) or unit.kind != "heading")
+            and unit.kind != "heading"
+            and not unit.text.rstrip("*_\"' ").endswith("?")
+            and self._holds(unit, own)
+        )
+        score += self._bonus(unit, own, passage, at)
+        if not named:
+            score *= 0.3
+        return Found(self._quote(unit, shares, own), score, coverage if named else 0.0, unit, at), accepted
+
+    def _strangers(self, own: str) -> bool:
+        """Whether the sentence names somebody or something that the question doesn't."""
+        asked = self.question.text.lower()
+        first = re.match(r"\W*([A-ZÀ-ÞА-Я][\w-]{2,})", own)
+        names = {name.lower() for name in _NAME.findall(own)}
+        if first and (first[1].lower() in self.names or own[first.end() : first.end() + 2] in {"'s", "’s"}):
+            names.add(first[1].lower())
+        return any(name not in asked for name in names)
+
+    def _holds(self, unit: Unit, own: str) -> bool:
+        """Whether there is in it what the kind of question asks for."""
+        kind = self.question.kind
+        if kind == "time" and self.question.english:
+            return re.search(_TIME, own, re.IGNORECASE) is not None
+        if kind == "person" and self.question.english:
+            return bool(re.search(r"(?<![^\W_])[A-ZÀ-ÞА-Я]\w", own)) or unit.kind in {"row", "item"}
+        if kind == "value" and self.question.focus:
+            topic = spaced(f"{unit.text} {unit.lead} {' '.join(unit.path)}")
+            asked = [term for term in self.question.focus if is_value_noun(term.word)] or self.question.focus
+            return any(_share(term, topic, "", "") for term in asked) and has_value(unit.text, self.question)
+        if kind == "count" and self.question.english:
+            return re.search(r"\d", own) is not None or re.search(_NUMBER_WORDS, own, re.IGNORECASE) is not None
+        if self.question.wants_value:
+            return has_value(unit.text, self.question) or bool(re.search(_NUMBER_WORDS, own, re.IGNORECASE))
+        return True
+
+    def _bonus(self, unit: Unit, own: str, passage: Sequence[Unit], at: int) -> float:
+        question, bonus = self.question, 0.0
+        if question.kind in {"definition", "summary", "other"}:
+            bonus += self._defines(own, at, passage)
+        if question.kind == "reason" and re.search(_REASON, own, re.IGNORECASE):
+            bonus += 0.25
+        if question.kind == "count" and (re.search(r"\d", own) or re.search(_NUMBER_WORDS, own, re.IGNORECASE)):
+            bonus += 0.25
+        if question.wants_value and has_value(unit.text, question):
+            bonus += 0.15
+        if len(question.focus) > 1 and _phrase(question.focus).search(own):
+            bonus += 0.15
+        if unit.kind == "code":
+            bonus -= 0.1 if question.kind == "method" else 0.4
+        if len(own) > 300:
+            bonus -= 0.1
+        return bonus
+
+    def _defines(self, own: str, at: int, passage: Sequence[Unit]) -> float:
+        subjects = (*self.question.keys, *self.question.focus)[:3]
+        for term in subjects:
+            opening = re.compile(
+                r"^\W*(?:(?:an?|the|each|every)\s+)?(?:[\w-]+\s){0,2}?\W{0,3}" + term.pattern.pattern, re.I
+            )
+            begun = opening.match(own)
+            if begun:
+                rest = own[begun.end() : begun.end() + 60]
+                return 0.4 if re.match(r"\w*[^.]{0,40}?\b" + _SUBJECT_VERB, rest, re.I) else 0.15
+        first = at > 0 and passage[at - 1].kind == "heading"
+        return 0.15 if first and any(term.pattern.search(spaced(passage[at - 1].text)) for term in subjects) else 0.0
+
+    def _quote(self, unit: Unit, shares: dict[Term, float], own: str) -> str:
+        """The unit's words; with the heading that says what they are about, when they don't say it themselves."""
+        text = unit.text
+        if unit.kind == "row" and unit.lead:
+            heads, cells = unit.lead.split(" | "), text.split(" | ")
+            if len(heads) == len(cells):
+                text = "; ".join(f"{head}: {cell}" for head, cell in zip(heads, cells, strict=True) if cell)
+        lacking = [term for term in self.required if shares[term] and not term.pattern.search(own)]
+        for title in reversed(unit.path):
+            if lacking and all(term.pattern.search(spaced(title)) for term in lacking):
+                return f"{title} › {text}"
+        return text
+
+
+def _share(term: Term, own: str, above: str, before: str) -> float:
+    best = 0.0
+    for where, worth in ((own, 1.0), (above, _ABOVE), (before, _BEFORE)):
+        if term.pattern.search(where):
+            best = max(best, worth)
+        elif term.also_pattern is not None and term.also_pattern.search(where):
+            best = max(best, worth * _NEARLY)
+    return best
+
+
+@lru_cache(maxsize=256)
+def _phrase(terms: tuple[Term, ...]) -> re.Pattern[str]:
+    return re.compile(r"\w*\W+".join(term.pattern.pattern for term in terms[-2:]), re.IGNORECASE)
+
+
+def values_in(text: str, question: Question) -> list[str]:
+    """Numbers, codes and quoted words that the question does not hold itself, in the order of the text."""
+    asked = question.text.lower()
+    found = re.findall(
+        r"[\"“„«‘`]([^\"“”„«»‘’`\n]{1,80})[\"”“»’`]"
+        r"|((?:[$€£¥]\s?)?[+-]?\d[\w.,:/%°+-]*(?<![.,:])(?:\s?(?:%|°[CF]?|[kKMGT]?i?B|ms|km|kg)(?![\w]))?)"
+        r"|(?<![\w.])([A-Z0-9][A-Z0-9_-]*\d[A-Z0-9_-]*|[A-Z]{2,}[A-Z0-9_-]+)(?!\w)",
+        text,
+    )
+    values = [next(part for part in groups if part) for groups in found if any(groups)]
+    return [value for value in values if value.lower() not in asked]
+
+
+def has_value(text: str, question: Question) -> bool:
+    """Whether the text states a value: one of `values_in`, or what follows `is`, `:`, `=` near the focus."""
+    if values_in(text, question):
+        return True
+    return stated_value(text, question) != ""
+
+
+def stated_value(text: str, question: Question) -> str:
+    """The words after `is`, `:`, `=` that say what the focus is, when they are a value; else an empty text."""
+    own = squeeze(text)
+    for term in reversed(question.focus):
+        met = term.pattern.search(own)
+        if met is None:
+            continue
+        for copula in re.finditer(_COPULA, own[met.end() :], re.IGNORECASE):
+            rest = own[met.end() + copula.end() :].strip(" \"'`“”*")
+            value = re.split(r"[.;,](?:\s|$)|\s(?:and|but|which|who|that|where|when|until|because)\s", rest)[0].strip()
+            if value and not _NO_VALUE.match(rest) and len(value.split()) <= 6:
+                return value.strip("\"'`“”*")
+    return ""
