@@ -25,6 +25,14 @@ def witness() -> Witness:
 
 
 @pytest.fixture
+def place(transport_factory: Callable[[], Transport], witness: Witness) -> Iterator[Interpreter]:
+    """Harmless code in each place."""
+    interpreter = Interpreter(transport_factory, {"double": lambda x: x * 2}, limits=SMALL, observer=witness, grace=1.0)
+    yield interpreter
+    interpreter.shutdown()
+
+
+@pytest.fixture
 def make(witness: Witness) -> Iterator[Maker]:
     """Makes isolated local interpreters with small limits, and ends them; `witness` hears the first."""
     made: list[Interpreter] = []

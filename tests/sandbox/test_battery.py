@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,16 +13,9 @@ from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
 from fleet_rlm.sandbox import CodeFailed, Interpreter, Transport
 from waiting import until
 
-from .places import SMALL, Background, Witness
+from .places import Background, Witness
 
 FIELDS = [{"name": "answer", "type": "str"}, {"name": "count", "type": "int"}]
-
-
-@pytest.fixture
-def place(transport_factory: Callable[[], Transport], witness: Witness) -> Iterator[Interpreter]:
-    interpreter = Interpreter(transport_factory, {"double": lambda x: x * 2}, limits=SMALL, observer=witness, grace=1.0)
-    yield interpreter
-    interpreter.shutdown()
 
 
 def test_state_lasts_and_the_last_expression_is_shown(place: Interpreter) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -227,72 +226,6 @@ def test_a_supervisor_that_is_stopped_is_given_up(make: Maker, hostile: Interpre
     with pytest.raises(CodeInterpreterError, match="nothing was heard"):
         silent.execute("import os, signal, time\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(20)")
     until(lambda: not processes_of(silent))
-
-
-def test_what_a_child_writes_later_is_still_its_own_cells(hostile: Interpreter, witness: Witness) -> None:
-    child = "echo early; read line; echo late $line"
-    hostile.execute(
-        f"import subprocess\nchild = subprocess.Popen(['sh', '-c', {child!r}], stdin=subprocess.PIPE, text=True)\n"
-    )
-    code = "child.stdin.write('words\\n')\nchild.stdin.close()\n_ = child.wait()\nprint('mine')"
-    assert hostile.execute(code) == "mine"
-    until(lambda: "late words" in witness.text(1, late=True))
-    assert "late words" not in witness.text(2)
-
-
-def test_a_thread_that_outlives_its_cell_keeps_its_output_and_loses_its_calls(
-    make: Maker, hostile: Interpreter, witness: Witness
-) -> None:
-    asked: list[str] = []
-    hostile.tools["ask"] = asked.append
-    code = (
-        "import threading\n"
-        "go = threading.Event()\n"
-        "said = []\n"
-        "def linger():\n"
-        "    go.wait(20)\n"
-        "    print('from the thread')\n"
-        "    try: ask('late')\n"
-        "    except RuntimeError as e: said.append(str(e))\n"
-        "t = threading.Thread(target=linger)\n"
-        "t.start()\n"
-    )
-    hostile.execute(code)
-    output = hostile.execute("print('mine')\ngo.set()\nt.join(20)\nsaid[0]")
-    assert output.splitlines() == [
-        "mine",
-        "'ask() was called outside of the cell that is executing; nothing was asked'",
-    ]
-    until(lambda: "from the thread" in witness.text(1, late=True))
-    assert not asked
-
-
-def test_a_call_ends_with_its_cell(hostile: Interpreter) -> None:
-    release = threading.Event()
-    hostile.tools["wait"] = lambda: release.wait(20)
-    code = (
-        "import threading\nsaid = []\n"
-        "def ask():\n    try: wait()\n    except RuntimeError as e: said.append(str(e))\n"
-        "t = threading.Thread(target=ask)\nt.start()\nimport time\ntime.sleep(0.1)"
-    )
-    hostile.execute(code)
-    assert hostile.execute("t.join(20)\nsaid") == "['the cell that asked is over']"
-    release.set()
-
-
-def test_another_process_can_not_call_the_host(hostile: Interpreter) -> None:
-    hostile.tools["ask"] = lambda: "answer"
-    code = (
-        "import os\nread, write = os.pipe()\n"
-        "if os.fork() == 0:\n"
-        "    try: ask()\n"
-        "    except RuntimeError as e: os.write(write, str(e).encode())\n"
-        "    os._exit(0)\n"
-        "os.wait()\nprint(os.read(read, 1000).decode())\nask()"
-    )
-    assert hostile.execute(code) == (
-        "ask() works only in the cell's own process; use threads instead of processes\n'answer'"
-    )
 
 
 def test_a_worker_that_speaks_gibberish_to_its_supervisor_breaks_nothing(hostile: Interpreter) -> None:

@@ -50,6 +50,10 @@ class Channel:
         """Nothing more will come."""
         return self._over.is_set()
 
+    def wait(self, seconds: float) -> None:
+        """Wait for the end, at most so long."""
+        self._over.wait(seconds)
+
     def join(self, seconds: float) -> None:
         """Wait for the reading thread, unless this is it."""
         if self._reader.is_alive() and threading.current_thread() is not self._reader:

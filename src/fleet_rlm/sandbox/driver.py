@@ -33,6 +33,7 @@ import threading
 import time
 import traceback
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -898,6 +899,7 @@ class Worker:
 
         builtins.input = no_input
         vars(builtins)["__fleet_guard__"] = guard
+        warnings.filterwarnings("ignore", r".*multi-threaded, use of fork")  # the other thread is ours, and in order
         threading.Thread(target=self.read_loop, daemon=True, name="fleet-reader").start()
         for module in (threading, _thread):
             for name in ("_start_new_thread", "_start_joinable_thread", "start_new_thread", "start_joinable_thread"):

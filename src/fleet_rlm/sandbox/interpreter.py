@@ -482,10 +482,10 @@ class Interpreter:
 
     def _keep_alive(self) -> None:
         count = 0
-        while not self._gone:
+        while not self._channel.over:
             count += 1
             self._channel.send(protocol.Ping(n=count))
-            time.sleep(self._orphan / 4)
+            self._channel.wait(self._orphan / 4)
 
     def _input_sent(self, name: str, size: int, seconds: float, how: str) -> None:
         self._tell("on_input_sent", name, size, seconds, how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import select
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -75,17 +77,75 @@ def start(mode: str, parent: Path, limits: Limits = SMALL) -> Sandbox:
     return Sandbox(launch(HERE / "hostile_driver.py", limits=limits, modes=(mode,), scratch_parent=parent), mode)
 
 
+def _in_a_child(attempt: Callable[[], object]) -> bool:
+    """Whether something that changes a process for good succeeds, without product code."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            attempt()
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _call(function: str, *args: object) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, function)(*args) < 0:
+        raise OSError(ctypes.get_errno(), function)
+
+
+def _namespaces() -> None:
+    everything = 0x10000000 | 0x20000000 | 0x20000 | 0x40000000 | 0x8000000 | 0x4000000
+    _call("unshare", everything)
+    _call("mount", None, b"/", None, ctypes.c_ulong(1 << 18 | 16384), None)
+    _call("mount", b"tmpfs", b"/tmp", b"tmpfs", ctypes.c_ulong(0), None)
+
+
+def _bubblewrap() -> None:
+    if os.geteuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+    os.stat(sys.executable)
+    done = subprocess.run(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, check=False)
+    if done.returncode:
+        raise OSError(done.returncode, "bwrap")
+
+
+def _landlock() -> None:
+    _call("syscall", ctypes.c_long(444), None, ctypes.c_long(0), ctypes.c_long(1))
+    _filters()
+
+
+def _filters() -> None:
+    _call("prctl", 38, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    try:
+        _call("prctl", 22, ctypes.c_ulong(2), None, ctypes.c_ulong(0), ctypes.c_ulong(0))
+    except OSError as error:
+        if error.errno != errno.EFAULT:  # the filter is missing, so filters are not
+            raise
+
+
+PROBES: dict[str, Callable[[], None]] = {
+    "namespaces": _namespaces,
+    "bubblewrap": _bubblewrap,
+    "landlock": _landlock,
+    "limits+seccomp": _filters,
+    "limits": lambda: None,
+}
+"""What a mode needs of the machine, asked of the kernel itself."""
 _offered: dict[str, str | None] = {}
 
 
 def not_offered(mode: str, parent: Path) -> str | None:
-    """Why this machine does not offer a mode; None when it does."""
+    """Why this machine does not offer a mode; None when it does. An offered mode that does not start is a failure."""
     if mode not in _offered:
         try:
             start(mode, parent).process.close()
             _offered[mode] = None
         except IsolationError as error:
-            _offered[mode] = str(error)
+            assert sys.platform != "linux" or not _in_a_child(PROBES[mode]), f"the machine offers {mode}, but: {error}"
+            _offered[mode] = f"this machine does not offer {mode}: {error}"
     return _offered[mode]
 
 
