@@ -129,10 +129,10 @@ def zero_capabilities(keep: int | None = None) -> None:
 
 
 def become(uid: int) -> None:
-    """Change every id of this process for good."""
+    """Change every id of this process for good; the caller may do so."""
     os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
+    os.setgid(uid)
+    os.setuid(uid)
 
 
 def write_file(path: str, text: str) -> None:

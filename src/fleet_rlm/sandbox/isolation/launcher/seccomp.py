@@ -56,6 +56,7 @@ PRETENDED: dict[str, tuple[int | None, int | None]] = {
 WATCHING: tuple[int, int] = (254, 27)  # inotify_add_watch
 SOCKET: tuple[int, int] = (41, 198)
 SOCKETPAIR: tuple[int, int] = (53, 199)
+PRCTL: tuple[int, int] = (157, 167)
 IOCTL: tuple[int, int] = (16, 29)
 NEWER = 463
 """The first call that this list does not know: newer ones answer as on an older kernel."""
@@ -116,6 +117,11 @@ def program(shared_host: bool) -> bytes:
         add(_RETURN, _ALLOW)
         add(_RETURN, _ERRNO | errno.EACCES)
         answer(WATCHING, _ERRNO | errno.EACCES)
+        add(_EQUAL, PRCTL[kernel.COLUMN], 0, 4)  # a process that hides from the watcher could hide open files
+        add(_LOAD, _ARGUMENT[0])
+        add(_EQUAL, kernel.PR_SET_DUMPABLE, 0, 1)
+        add(_RETURN, refused)
+        add(_RETURN, _ALLOW)
         for numbers in PRETENDED.values():
             answer(numbers, _ERRNO)
     else:

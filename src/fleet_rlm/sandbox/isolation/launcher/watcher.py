@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import signal
+import stat
 from contextlib import suppress
 
 from . import kernel
@@ -163,19 +164,39 @@ def shared_out(pids: list[int]) -> int:
 
 
 def folder_size(path: str, enough: int) -> int:
-    """Bytes that a folder takes on disk, counted only until there is `enough`."""
+    """Bytes that a folder takes on disk, counted only until there is `enough`.
+
+    What can't be looked at (closed, or deeper than a path may be long) counts as enough: it could hold anything.
+    """
     total, todo = 0, [path]
     while todo and total < enough:
         try:
             with os.scandir(todo.pop()) as entries:
                 for entry in entries:
                     state = entry.stat(follow_symlinks=False)
-                    total += max(512, state.st_blocks * 512)
+                    total += max(_PAGE, state.st_blocks * 512)
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
-        except OSError:
+        except FileNotFoundError:
             continue  # removed while we looked
+        except OSError:
+            return enough
     return total
+
+
+def removed_but_open(pids: list[int]) -> int:
+    """Bytes of files that have no name any more but are still open in one of the processes."""
+    found: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        try:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(FileNotFoundError):
+                    state = os.stat(f"/proc/{pid}/fd/{fd}")
+                    if stat.S_ISREG(state.st_mode) and not state.st_nlink:
+                        found[state.st_dev, state.st_ino] = state.st_blocks * 512
+        except OSError:
+            continue  # it ended, or we may not look
+    return sum(found.values())
 
 
 class Watcher:
@@ -246,7 +267,7 @@ class Watcher:
         self._looks += 1
         if not self.tree.own_pids and plan.scratch_mb and self._looks % 10 == 0:
             top = plan.scratch_mb * MIB
-            if folder_size(plan.scratch, top) >= top:
+            if folder_size(plan.scratch, top) + removed_but_open(pids) >= top:
                 self._end(f"the scratch folder grew past {plan.scratch_mb} MiB")
         return HASTE if (limit and usage.memory > limit // 2) or not self.processes_limited else PATIENCE
 
