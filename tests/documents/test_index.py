@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fleet_rlm.documents.index import LineIndex
 from fleet_rlm.documents.textfile import TextFile
+from fleet_rlm.documents.work import BLOCK_BYTES
 
 
 def indexed(data: bytes, path: Path, chunk_bytes: int = 16 * 1024) -> LineIndex:
@@ -105,6 +106,17 @@ def test_rows_can_be_read_while_the_index_grows_and_it_goes_on_after_a_cancel(tm
     assert told[-1] == (index.text.size, index.text.size)
     with pytest.raises(IndexError):
         index.row(400_000)
+
+
+def test_the_end_is_seen_as_the_end_even_if_it_was_looked_at_before_it_was_known(tmp_path: Path) -> None:
+    data = b"x" * (BLOCK_BYTES - 1) + b"\r"
+    (tmp_path / "t").write_bytes(data)
+    index = LineIndex(TextFile.open(tmp_path / "t"))
+    blocks = iter([False, True])
+    assert not index.build(cancelled=lambda: next(blocks))
+    assert not index.row(index.rows - 1).data.endswith(b"\r"), "a newline might follow"
+    assert index.build()
+    assert index.row(index.rows - 1).data.endswith(b"\r")
 
 
 def test_a_waiting_thread_goes_on_as_soon_as_its_place_is_indexed(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_a_byte_order_mark_is_hashed_but_is_no_text(tmp_path: Path) -> None:
 
 def test_an_old_encoding_comes_with_a_notice(tmp_path: Path) -> None:
     text = "Die Größe der Fässer überraschte Jürgen sehr, und er maß sie erneut.\n"
-    (tmp_path / "t.txt").write_bytes(b"plain\n" * 50_000 + text.encode("cp1252") * 5 + b"plain\n" * 50_000)
+    (tmp_path / "t.txt").write_bytes(b"plain\n" * 500_000 + text.encode("cp1252") * 5 + b"plain\n" * 500_000)
     document = load(tmp_path / "t.txt")
     assert text * 5 in document.text
     assert document.encoding == "cp1252"

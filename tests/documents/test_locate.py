@@ -51,6 +51,13 @@ def test_any_slice_of_a_document_is_found_exactly_inside_any_wrapper(which: int,
     assert spans[0].start == len(text[:start].encode())
 
 
+def test_a_span_ends_between_characters_where_only_half_of_one_agrees() -> None:
+    start = TEXTS[0].index("ä", 5_000)
+    piece = TEXTS[0][start - 200 : start]
+    (span,) = LOCATOR.locate(f"{piece}ö")  # shares its first byte with ä
+    assert found_text(span) == piece
+
+
 def test_text_from_elsewhere_is_not_found() -> None:
     assert LOCATOR.locate(prose(99, 5_000)) == ()
     assert LOCATOR.locate("") == LOCATOR.locate("short") == LOCATOR.locate(TEXTS[0][:20]) == ()

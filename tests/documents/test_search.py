@@ -42,25 +42,30 @@ letters = st.text("aAbé\n 日", max_size=80)
 
 
 @settings(deadline=None, max_examples=200)
-@given(text=letters, needle=st.text("aAbé 日", min_size=1, max_size=4), case=st.sampled_from(["exact", "ignore"]))
-def test_plain_text_is_found_where_a_plain_search_finds_it(text: str, needle: str, case: str) -> None:
+@given(text=letters, data=st.data(), case=st.sampled_from(["exact", "ignore"]))
+def test_plain_text_is_found_where_a_plain_search_finds_it(text: str, data: st.DataObject, case: str) -> None:
+    start = data.draw(st.integers(0, max(0, len(text) - 1)))
+    needle = text[start : start + data.draw(st.integers(1, 6))].split("\n")[0] or "b"
+    query = Query(needle, case="exact" if case == "exact" else "ignore")
+    if Matcher(query).needle is None:  # such text is matched in whole lines, and longer ones in pieces
+        assume(all(len(line.encode()) < 16 for line in text.split("\n")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(searching, "BLOCK_BYTES", 16)
         index = index_of(text)
-        hits, found = all_hits(index, Query(needle, case="exact" if case == "exact" else "ignore"))
-    data = text.encode()
+        hits, found = all_hits(index, query)
+    encoded = text.encode()
     haystack, sought = (text.lower(), needle.lower()) if case == "ignore" else (text, needle)
     expected, place = [], haystack.find(sought)
     while place >= 0:
         expected.append(place)
         place = haystack.find(sought, place + len(sought))
-    assert [len(data[: hit.start].decode()) for hit in hits] == expected
+    assert [len(encoded[: hit.start].decode()) for hit in hits] == expected
     assert found.total == len(expected)
     for hit in hits:
         row = index.row(hit.row)
         shown = row.text[hit.column : hit.column + hit.width]
         assert (shown.lower(), shown)[case == "exact"] == (sought, needle)[case == "exact"]
-        assert data[hit.start : hit.end].decode() == shown
+        assert encoded[hit.start : hit.end].decode() == shown
 
 
 WITHIN_LINES = [
@@ -206,6 +211,7 @@ def test_what_is_no_pattern_is_refused_in_words(text: str) -> None:
 
 def test_one_row_is_matched_for_painting_with_a_limit() -> None:
     assert Matcher(Query("ÜB")).in_row("übÜb ÜB") == [(5, 7)]
+    assert Matcher(Query("k")).in_row("\N{KELVIN SIGN}k") == [(1, 2)], "as the search over the file finds it"
     assert Matcher(Query("üb")).in_row("übÜb ÜB") == [(0, 2), (2, 4), (5, 7)]
     assert len(Matcher(Query("a")).in_row("a" * 5_000)) == 1_000
     assert Matcher(Query("(a|aa)+$", regex=True)).in_row("a" * 10_000 + "!") == [], "given up in time"

@@ -28,6 +28,15 @@ def test_rows_and_hits_are_the_same_in_every_encoding(tmp_path: Path, codec: str
     assert load(path).text == text, "what a screen shows and what the engine sends are the same characters"
 
 
+def test_half_a_character_at_the_end_shows_as_broken_on_screen_and_in_the_engine(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_bytes("Größe".encode("utf-16") + b"\x41")
+    text = TextFile.open(path)
+    assert text.fill_all()
+    assert text.text(0, text.size) == load(path).text == "Größe\ufffd"
+    assert text.invalid_bytes == 1
+
+
 def test_a_recorded_encoding_is_taken_and_a_wrong_one_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     path.write_bytes("слово\n".encode("cp1251"))
@@ -120,6 +129,7 @@ def test_a_file_rewritten_in_place_is_noticed(tmp_path: Path) -> None:
 def test_a_document_closes_itself(tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     path.write_bytes("Größe\n".encode("utf-16"))
+    gc.collect()  # what other tests left
     before = len(list(Path("/dev/fd").iterdir()))
     text = TextFile.open(path)
     assert len(list(Path("/dev/fd").iterdir())) == before + 2, "the file and its spool"
