@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from tests.engine.scripted import Script
+from tests.waiting import until
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
 from fleet_rlm.engine.model_settings import Retries, Timeouts
 from fleet_rlm.engine.session import RunSession
 from fleet_rlm.state import RunState, fold_all
-from tests.engine.scripted import Script
-from tests.waiting import until
 
 E = TypeVar("E", bound=ev.Event)
 NAMES = ("DSPY_LM_MODEL", "DSPY_LLM_API_KEY", "DSPY_LM_API_KEY", "DSPY_LM_API_BASE", "DSPY_LM_MAX_TOKENS")
@@ -48,7 +48,7 @@ class Running:
     def _run(self) -> None:
         try:
             self.result = self.session.run()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the test's own thread raises it again
             self.result = error
 
     def of(self, kind: type[E]) -> list[E]:
@@ -60,8 +60,11 @@ class Running:
 
     def wait_at(self, at: ev.Boundary, count: int = 1) -> ev.GateWaiting:
         """The `count`th time that the run waits at this boundary."""
-        found = until(lambda: [e for e in self.of(ev.GateWaiting) if e.at == at][count - 1 : count], 10, f"gate at {at}")
-        return found[0]
+
+        def there() -> list[ev.GateWaiting]:
+            return [event for event in self.of(ev.GateWaiting) if event.at == at][count - 1 : count]
+
+        return until(there, 10, f"the gate at {at}")[0]
 
     def send(self, command: spec.Command) -> None:
         self.session.command(command)

@@ -9,18 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from fleet_rlm import events as ev
-from fleet_rlm import spec
-from fleet_rlm.engine.model_settings import Retries, Timeouts
 from tests.engine.conftest import Running, Start
 from tests.engine.scripted import Script, action
 from tests.model_server import ModelServer, Reply, error, planner
 from tests.waiting import until
 
+from fleet_rlm import events as ev
+from fleet_rlm import spec
+from fleet_rlm.engine.model_settings import Retries, Timeouts
+
 WITHIN = 1.0
 SPIN = action("spin", "while True: pass")
-SLEEPS = action("sleep", "import threading, time\nfor _ in range(4): threading.Thread(target=time.sleep, args=(60,)).start()\ntime.sleep(60)")
+SLEEPS = action(
+    "sleep",
+    "import threading, time\n"
+    "for _ in range(4): threading.Thread(target=time.sleep, args=(60,)).start()\n"
+    "time.sleep(60)",
+)
 CHILD = action("child", "import subprocess\nsubprocess.run(['sleep', '60'])")
 NESTED = action("nest", "import dspy\nprint(dspy.RLM('context -> answer')(context='x').answer)")
 STALL = Reply(stall_before=True)
@@ -143,9 +148,7 @@ def test_abort_of_a_call_that_queues_for_its_turn(start: Start, monkeypatch: pyt
         assert len(server.asked) == 2
 
 
-def test_a_stalled_model_is_given_up_after_its_time_not_for_ever(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stalled_model_is_given_up_after_its_time_not_for_ever(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     with ModelServer(planner([STALL])) as server:
         server_env(server, monkeypatch)
         run = start(None, timeouts=Timeouts(first_token=0.1))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from fleet_rlm.engine.worker import main
+from fleet_rlm.engine.streams import own_streams
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    _commands, _events = own_streams()  # before anything else is imported
+
+    from fleet_rlm.engine.worker import main
+
+    main(sys.argv[1:], _commands, _events)

@@ -32,16 +32,17 @@ FAILED, BROKEN = 2, 70
 _log = logging.getLogger(__name__)
 
 
-def main(arguments: list[str]) -> NoReturn:
-    """The process's whole life."""
+def main(arguments: list[str], commands: int, events: int) -> NoReturn:
+    """The process's whole life; `commands` and `events` are its own descriptors (see `streams`)."""
     if arguments[:1] == ["--describe"]:
         from fleet_rlm.engine.describe import describe
 
-        sys.stdout.buffer.write(describe(arguments[1] if len(arguments) > 1 else "{}") + b"\n")
+        answer = memoryview(describe(arguments[1] if len(arguments) > 1 else "{}") + b"\n")
+        while answer:
+            answer = answer[os.write(events, answer) :]
         sys.exit(0)
     if arguments:
         sys.exit(f"fleet_rlm.engine takes commands on stdin, or --describe JSON; not {arguments[0]!r}")
-    commands, events = _own_streams()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     with suppress(PermissionError):  # a group leader already: whoever started us saw to it
         os.setsid()
@@ -49,16 +50,6 @@ def main(arguments: list[str]) -> NoReturn:
     code = _work(_Lines(commands), events)
     sys.stderr.flush()
     os._exit(code)  # the run is recorded and over; a thread that hangs in a library must not keep the process
-
-
-def _own_streams() -> tuple[int, int]:
-    """Our own descriptors for commands and events, so that no stray print or read of a library touches them."""
-    commands, events = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)
-    os.close(nothing)
-    return commands, events
 
 
 def _work(lines: _Lines, events: int) -> int:
