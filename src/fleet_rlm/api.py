@@ -65,6 +65,7 @@ def run(
         inputs=dict(inputs or {}),
         model=model,
         sub_model=sub_model,
+        watched=False,
         budgets=budgets,
         record=os.fspath(record) if record is not None else None,
     )

@@ -55,6 +55,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     """None: what the environment configures, else `offline`."""
     sub_model: str | None = None
+    watched: bool = True
+    """False when nobody looks on: the offline model then writes as fast as it can."""
     sandbox: Literal["local"] = "local"
     budgets: Budgets = Budgets()
     breakpoints: Breakpoints = Breakpoints()

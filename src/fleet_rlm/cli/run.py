@@ -122,6 +122,7 @@ def run(
         instructions=instructions,
         model=model,
         sub_model=sub_model,
+        watched=False,
         budgets=budgets(asked, settings.run_defaults, _task_budgets(task, signature)),
         concurrency=concurrency or settings.run_defaults.concurrency or DEFAULT_CONCURRENCY,
         record=str(record) if record else None,
@@ -172,8 +173,7 @@ def _carry_out(spec: RunSpec, given: list[str], *, as_json: bool, quiet: bool) -
             from fleet_rlm.engine.errors import SetupError
             from fleet_rlm.engine.session import RunSession
         except ImportError as error:
-            message = f"The engine can't be loaded: {error}."
-            _leave("failed", message, "Install fleet-rlm again: pip install --force-reinstall fleet-rlm", 1, as_json)
+            _no_engine(error, as_json)
         try:
             spec = msgspec.structs.replace(spec, inputs=_typed_inputs(spec, given))
             session = RunSession(spec, [progress.hear])
@@ -181,7 +181,14 @@ def _carry_out(spec: RunSpec, given: list[str], *, as_json: bool, quiet: bool) -
                 finished = session.run()
         except SetupError as error:
             _leave("failed", error.message, error.hint, printing.USAGE, as_json)
+        except ImportError as error:  # dspy itself is loaded when the run needs it
+            _no_engine(error, as_json)
     _tell_the_end(session, finished, quiet=quiet, as_json=as_json)
+
+
+def _no_engine(error: ImportError, as_json: bool) -> NoReturn:
+    message = f"The engine can't be loaded: {error}."
+    _leave("failed", message, "Install fleet-rlm again: pip install --force-reinstall fleet-rlm", 1, as_json)
 
 
 def _typed_inputs(spec: RunSpec, given: list[str]) -> dict[str, ev.Json]:

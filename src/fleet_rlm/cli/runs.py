@@ -154,7 +154,6 @@ def _find(ref: str, as_json: bool) -> RunRow:
 
     try:
         with _library() as library:
-            library.refresh()
             return library.get(ref)
     except NoSuchRun as error:
         printing.fail(str(error), as_json=as_json)

@@ -20,6 +20,8 @@ class ModelSettings:
     engine: SyncEngine | None = None
     offline: bool = False
     """The built-in model without weights, whose calls cost nothing."""
+    watched: bool = True
+    """Whether the offline model writes at a pace that can be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ class Answered:
     usage: ev.Usage
     cost_usd: float | None
     truncated: bool = False
+    from_cache: bool = False
+    """Answered by dspy's cache, for nothing (in programs that use it)."""
 
 
 class Watch(Protocol):
@@ -88,7 +90,7 @@ class ObservedEngine:
         self._free = settings.offline
         self._streams = True
         """False once the server was found to answer a stream with something else."""
-        engine = offline_engine() if settings.offline else settings.engine
+        engine = offline_engine(watched=settings.watched) if settings.offline else settings.engine
         self.inner: NetworkEngine | ThreadedEngine = (
             NetworkEngine(settings, calls.timeouts) if engine is None else ThreadedEngine(engine, settings.model)
         )

@@ -126,13 +126,13 @@ def _configured(settings: config.Settings, spec: RunSpec) -> tuple[ModelSettings
     if choice.problem is not None:
         raise SetupError(choice.problem.message, choice.problem.hint)
     settings.export()
-    planner = _settings(choice.planner)
-    return planner, planner if choice.sub == choice.planner else _settings(choice.sub)
+    planner = _settings(choice.planner, spec)
+    return planner, planner if choice.sub == choice.planner else _settings(choice.sub, spec)
 
 
-def _settings(model: config.ModelConfig) -> ModelSettings:
+def _settings(model: config.ModelConfig, spec: RunSpec) -> ModelSettings:
     if model.offline:
-        return ModelSettings(model=OFFLINE_MODEL, offline=True)
+        return ModelSettings(model=OFFLINE_MODEL, offline=True, watched=spec.watched)
     return ModelSettings(model=model.model, api_key=model.api_key, api_base=model.api_base, max_tokens=model.max_tokens)
 
 

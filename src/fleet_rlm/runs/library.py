@@ -144,7 +144,11 @@ class Library:
         return [self._row(values) for values in self._with_index(select)]
 
     def get(self, name: str) -> RunRow:
-        """A run by the beginning of its id, its path, or `latest`. Raises `NoSuchRun`, or `NotARun` for a path."""
+        """A run by the beginning of its id, its path, or `latest`, as the files have it now.
+
+        Raises `NoSuchRun`, or `NotARun` for a path.
+        """
+        self.refresh()
         if name == "latest":
             newest = self.list(limit=1)
             if not newest:

@@ -1,0 +1,52 @@
+"""The installed command in a process of its own, with nothing of this machine's configuration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+COMMAND = (sys.executable, "-c", "from fleet_rlm.cli.main import main; main()")
+_CONFIGURES = ("DSPY_", "FLEET_", "XDG_")
+
+
+@dataclass
+class Shell:
+    """Runs `fleet-rlm` in a folder of its own."""
+
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_CONFIGURES) and not name.endswith("_API_KEY")
+        }
+        return {**clean, "FLEET_RLM_HOME": str(self.folder / "home"), "COLUMNS": "120", **self.variables}
+
+    @property
+    def runs(self) -> list[Path]:
+        """The files in the library, oldest first."""
+        return sorted((self.folder / "home" / "runs").rglob("*.jsonl"))
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments], capture_output=True, text=True, cwd=self.folder, env=self.environment, timeout=90
+        )
+
+    def start(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
+        """In a process group of its own, so that a signal reaches nobody else."""
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env=self.environment,
+            start_new_session=True,
+        )

@@ -1,0 +1,307 @@
+"""`fleet-rlm run`: the answer alone on stdout, everything else on stderr, and a record whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.shell import COMMAND, Shell
+from fleet_rlm import events as ev
+from fleet_rlm.cli.run import budgets
+from fleet_rlm.config import RunDefaults
+from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.runs.verify import verify
+from fleet_rlm.spec import Budgets
+from waiting import until
+
+CODE = "The access code of the Marlow depot is 7741."
+QUESTION = "What is the access code of the Marlow depot?"
+
+
+@pytest.fixture
+def document(fleet: Shell) -> Path:
+    path = fleet.folder / "depots.txt"
+    other = "\n".join(f"Depot {n} keeps its doors shut after {n % 12 + 1} o'clock." for n in range(500))
+    path.write_text(f"{other}\n{CODE}\n{other}\n")
+    return path
+
+
+class Stalling:
+    """An OpenAI-compatible server that takes a request and never answers."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.asked = threading.Event()
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._open.append(connection)
+            connection.recv(1)
+            self.asked.set()
+
+    def close(self) -> None:
+        self._listener.close()
+        for connection in self._open:
+            connection.close()
+
+
+@pytest.fixture
+def stalling(fleet: Shell) -> Iterator[Stalling]:
+    server = Stalling()
+    fleet.variables.update(DSPY_LM_MODEL="openai/stalls", DSPY_LM_API_BASE=server.address, DSPY_LLM_API_KEY="sk-none")
+    yield server
+    server.close()
+
+
+def test_the_answer_alone_is_on_stdout_and_the_record_is_right(fleet: Shell, document: Path) -> None:
+    done = fleet("run", QUESTION, "--docs", str(document))
+    assert done.returncode == 0, done.stderr
+    assert "7741" in done.stdout
+    assert "OFFLINE" in done.stderr
+    assert "submitted in" in done.stderr
+    (run_file,) = fleet.runs
+    assert f"fleet-rlm-tui {run_file}" in done.stderr
+    assert verify(run_file) is None
+
+
+def test_json_is_one_object_with_everything(fleet: Shell, document: Path) -> None:
+    done = fleet("run", QUESTION, "--docs", str(document), "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    said = json.loads(done.stdout)
+    assert {"status", "outputs", "run_id", "run_file", "totals"} <= set(said)
+    assert said["status"] == "submitted"
+    assert "7741" in said["outputs"]["answer"]
+    assert said["run_file"] == str(fleet.runs[0])
+    assert said["run_id"] in said["run_file"]
+    assert said["totals"]["iterations"] >= 1
+
+
+def test_record_names_the_run_file_and_never_overwrites_one(fleet: Shell, document: Path) -> None:
+    arguments = ("run", QUESTION, "--docs", str(document), "--record", "mine.jsonl", "--quiet")
+    assert fleet(*arguments).returncode == 0
+    assert verify(fleet.folder / "mine.jsonl") is None
+    assert fleet.runs == []
+    before = (fleet.folder / "mine.jsonl").read_bytes()
+    done = fleet(*arguments)
+    assert done.returncode == 2
+    assert "never overwritten" in done.stderr
+    assert (fleet.folder / "mine.jsonl").read_bytes() == before
+
+
+def test_a_signature_of_ones_own_with_typed_inputs_and_several_documents(fleet: Shell, document: Path) -> None:
+    (fleet.folder / "other.txt").write_text("Nothing of interest.\n")
+    done = fleet(
+        *("run", QUESTION, "--docs", str(document), "--docs", "other.txt", "--json", "--quiet"),
+        *("--signature", "docs, question, limit: int, note -> answer: str, found: bool"),
+        *("--input", "limit=5", "--input", "note=5", "--max-iterations", "9"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    assert isinstance(said["outputs"]["found"], bool)
+    with RunFile(said["run_file"]) as run:
+        assert run.header is not None
+        inputs = {given.name: given for given in run.header.inputs}
+        assert (inputs["limit"].value, inputs["note"].value) == (5, "5")
+        assert len(inputs["docs"].documents) == 2
+        assert run.header.budgets.max_iterations == 9
+
+
+def test_documents_that_the_shell_spread_out_are_documents(fleet: Shell, document: Path) -> None:
+    (fleet.folder / "other.txt").write_text("Nothing of interest.\n")
+    done = fleet("run", "--quiet", "--docs", "depots.txt", "other.txt", QUESTION)
+    assert done.returncode == 0, done.stderr
+    assert "7741" in done.stdout
+
+
+NO_RUN = {
+    "missing document": (("q", "--docs", "nowhere.txt"), "nowhere.txt"),
+    "binary document": (("q", "--docs", "picture.bin"), "picture.bin"),
+    "no document": (("q",), "--docs"),
+    "no question": (("--docs", "text.txt"), "question"),
+    "unknown task": (("q", "--docs", "text.txt", "--task", "aks"), "'aks'"),
+    "wrong signature": (("q", "--docs", "text.txt", "--signature", "nonsense"), "->"),
+    "unknown sandbox": (("q", "--docs", "text.txt", "--sandbox", "moon"), "moon"),
+    "wrong input": (("q", "--docs", "text.txt", "--input", "novalue"), "NAME=VALUE"),
+    "input of the wrong type": (
+        ("q", "--docs", "text.txt", "--signature", "docs, question, n: int -> a", "--input", "n=many"),
+        "n must be int",
+    ),
+    "two questions": (("one", "two", "--docs", "text.txt"), "more than one question"),
+    "model without key": (("q", "--docs", "text.txt", "--model", "openai/x"), "OPENAI_API_KEY"),
+    "record in no folder": (("q", "--docs", "text.txt", "--record", "text.txt/x.jsonl"), "can't be recorded"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), NO_RUN.values(), ids=NO_RUN.keys())
+def test_what_cannot_be_run_is_status_2_with_the_reason(fleet: Shell, arguments: tuple[str, ...], words: str) -> None:
+    (fleet.folder / "text.txt").write_text("Some text.\n")
+    (fleet.folder / "picture.bin").write_bytes(bytes(range(256)) * 50)
+    done = fleet("run", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert fleet.runs == []
+
+
+def test_json_says_why_there_was_no_run(fleet: Shell) -> None:
+    done = fleet("run", "q", "--docs", "nowhere.txt", "--json")
+    assert done.returncode == 2
+    said = json.loads(done.stdout)
+    assert said["status"] == "failed"
+    assert (said["outputs"], said["run_file"]) == ({}, None)
+    assert "nowhere.txt" in said["error"]["message"]
+
+
+def test_a_model_that_cannot_be_reached_fails_the_run_and_keeps_it(fleet: Shell, document: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = f"http://127.0.0.1:{gone.getsockname()[1]}/v1"
+    fleet.variables.update(DSPY_LM_MODEL="openai/x", DSPY_LM_API_BASE=address, DSPY_LLM_API_KEY="sk-" + "secret" * 5)
+    process = fleet.start(["run", QUESTION, "--docs", str(document), "--json", "--max-seconds", "1"])
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 1, err
+    said = json.loads(out)
+    assert said["status"] == "failed"
+    assert said["error"]["message"]
+    assert verify(Path(said["run_file"])) is None
+    assert "secret" * 5 not in out + err + Path(said["run_file"]).read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl+c", "SIGTERM"])
+def test_an_interrupted_run_is_aborted_kept_and_named(
+    fleet: Shell, document: Path, stalling: Stalling, number: signal.Signals
+) -> None:
+    process = fleet.start(["run", QUESTION, "--docs", str(document)])
+    try:
+        assert stalling.asked.wait(60)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert out == ""
+    (run_file,) = fleet.runs
+    assert f"fleet-rlm-tui {run_file}" in err
+    assert verify(run_file) is None
+    with RunFile(run_file) as run:
+        last = list(run.events())[-1]
+    assert isinstance(last, ev.RunFinished)
+    assert last.status == "aborted"
+
+
+def test_a_second_interrupt_ends_the_process_at_once(fleet: Shell, document: Path, stalling: Stalling) -> None:
+    process = fleet.start(["run", QUESTION, "--docs", str(document), "--quiet"])
+    try:
+        assert stalling.asked.wait(60)
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_on_a_terminal_there_is_one_line_that_moves_and_the_answer_stays_clean(fleet: Shell, document: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "run", QUESTION, "--docs", str(document)],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        cwd=fleet.folder,
+        env={**fleet.environment, "TERM": "xterm"},
+    )
+    os.close(theirs)
+    screen: list[bytes] = []
+
+    def look() -> None:
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:
+                return
+            if not piece:
+                return
+            screen.append(piece)
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    out, _ = process.communicate(timeout=90)
+    reader.join(10)
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"7741" in out
+    assert b"\x1b" not in out
+    text = b"".join(screen).decode()
+    assert "\x1b[2K" in text
+    assert "submitted in" in text
+
+
+def test_hostile_text_in_a_document_cannot_act_on_the_terminal(fleet: Shell) -> None:
+    hostile = "\x1b]0;owned\x07 \x1b[2J \u202e \x9b2J"
+    (fleet.folder / "bad.txt").write_text(f"{CODE} {hostile}\n" * 3)
+    done = fleet("run", QUESTION, "--docs", "bad.txt")
+    assert done.returncode == 0, done.stderr
+    assert "7741" in done.stdout
+    assert not set(done.stdout + done.stderr) & set("\x1b\x07\u202e\x9b")
+
+
+def test_an_engine_that_cannot_be_loaded_says_so(fleet: Shell, document: Path) -> None:
+    (fleet.folder / "broken").mkdir()
+    (fleet.folder / "broken" / "dspy.py").write_text("raise ImportError('no dspy here')\n")
+    fleet.variables["PYTHONPATH"] = str(fleet.folder / "broken")
+    done = fleet("run", QUESTION, "--docs", str(document))
+    assert done.returncode == 1
+    assert "The engine can't be loaded: no dspy here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_budgets_are_those_asked_for_then_the_persons_then_the_tasks() -> None:
+    task = Budgets(max_iterations=20, max_llm_calls=50, max_seconds=900.0)
+    none = Budgets(max_iterations=0, max_llm_calls=None)
+    assert budgets(none, RunDefaults(), task) == task
+    assert budgets(none, RunDefaults(max_iterations=7, max_cost_usd=0.5), task) == Budgets(
+        max_iterations=7, max_llm_calls=50, max_seconds=900.0, max_cost_usd=0.5
+    )
+    asked = Budgets(max_iterations=3, max_llm_calls=0, max_seconds=0.0, max_tokens=9)
+    assert budgets(asked, RunDefaults(max_iterations=7), task) == Budgets(
+        max_iterations=3, max_llm_calls=None, max_seconds=None, max_tokens=9
+    )
+
+
+def test_an_interrupt_while_the_engine_is_loaded_is_status_130(fleet: Shell, document: Path) -> None:
+    fifo = fleet.folder / "slow"
+    fifo.mkdir()
+    (fifo / "dspy.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(fifo / 'ready')!r}).touch()\ntime.sleep(60)\n"
+    )
+    fleet.variables["PYTHONPATH"] = str(fifo)
+    process = fleet.start(["run", QUESTION, "--docs", str(document)])
+    try:
+        until(lambda: (fifo / "ready").exists(), seconds=30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in err
