@@ -41,7 +41,7 @@ def report(
     open_doors = [_PHRASES[name][1] for name in _PHRASES if name in held and not held[name]]
     open_doors += [f"{_PHRASES[name][0]}: could not be tried here" for name in _PHRASES if name not in held]
     own_root = mode in ("namespaces", "bubblewrap")
-    for name, words in _limits(limits, own_root):
+    for name, words in _limits(limits, own_root, bool(limited.get("tree"))):
         if limited.get(name, name == "scratch"):
             proven.append(words)
         else:
@@ -61,13 +61,14 @@ def _headline(held: Mapping[str, bool]) -> str:
     return OPEN_TO_ALL
 
 
-def _limits(limits: Limits, own_root: bool) -> list[tuple[str, str]]:
-    """Limit → its words, for those that are asked for."""
+def _limits(limits: Limits, own_root: bool, whole_tree: bool) -> list[tuple[str, str]]:
+    """Limit → its words, for those that are asked for. `whole_tree`: a watcher adds up all processes."""
     scratch = "" if own_root else " (looked at each second)"
+    each = "in a process, and in all" if whole_tree else "in a process"
     said = [
-        ("memory", limits.memory_mb, f"at most {limits.memory_mb} MiB of memory in a process, and in all"),
+        ("memory", limits.memory_mb, f"at most {limits.memory_mb} MiB of memory {each}"),
         ("processes", limits.processes, f"at most {limits.processes} processes and threads"),
-        ("cpu", limits.cpu_seconds, f"at most {limits.cpu_seconds} CPU seconds"),
+        ("cpu", limits.cpu_seconds, f"at most {limits.cpu_seconds} CPU seconds {each}"),
         ("file size", limits.file_mb, f"files of at most {limits.file_mb} MiB"),
         ("open files", limits.open_files, f"at most {limits.open_files} open files"),
         ("scratch", limits.scratch_mb, f"at most {limits.scratch_mb} MiB of scratch{scratch}"),

@@ -24,6 +24,7 @@ def apply(plan: Plan, already_owned: int) -> dict[str, bool]:
         held["processes"] = _limit(resource.RLIMIT_NPROC, already_owned + plan.processes) and os.getuid() != 0
     if plan.cpu_seconds:
         held["cpu"] = _limit(resource.RLIMIT_CPU, plan.cpu_seconds, spare=2)
+    held["tree"] = LINUX
     _limit(resource.RLIMIT_MEMLOCK, 65536)
     if LINUX:
         _limit(resource.RLIMIT_MSGQUEUE, 0)

@@ -88,6 +88,8 @@ def _launch(plan: Plan) -> None:
 
 def _try(plan: Plan, mode: str, outside: Outside, pipes: Pipes) -> tuple[int, Finding]:
     """Start one mode up to its report. Raises `Rejected` or `OSError`, and `Driver` in the driver."""
+    if mode != "limits" and not kernel.KNOWN:
+        raise Rejected("needs Linux on x86-64 or aarch64")
     if mode == "namespaces":
         from . import namespaces
 

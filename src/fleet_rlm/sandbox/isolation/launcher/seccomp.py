@@ -137,9 +137,10 @@ def program(shared_host: bool) -> bytes:
 
 
 def install(shared_host: bool) -> None:
-    """Put the filter in force for this process and all it starts; needs no-new-privileges. Raises `OSError`."""
-    if not kernel.KNOWN:
-        raise OSError(errno.ENOSYS, f"no list of system calls for {kernel.MACHINE}")
+    """Put the filter in force for this process and all it starts; needs no-new-privileges. Raises `OSError`.
+
+    Only where `kernel.KNOWN`.
+    """
     raw = program(shared_host)
     code = ctypes.create_string_buffer(raw, len(raw))
     head = struct.pack("HxxxxxxP", len(raw) // 8, ctypes.addressof(code))

@@ -18,8 +18,6 @@ def start(plan: Plan, targets: Targets, pipes: Pipes, mode: str) -> int:
 
     Launcher and watcher both adopt orphans: whichever of them is killed, the other one ends the tree.
     """
-    if mode != "limits" and not kernel.KNOWN:
-        raise OSError(38, "needs Linux on x86-64 or aarch64")
     if LINUX:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     owned = limits.already_owned(plan, own_namespace=False)
@@ -69,6 +67,8 @@ def _give_up_privileges(plan: Plan, finding: Finding) -> None:
             kernel.zero_capabilities()
     if LINUX:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        finding.notes.append("on this system a process that leaves its session may outlive the sandbox")
 
 
 def _become(uid: int, keep: int | None) -> None:
