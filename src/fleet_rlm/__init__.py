@@ -1,7 +1,8 @@
 """fleet-rlm: watch, steer and replay Recursive Language Model runs.
 
-The public API, loaded when it is used: `run` and `Run`, `open_run` (a `RunFile`), `events`, `RunSpec` and `Budgets`,
-`LocalInterpreter`, `SetupError`. Importing this package loads nothing.
+The public API: `run` asks a question of documents (a `RunResult`), `record` records the `dspy.RLM` calls of a program
+of one's own, `open_run` reads or follows a run file (a `RunFile` of `events`), and `LocalInterpreter` runs generated
+code isolated. Each is imported when it is first used: importing this package loads nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ _HOMES = {
     "Budgets": "fleet_rlm.spec",
     "LocalInterpreter": "fleet_rlm.sandbox.local",
     "NotARun": "fleet_rlm.runs.reader",
-    "Run": "fleet_rlm.api",
     "RunFile": "fleet_rlm.runs.reader",
-    "RunSpec": "fleet_rlm.spec",
+    "RunResult": "fleet_rlm.engine.api",
     "SetupError": "fleet_rlm.engine.errors",
     "open_run": "fleet_rlm.runs.reader",
-    "run": "fleet_rlm.api",
+    "record": "fleet_rlm.engine.recording",
+    "run": "fleet_rlm.engine.api",
 }
 
 __all__ = ["__version__", "events", *_HOMES]  # noqa: PLE0604 - the names of a literal dict
