@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tests.engine.scripted import Script
-from tests.waiting import until
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
 from fleet_rlm.engine.model_settings import Retries, Timeouts
 from fleet_rlm.engine.session import RunSession
 from fleet_rlm.state import RunState, fold_all
+from tests.engine.scripted import Script
+from tests.waiting import until
 
 E = TypeVar("E", bound=ev.Event)
 NAMES = ("DSPY_LM_MODEL", "DSPY_LLM_API_KEY", "DSPY_LM_API_KEY", "DSPY_LM_API_BASE", "DSPY_LM_MAX_TOKENS")

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.engine.conftest import Running, Start
-from tests.engine.scripted import Script, action
-from tests.model_server import ModelServer, Reply, error, planner
-from tests.waiting import until
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
 from fleet_rlm.engine.model_settings import Retries, Timeouts
+from tests.engine.conftest import Running, Start
+from tests.engine.scripted import Script, action
+from tests.model_server import ModelServer, Reply, error, planner
+from tests.waiting import until
 
 WITHIN = 1.0
 SPIN = action("spin", "while True: pass")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.engine.conftest import Start
-from tests.engine.scripted import Script, action
-
 from fleet_rlm import events as ev
 from fleet_rlm import spec
+from tests.engine.conftest import Start
+from tests.engine.scripted import Script, action
 
 DONE = action("done", "SUBMIT(answer='fine')")
 LOOP = action("spin", "while True: pass")

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.scripted import action
-from tests.model_server import ModelServer, Reply, planner
-from tests.waiting import until
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
 from fleet_rlm.engine.describe import describe
 from fleet_rlm.engine.outlet import KEPT_BYTES, Outlet
 from fleet_rlm.runs.reader import RunFile
+from tests.engine.scripted import action
+from tests.model_server import ModelServer, Reply, planner
+from tests.waiting import until
 
 DONE = action("done", "SUBMIT(answer='fine')")
 SPIN = action("spin", "import os\nprint('spinning', flush=True)\nwhile True: pass")

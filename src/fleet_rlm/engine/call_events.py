@@ -45,11 +45,17 @@ class CallEvents(BaseCallback):
             node.span = asker.span  # `llm_query` and its one model call are one row
             return
         prompt = "\n\n".join(text for _, text in messages_of(inputs))
+        index = None
+        if asker is not None and asker.type == "batch" and prompt in asker.prompts:  # dspy's own batch, in any order
+            index = asker.prompts.index(prompt)
+            asker.prompts[index] = None
         module = next((n for n in node.up() if n.kind == "module"), None)
+        function = type(module.instance).__name__ if module else "lm"
         self.emit(
             ev.CallStarted(
                 type="sub_llm",
-                function=type(module.instance).__name__ if module else "lm",
+                function=function if index is None else "llm_query",
+                index=index,
                 prompt=prompt,
                 model=model,
                 queued=self.queues,
@@ -80,8 +86,8 @@ class CallEvents(BaseCallback):
         elif name == "llm_query_batched":
             node.type = "batch"
             prompts = kwargs.get("prompts", args[0] if args else ())
-            size = len(prompts) if isinstance(prompts, list | tuple) else 0
-            started = ev.CallStarted(type="batch", function=name, size=size, span=node.span, **place)
+            node.prompts = list(prompts) if isinstance(prompts, list | tuple) else []
+            started = ev.CallStarted(type="batch", function=name, size=len(node.prompts), span=node.span, **place)
         elif name == CALL_TOOL:
             node.type = "sub_agent"
             handle = str(kwargs.get("handle", args[0] if args else ""))
@@ -135,6 +141,7 @@ class CallEvents(BaseCallback):
             cost_usd=answered.cost_usd if answered else None,
             seconds=time.monotonic() - began,
             queued_seconds=node.queued_seconds,
+            origin="cache" if answered and answered.from_cache else "live",
             span=node.span,
         )
         self._emit_at(node, event)

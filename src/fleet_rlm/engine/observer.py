@@ -265,9 +265,9 @@ class Observer(CallEvents):
         node = self.tree.get(call)
         if node is None:
             return
-        node.queued_seconds = queued_seconds
+        node.queued_seconds = time.monotonic() - node.slot.began if node.slot else queued_seconds
         if node.role == "sub":
-            self._emit_at(node, ev.CallRunning(queued_seconds=queued_seconds, span=node.span))
+            self._emit_at(node, ev.CallRunning(queued_seconds=node.queued_seconds, span=node.span))
 
     def call_delta(self, call: str | None, text: str, *, thinking: bool) -> None:
         node = self.tree.get(call)

@@ -70,6 +70,8 @@ class Node:
     open_planner: str | None = None
     """Of a `predict` node: the planner span that has begun and not ended."""
     details: dict[str, str] = field(default_factory=dict)
+    prompts: list[str | None] = field(default_factory=list)
+    """Of a batch: its prompts, until their calls begin."""
 
     def up(self) -> Iterator[Node]:
         node: Node | None = self

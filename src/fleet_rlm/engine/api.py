@@ -1,0 +1,89 @@
+"""The library's way in: one call that runs a question over documents, in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleet_rlm import events as ev
+from fleet_rlm import spec as sp
+from fleet_rlm import tasks
+from fleet_rlm.engine.session import RunSession
+from fleet_rlm.runs.recorder import Listener
+
+Place = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run."""
+
+    status: ev.Status
+    outputs: dict[str, ev.Json]
+    """By the names of the signature's outputs; empty when there is no answer."""
+    run_id: str
+    run_file: Path
+    """Its record: open it with `fleet-rlm-tui RUN_FILE`."""
+    totals: ev.Totals
+    reason: str = ""
+    error: ev.Failure | None = field(default=None)
+
+
+def run(
+    question: str | None = None,
+    docs: Place | Iterable[Place] = (),
+    *,
+    task: str = "ask",
+    signature: str | None = None,
+    instructions: str | None = None,
+    inputs: Mapping[str, ev.Json] | None = None,
+    model: str | None = None,
+    sub_model: str | None = None,
+    budgets: sp.Budgets | None = None,
+    concurrency: int = sp.DEFAULT_CONCURRENCY,
+    record: Place | None = None,
+    listeners: Iterable[Listener] = (),
+) -> RunResult:
+    """Ask a question of documents and wait for the answer.
+
+    `docs` are files, folders and globs. `signature` (DSPy's notation) overrides the task's, `inputs` gives values to
+    its further inputs. Models and keys come from the environment, as for the command line; without any the offline
+    model answers. `budgets` default to the task's. `listeners` hear each event with its line in the run file.
+
+    Raises `fleet_rlm.engine.errors.SetupError` when the run can't begin. A run that fails later is a result, whose
+    `status` is `failed` and whose `error` says why. Ctrl-C aborts the run.
+    """
+    if budgets is None:
+        known = tasks.TASKS.get(task) if signature is None else None
+        budgets = known.budgets if known else sp.Budgets()
+    named = [docs] if isinstance(docs, str | os.PathLike) else list(docs)
+    session = RunSession(
+        sp.RunSpec(
+            question=question,
+            documents=tuple(os.fspath(place) for place in named),
+            cwd=str(Path.cwd()),
+            task=task,
+            signature=signature,
+            instructions=instructions,
+            inputs=dict(inputs or {}),
+            model=model,
+            sub_model=sub_model,
+            budgets=budgets,
+            concurrency=concurrency,
+            record=os.fspath(record) if record is not None else None,
+        ),
+        listeners,
+    )
+    finished = session.run()
+    assert session.path is not None  # a run that ended had a file
+    return RunResult(
+        status=finished.status,
+        outputs=finished.outputs,
+        run_id=session.run_id,
+        run_file=session.path,
+        totals=finished.totals,
+        reason=finished.reason,
+        error=finished.error,
+    )

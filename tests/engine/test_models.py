@@ -1,0 +1,192 @@
+"""Model calls through the real client path against a server that streams, stalls and fails."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from fleet_rlm import events as ev
+from fleet_rlm.engine.model_settings import Timeouts
+from tests.engine.conftest import Running, Start
+from tests.engine.scripted import action
+from tests.model_server import ModelServer, Reply, Script, error, planner
+
+DONE = action("done", "SUBMIT(answer='fine')")
+NOT_JSON = Reply(body=b"<html>not json</html>")
+NO_CHOICES = Reply(body=b'{"id": "x", "object": "chat.completion", "model": "m", "choices": []}')
+
+
+def against(
+    script: Script, start: Start, monkeypatch: pytest.MonkeyPatch, model: str = "openai/test-model", **run: object
+) -> tuple[Running, ev.RunFinished, ModelServer]:
+    with ModelServer(script) as server:
+        for name, value in server.environment(model).items():
+            monkeypatch.setenv(name, value)
+        running = start(None, **run)
+        return running, running.finished(), server
+
+
+def test_a_streamed_answer_arrives_in_pieces_that_add_up(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = action("thinking " * 200, "SUBMIT(answer='fine')")
+    run, done, _ = against(planner([long]), start, monkeypatch)
+    assert done.status == "submitted"
+    assert "".join(delta.text for delta in run.of(ev.PlannerDelta)) == long
+    finished = run.of(ev.PlannerFinished)[0]
+    assert finished.usage is not None
+    assert (finished.model, finished.usage.output) == ("test-model", len(long) // 4)
+
+
+def test_a_known_models_tokens_have_their_price(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = planner([action("ask", "print(llm_query('x' * 4000))"), DONE])
+    _, done, _ = against(script, start, monkeypatch, "openai/gpt-4o-mini")
+    totals = done.totals
+    assert totals.cost_usd == pytest.approx(totals.input_tokens * 0.15e-6 + totals.output_tokens * 0.6e-6)
+
+
+def test_an_unknown_price_is_unknown_not_zero(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, done, _ = against(planner([DONE]), start, monkeypatch)
+    assert done.totals.cost_usd is None
+
+
+def test_tokens_that_the_server_does_not_count_are_estimated_and_say_so(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _, _ = against(planner([Reply(DONE, usage=False)]), start, monkeypatch)
+    usage = run.of(ev.PlannerFinished)[0].usage
+    assert usage is not None
+    assert usage.estimated
+    assert usage.output == len(DONE) // 4
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "says", "hint"),
+    [
+        (error(401, "Incorrect API key", "invalid_api_key"), "LMAuthError", "401", "DSPY_LLM_API_KEY"),
+        (error(429, "quota", "insufficient_quota"), "LMBillingError", "no credit", "billing"),
+        (error(404, "no such model", "model_not_found"), "LMUnsupportedModelError", "no such model", "DSPY_LM_MODEL"),
+        (
+            error(400, "maximum context length is 8", "context_length_exceeded"),
+            "ContextWindowExceededError", "context window", "larger context",
+        ),
+        (error(400, "no such parameter"), "LMInvalidRequestError", "no such parameter", "DSPY_LM_API_BASE"),
+        (error(500, "boom"), "LMServerError", "500", "Run again"),
+        (error(429, "slow", retry_after="100"), "LMRateLimitError", "429", "rate"),
+        (NOT_JSON, "LMError", "not JSON", "DSPY_LM_API_BASE"),
+        (Reply(body=b'{"choices": ['), "LMError", "not JSON", "DSPY_LM_API_BASE"),
+        (NO_CHOICES, "LMServerError", "no choices", "another model"),
+        (Reply(""), "LMServerError", "answered with nothing", "another model"),
+        (Reply("", finish="length"), "LMError", "DSPY_LM_MAX_TOKENS", ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.startswith(("LM", "Context")) else None,
+)  # fmt: skip
+def test_a_failing_model_ends_the_run_with_its_cause_and_what_to_do(
+    start: Start, monkeypatch: pytest.MonkeyPatch, reply: Reply, kind: str, says: str, hint: str
+) -> None:
+    run, done, _ = against(planner([reply]), start, monkeypatch)
+    assert done.status == "failed"
+    assert done.error is not None
+    assert done.error.type == kind
+    assert says.lower() in done.error.message.lower() or says in str(done.error)
+    assert hint in (done.error.hint or "") or hint in done.error.message
+    assert done.error.traceback is None
+    assert run.of(ev.PlannerFinished)[0].error is not None
+
+
+def test_nothing_that_listens_is_a_failure_that_names_the_address(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MODEL": "openai/x", "API_KEY": "key-0123456789", "API_BASE": "http://127.0.0.1:9/v1"}.items():
+        monkeypatch.setenv(f"DSPY_LM_{name}", value)
+    done = start(None).finished()
+    assert done.error is not None
+    assert done.error.type == "LMTransportError"
+    assert "127.0.0.1:9" in done.error.message
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        [error(429, "slow down", retry_after="0.05")],
+        [error(500, "boom")],
+        [Reply(DONE, cut_after=32)],
+        [NO_CHOICES, NO_CHOICES],  # to the stream, and when asked plainly
+        [Reply(stall_before=True)],
+        [Reply(DONE, stall_after=32)],
+    ],
+    ids=["429", "500", "cut off", "no choices", "no first token", "stalled"],
+)
+def test_what_passes_is_tried_again_and_each_wait_is_told(
+    start: Start, monkeypatch: pytest.MonkeyPatch, failing: list[Reply]
+) -> None:
+    limits = Timeouts(first_token=0.2, idle=0.2)
+    run, done, _ = against(planner([*failing, DONE]), start, monkeypatch, timeouts=limits)
+    assert done.status == "submitted"
+    retries = run.of(ev.ModelRetrying)
+    assert retries
+    assert retries[0].span == run.of(ev.PlannerStarted)[0].span
+    assert retries[0].delay_seconds <= 0.2
+    assert run.of(ev.PlannerFinished)[0].code == "SUBMIT(answer='fine')"
+
+
+def test_a_servers_retry_after_is_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, done, server = against(planner([error(429, "slow down", retry_after="9999")]), start, monkeypatch)
+    assert done.status == "failed"
+    assert [retry.delay_seconds for retry in run.of(ev.ModelRetrying)] == [0.2] * 3
+    assert len(server.asked) == 4
+
+
+def test_a_server_that_does_not_stream_is_asked_plainly(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"id": "x", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "finish_reason": "stop", '
+    whole = body + b'"message": {"role": "assistant", "content": "plain"}}]}'
+    script = planner([action("ask", "SUBMIT(answer=llm_query('x'))")], lambda _: Reply(body=whole))
+    _, done, _ = against(script, start, monkeypatch)
+    assert done.outputs == {"answer": "plain"}
+
+
+def test_a_failed_sub_call_is_an_error_that_the_planner_reads_and_the_run_goes_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = action("ask", "print(llm_query_batched(['good', 'bad', 'good']))")
+    refused = error(400, "no such parameter")
+    script = planner([batch, DONE], lambda prompt: refused if prompt == "bad" else "fine")
+    run, done, server = against(script, start, monkeypatch)
+    assert (done.status, done.totals.calls, done.totals.failed_calls) == ("submitted", 3, 1)
+    assert "[ERROR]" in run.state().output[0].text
+    assert "[ERROR]" in server.asked[-1].text
+    rows = [call for call in run.state().calls if call.type == "sub_llm"]
+    assert [(call.index, call.status) for call in rows] == [(0, "done"), (1, "failed"), (2, "done")]
+
+
+def test_a_batch_is_as_wide_as_the_run_says_and_its_rows_stand_in_prompt_order(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active, most, lock = 0, 0, threading.Lock()
+    pair = threading.Barrier(3, timeout=5)
+
+    def sub(prompt: str) -> str:
+        nonlocal active, most
+        with lock:
+            active += 1
+            most = max(most, active)
+        pair.wait()
+        with lock:
+            active -= 1
+        return prompt.upper()
+
+    batch = action("ask", "print(llm_query_batched(list('abcdef')))")
+    run, _, _ = against(planner([batch, DONE], sub), start, monkeypatch, concurrency=3)
+    assert most == 3
+    assert run.state().output[0].text == "['A', 'B', 'C', 'D', 'E', 'F']\n"
+    rows = [call for call in run.state().calls if call.type == "sub_llm"]
+    assert [(call.index, call.prompt) for call in rows] == list(enumerate("abcdef"))
+    assert all(event.queued for event in run.of(ev.CallStarted) if event.type == "sub_llm")
+    assert any(event.queued_seconds > 0 for event in run.of(ev.CallFinished))
+
+
+def test_no_key_reaches_the_record(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    leak = error(401, "Incorrect API key provided: test-key-0123456789", "invalid_api_key")
+    run, _, server = against(planner([leak]), start, monkeypatch)
+    assert run.session.path is not None
+    assert server.asked[0].headers["authorization"] == "Bearer test-key-0123456789"
+    assert b"test-key-0123456789" not in run.session.path.read_bytes()
