@@ -13,6 +13,7 @@ from fleet_rlm.documents import search as searching
 from fleet_rlm.documents.index import LineIndex
 from fleet_rlm.documents.search import BadPattern, Found, Hit, Matcher, Query, search
 from fleet_rlm.documents.textfile import TextFile
+from fleet_rlm.documents.unrolled import unrolled_items
 
 
 def index_of(text: str, chunk_bytes: int = 16 * 1024) -> LineIndex:
@@ -207,6 +208,41 @@ def test_what_is_no_pattern_is_refused_in_words(text: str) -> None:
     assert str(refused.value)
     if refused.value.position is not None:
         assert 0 <= refused.value.position <= len(text)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(((a{1000}){1000}){1000})",
+        "((a?){1000}){1000}",
+        "(?:(?:[ab]{100}){100}|c){100}",
+        "a{99999999999}",
+        "(a{9}" * 9 + "){9}" * 9,
+    ],
+)
+def test_a_short_pattern_that_would_fill_the_memory_is_refused_before_it_is_compiled(pattern: str) -> None:
+    with pytest.raises(BadPattern, match="too large"):
+        Matcher(Query(pattern, regex=True))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "items"),
+    [
+        ("", 0),
+        ("abc", 3),
+        (r"\d{4}-\d\d", 7),
+        ("[a-z{9}()]{3}", 3),
+        ("(ab|c){10}x", 31),
+        ("((a{3}b){2}c){2}", 18),
+        (r"\(a{5}\)", 7),
+        (r"\p{Lu}{2}a*", 3),
+        ("a{,5}b{2,}", 3),
+        ("((", 0),
+        ("a){3}", 3),
+    ],
+)
+def test_repeats_are_counted_as_often_as_they_are_written_out(pattern: str, items: int) -> None:
+    assert unrolled_items(pattern) == items
 
 
 def test_one_row_is_matched_for_painting_with_a_limit() -> None:

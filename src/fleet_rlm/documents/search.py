@@ -15,13 +15,14 @@ from typing import Literal, TypeAlias
 
 from fleet_rlm.documents.index import LineIndex, cut_short
 from fleet_rlm.documents.textfile import TextFile
+from fleet_rlm.documents.unrolled import MAX_ITEMS, unrolled_items
 from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, DocumentError, Turns, never
 
 Case: TypeAlias = Literal["smart", "exact", "ignore"]
 """`smart` ignores case unless the query has a capital letter."""
 
 KEPT_HITS = 10_000
-BLOCK_SECONDS = 0.5
+BLOCK_SECONDS = 0.25
 LINE_SECONDS = 0.05
 ROW_SECONDS = 0.02
 MAX_SLOW_LINES = 50
@@ -95,6 +96,8 @@ class Matcher:
             raise BadPattern(f"the query has {len(query.text):,} characters; {MAX_QUERY_CHARS:,} is the most.")
         import regex  # some 40 ms, which a screen's first paint should not wait for
 
+        if query.regex and unrolled_items(query.text) > MAX_ITEMS:
+            raise BadPattern("the repeats of this regular expression multiply to something too large.", "Use * or +.")
         self.query = query
         literal = None if query.regex else query.text.encode("utf-8", "replace")
         ascii_only = literal is not None and literal.isascii()
@@ -133,7 +136,7 @@ class Matcher:
                     spans.append(match.span())
                     if len(spans) >= limit:
                         break
-        except TimeoutError:
+        except (TimeoutError, MemoryError):
             return spans
         return spans
 
@@ -277,7 +280,7 @@ class _Search:
                     shift += text.count("\n", counted, start)
                     counted = start
                 spans.append((start + shift, end + shift))
-        except TimeoutError:
+        except (TimeoutError, MemoryError):
             self.line_by_line = True
             return None
         return spans
@@ -293,7 +296,7 @@ class _Search:
                     first, last = match.span()
                     if last > first or first == 0:
                         yield start + first, start + last
-            except TimeoutError:
+            except (TimeoutError, MemoryError):
                 self.slow_lines += 1
                 if self.slow_lines > MAX_SLOW_LINES:
                     return
