@@ -10,8 +10,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.tui.sample_runs import finished, run_started, write_run
-from tests.waiting import until
 
 from fleet_rlm import events as ev
 from fleet_rlm.spec import Abort, Detach, Pause, RunSpec
@@ -19,6 +17,8 @@ from fleet_rlm.tui.sources import EngineClient, FollowFile, ReplayFile
 from fleet_rlm.tui.sources import engine as engine_module
 from fleet_rlm.tui.sources import inbox as inbox_module
 from fleet_rlm.tui.sources.inbox import Inbox
+from tests.tui.sample_runs import finished, run_started, write_run
+from tests.waiting import until
 
 PRELUDE = """
 import json, os, signal, sys, time

@@ -195,11 +195,12 @@ class FleetApp(App[list[str]]):
         if live is not None and live.running:
             self.pop_screen()
             return
+        source: RunSource | None = getattr(screen, "source", None)
+        self.pop_screen()
         if live is not None:
             self.uninstall_screen(live.name)
             self.live_runs.forget(live)
-        source: RunSource | None = getattr(screen, "source", None)
-        self.pop_screen()
+            screen.remove()
         if source is not None:
             source.close()
 
@@ -254,6 +255,20 @@ class FleetApp(App[list[str]]):
         else:
             self.live_runs.stop_all()
         self.exit(lines)
+
+    def _fatal_error(self) -> None:
+        # Textual would print a traceback with every local variable: documents, prompts, keys. This is the one place
+        # that it asks what to print instead.
+        error = self._exception
+        if error is None or "debug" in self.features:
+            super()._fatal_error()
+            return
+        from rich.text import Text
+
+        from fleet_rlm.tui.crash import report
+
+        self._exit_renderables.append(Text("\n".join(report(error, config.state_file().parent))))
+        self._close_messages_no_wait()
 
     # Keys, commands, help
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,4 +60,5 @@ class Memory:
                 scratch.write_bytes(msgspec.json.encode(dict(self._values)))
                 scratch.replace(path)
             except OSError:
-                scratch.unlink(missing_ok=True)
+                with suppress(OSError):
+                    scratch.unlink()

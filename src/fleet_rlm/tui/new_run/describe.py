@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -45,7 +48,7 @@ def ask(
     signature: str | None = None,
     isolation: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] | None = None,
 ) -> Answer | None:
     """The engine's answer; None when it was cancelled. Takes up to some seconds. Raises `CannotDescribe`."""
     question: dict[str, object] = {"isolation": isolation}
@@ -53,7 +56,7 @@ def ask(
         question["signature"] = signature
     try:
         process = subprocess.Popen(
-            [*command, msgspec.json.encode(question).decode()],
+            [*(command or COMMAND), msgspec.json.encode(question).decode()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -71,7 +74,8 @@ def ask(
             reader.join(_PAUSE)
             waited += _PAUSE
             if cancelled() or waited > SECONDS:
-                process.kill()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 if cancelled():
                     return None
                 raise CannotDescribe(f"the engine gave no answer in {SECONDS:g} seconds")

@@ -51,7 +51,9 @@ class NewRunScreen(ModalScreen[None]):
     NewRunScreen.-short #form { padding: 0 1; }
     NewRunScreen .row { height: auto; }
     NewRunScreen .label { width: 11; color: $muted; }
-    NewRunScreen Input, NewRunScreen Input:focus { border: none; height: 1; padding: 0 1; background: $panel; }
+    NewRunScreen Input, NewRunScreen Input.-textual-compact, NewRunScreen Input:focus {
+        border: none; height: 1; padding: 0 1; background: $panel;
+    }
     NewRunScreen Input:focus, NewRunScreen TextArea:focus { background: $selection; }
     NewRunScreen TextArea, NewRunScreen TextArea:focus { border: none; height: 3; padding: 0 1; background: $panel; }
     NewRunScreen TextArea .text-area--cursor-line { background: transparent; }
@@ -62,7 +64,9 @@ class NewRunScreen(ModalScreen[None]):
     NewRunScreen .gap { margin-bottom: 1; }
     NewRunScreen.-short .gap { margin-bottom: 0; }
     NewRunScreen Select { width: 1fr; }
-    NewRunScreen SelectCurrent { border: none; height: 1; padding: 0 1; background: $panel; }
+    NewRunScreen SelectCurrent, NewRunScreen Select.-textual-compact SelectCurrent {
+        border: none; height: 1; padding: 0 1; background: $panel;
+    }
     NewRunScreen Select:focus SelectCurrent { border: none; background: $selection; }
     NewRunScreen .limit { width: 11; text-align: right; color: $muted; padding: 0 1 0 0; }
     NewRunScreen .limits Input { width: 10; margin-right: 2; }
@@ -70,7 +74,7 @@ class NewRunScreen(ModalScreen[None]):
     NewRunScreen Checkbox > .toggle--button { color: $panel; background: $panel; }
     NewRunScreen Checkbox.-on > .toggle--button { color: $success; background: $panel; }
     NewRunScreen Checkbox:focus > .toggle--label { background: $selection; color: $foreground; }
-    NewRunScreen #inputs-row { display: none; }
+    NewRunScreen #inputs-row { display: none; height: auto; }
     NewRunScreen #inputs-row.-wanted { display: block; }
     NewRunScreen #command { color: $muted; height: auto; max-height: 4; width: 1fr; }
     """
@@ -222,14 +226,11 @@ class NewRunScreen(ModalScreen[None]):
         ):
             self.query_one(f"#{name}", Input).placeholder = "no limit" if value is None else f"{value:g}"
         field = task.question_field
-        if own or field is None:
-            words = "What do you want to know?" if own else "This task takes no question."
-        else:
-            words = (
-                f"{task.default_question} (unless you ask something else)"
-                if task.default_question
-                else task.fields[field]
-            )
+        words = "What do you want to know?"
+        if not own and field is None:
+            words = "This task takes no question."
+        elif not own and task.default_question:
+            words = f"{task.default_question} (unless you ask something else)"
         self.query_one("#question", TextArea).placeholder = words
 
     def _show_limits(self) -> None:

@@ -1,0 +1,290 @@
+"""New run: every choice is checked as it is typed, and nothing starts that cannot."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.widgets import Checkbox, Input, Select, Static, TextArea
+
+from fleet_rlm.spec import RunSpec
+from fleet_rlm.tui.app import FleetApp
+from fleet_rlm.tui.dialogs.paths import PickPath, completion, entries
+from fleet_rlm.tui.memory import Memory
+from fleet_rlm.tui.new_run import describe
+from fleet_rlm.tui.screens.new_run import NewRunScreen
+from tests.tui.conftest import drive, messages, screen_text, settle
+
+Make = Callable[..., FleetApp]
+ENGINE = """
+import json, sys
+asked = json.loads(sys.argv[1])
+answer = {}
+if asked.get("isolation"):
+    answer["isolation"] = [{"mode": "namespaces", "ready": True, "words": "no network, no files of yours, limits"}]
+if asked.get("signature"):
+    answer["signature"] = ({"inputs": [{"name": "context", "type": "str"}, {"name": "question", "type": "str"},
+        {"name": "audience", "type": "str"}], "outputs": [{"name": "answer", "type": "str"}]}
+        if "->" in asked["signature"] else {"error": "there is no `->`", "hint": "write inputs -> outputs"})
+print(json.dumps(answer))
+"""
+
+
+@pytest.fixture
+def started(
+    make_app: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[FleetApp, list[RunSpec]]]:
+    """Makes an app whose engine answers from a script, and that notes the runs it would start."""
+    script = tmp_path / "describe.py"
+    script.write_text(ENGINE)
+    monkeypatch.setattr(describe, "COMMAND", (sys.executable, "-S", str(script)))
+
+    def make(**more: object) -> tuple[FleetApp, list[RunSpec]]:
+        app, specs = make_app(**more), []
+        app.start_run = specs.append  # type: ignore[method-assign]
+        return app, specs
+
+    return make
+
+
+async def form(pilot, spec: RunSpec | None = None) -> NewRunScreen:
+    screen = NewRunScreen(spec)
+    pilot.app.push_screen(screen)
+    await settle(pilot, lambda: screen.is_mounted and screen.query("#command"), "the form")
+    await checked(pilot, screen)
+    return screen
+
+
+async def checked(pilot, screen: NewRunScreen) -> None:
+    await pilot.pause()
+    await settle(pilot, lambda: screen.settled, "the checks")
+
+
+def hint(screen: NewRunScreen, name: str) -> str:
+    return str(screen.query_one(f"#{name}-hint", Static).content)
+
+
+def fill(screen: NewRunScreen, **values: str) -> None:
+    for name, value in values.items():
+        if name == "question":
+            screen.query_one("#question", TextArea).text = value
+        else:
+            screen.query_one(f"#{name}", Input).value = value
+
+
+def test_a_filled_form_starts_its_run_and_is_remembered(started, home: Path) -> None:
+    Path("a.txt").write_text("text " * 100)
+    memory = Memory()
+    app, specs = started(memory=memory)
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        assert isinstance(screen.focused, Input)
+        await pilot.press(*"a.txt", "tab", *"Why?")
+        await checked(pilot, screen)
+        assert "1 file · 500 bytes · about 125 tokens" in hint(screen, "documents")
+        await pilot.press("ctrl+r")
+        await settle(pilot, lambda: specs)
+
+    drive(app, scenario)
+    assert specs == [RunSpec(question="Why?", documents=("a.txt",), cwd=str(Path.cwd()), budgets=specs[0].budgets)]
+    again, _ = started(memory=memory)
+
+    async def next_time(pilot) -> None:
+        screen = await form(pilot)
+        assert screen.query_one("#documents", Input).value == "a.txt"
+        assert screen.query_one("#question", TextArea).text == "Why?"
+
+    drive(again, next_time)
+
+
+def test_what_is_missing_is_said_and_its_field_gets_the_focus(started) -> None:
+    app, specs = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        for typed, field in (({}, "documents"), ({"documents": "."}, "question")):
+            fill(screen, **typed)
+            await pilot.press("ctrl+r")
+            await pilot.pause()
+            assert screen.focused is not None
+            assert screen.focused.id == field
+        fill(screen, question="Why?", iterations="0")
+        await pilot.press("ctrl+r")
+        await pilot.pause()
+        assert screen.focused.id == "iterations"
+        assert "a whole number from 1 on" in screen_text(app)
+        assert len(messages(app)) == 3
+
+    drive(app, scenario)
+    assert specs == []
+
+
+def test_documents_that_are_not_there_keep_the_run_from_starting(started) -> None:
+    app, specs = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        fill(screen, documents="nowhere.txt", question="Why?")
+        await checked(pilot, screen)
+        assert "there is no nowhere.txt" in hint(screen, "documents")
+        await pilot.press("ctrl+r")
+        await pilot.pause()
+        assert screen.focused.id == "documents"
+
+    drive(app, scenario)
+    assert specs == []
+
+
+def test_the_model_line_says_what_is_missing_and_where_to_set_it(started) -> None:
+    app, specs = started()
+    Path("a.txt").write_text("x")
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        assert "built-in model without weights" in hint(screen, "model")
+        assert screen.query_one("#model", Input).placeholder == "offline"
+        fill(screen, documents="a.txt", question="Why?", model="openai/gpt-5-mini")
+        await checked(pilot, screen)
+        assert "DSPY_LLM_API_KEY" in hint(screen, "model")
+        assert ".env" in hint(screen, "model")
+        await pilot.press("ctrl+r")
+        await pilot.pause()
+        assert screen.focused.id == "model"
+
+    drive(app, scenario)
+    assert specs == []
+
+
+def test_a_configured_model_is_shown_with_where_it_was_configured(started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSPY_LM_MODEL", "openai/gpt-5-mini")
+    monkeypatch.setenv("DSPY_LLM_API_KEY", "not-a-real-key")
+    app, _ = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        assert "DSPY_LM_MODEL in the environment" in hint(screen, "model")
+        assert "DSPY_LLM_API_KEY" in hint(screen, "model")
+        assert "not-a-real-key" not in screen_text(app)
+
+    drive(app, scenario)
+
+
+def test_a_signature_is_checked_by_the_engine_as_it_is_typed(started) -> None:
+    app, _ = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        fill(screen, signature="context, question, audience")
+        await checked(pilot, screen)
+        assert "there is no `->`" in hint(screen, "signature")
+        fill(screen, signature="context, question, audience -> answer")
+        await checked(pilot, screen)
+        assert "context: str, question: str, audience: str → answer: str" in hint(screen, "signature")
+        assert screen.query_one("#inputs-row").display, "an input that is neither text nor question has its field"
+        fill(screen, signature="")
+        await checked(pilot, screen)
+        assert "A short answer to one question" in hint(screen, "signature")
+        assert not screen.query_one("#inputs-row").display
+
+    drive(app, scenario)
+
+
+def test_a_task_brings_its_signature_limits_and_question(started) -> None:
+    app, _ = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        screen.query_one("#task", Select).value = "summarize"
+        await pilot.pause()
+        assert "key_points" in screen.query_one("#signature", Input).placeholder
+        assert screen.query_one("#iterations", Input).placeholder == "30"
+        assert "overview" in str(screen.query_one("#question", TextArea).placeholder)
+        screen.query_one("#task", Select).value = "api-endpoints"
+        await pilot.pause()
+        assert "takes no question" in str(screen.query_one("#question", TextArea).placeholder)
+
+    drive(app, scenario)
+
+
+def test_the_sandbox_says_its_isolation_in_words(started) -> None:
+    app, _ = started()
+
+    async def scenario(pilot) -> None:
+        assert "no network, no files of yours" in hint(await form(pilot), "sandbox")
+
+    drive(app, scenario)
+
+
+def test_the_command_line_follows_the_form_and_can_be_copied(started) -> None:
+    app, _ = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        fill(screen, documents="a.txt", question="What's new?")
+        screen.query_one("#paused", Checkbox).value = True
+        await pilot.pause()
+        wanted = """fleet-rlm-tui --docs a.txt --question 'What'"'"'s new?' --paused"""
+        assert str(screen.query_one("#command", Static).content) == wanted
+        await pilot.press("ctrl+l")
+        await pilot.pause()
+        assert app.clipboard == wanted
+
+    drive(app, scenario)
+
+
+def test_the_picker_adds_a_file_or_a_folder(started) -> None:
+    app, _ = started()
+    Path("my notes").mkdir()
+    Path("my notes", "one.txt").write_text("1")
+    Path("a.txt").write_text("2")
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        for presses in (["down", "enter", "down", "enter"], ["ctrl+r"]):
+            await pilot.press("ctrl+o")
+            await settle(pilot, lambda: isinstance(app.screen, PickPath) and app.screen._entries)
+            for key in presses:
+                await pilot.press(key)
+                await pilot.pause(0.05)
+            await settle(pilot, lambda: app.screen is screen)
+        await checked(pilot, screen)
+        assert screen.query_one("#documents", Input).value == "'my notes/one.txt' 'my notes'"
+        assert "1 file" in hint(screen, "documents")
+
+    drive(app, scenario)
+
+
+def test_a_path_completes_as_far_as_it_is_unambiguous(tmp_path: Path) -> None:
+    for name in ("minutes-1.md", "minutes-2.md", "notes.txt", ".hidden"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "deep.txt").write_text("")
+    assert completion("min", tmp_path) == "minutes-"
+    assert completion("minutes-1", tmp_path) == "minutes-1.md"
+    assert completion("fo", tmp_path) == "folder/"
+    assert completion("folder/", tmp_path) == "folder/deep.txt"
+    assert completion("zzz", tmp_path) is None
+    assert completion("no/such/folder", tmp_path) is None
+    assert completion("", tmp_path) is None
+    (tmp_path / "evil\x1b[2J").write_text("")
+    assert completion("ev", tmp_path) is None
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    found, word = entries(tmp_path / "nowhere")
+    assert found == []
+    assert "cannot be read" in word
+
+
+def test_the_form_of_an_old_run_shows_its_text_harmlessly(started) -> None:
+    app, _ = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot, RunSpec(question="a\x1b]0;owned\x07b", documents=("x\x1b[2J",), model="m\n\x9b"))
+        values = [field.value for field in screen.query(Input)] + [screen.query_one(TextArea).text]
+        assert not any(character in value for value in values for character in "\x1b\x07\x9b\n")
+
+    drive(app, scenario)
