@@ -111,3 +111,16 @@ result = [sys.argv, hasattr(sys.modules["__main__"], "answer"), modules, interru
 def test_a_traceback_does_not_name_the_hosts_folders(sandbox: Sandbox) -> None:
     said = sandbox.run("import sys; result = sys._getframe(2).f_code.co_filename")
     assert said == "driver.py"
+
+
+def test_every_mount_but_scratch_and_devices_is_read_only(sandbox: Sandbox) -> None:
+    if sandbox.mode not in OWN_ROOT:
+        pytest.skip("only with mounts of its own")
+    source = """
+with open("/proc/self/mountinfo") as table:
+    fields = [line.split() for line in table]
+result = [point for _, _, _, _, point, flags, *_ in fields if "ro" not in flags.split(",")]
+"""
+    writable = sandbox.run(source)
+    assert isinstance(writable, list)
+    assert {point for point in writable if not point.startswith("/dev")} == {"/tmp", "/proc"}
