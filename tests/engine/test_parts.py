@@ -1,0 +1,234 @@
+"""The engine's small parts, each by itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet_rlm import events as ev
+from fleet_rlm import spec
+from fleet_rlm.engine import codeblock, inputs, preparation, signatures
+from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
+from fleet_rlm.engine.errors import RunAborted, SetupError
+from fleet_rlm.engine.prompts import added, common_prefix
+from fleet_rlm.state import fold_all
+from tests.waiting import until
+
+FENCE = "`" * 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("print(1)", "print(1)"),
+        (f"{FENCE}python\nprint(1)\n{FENCE}", "print(1)"),
+        (f"{FENCE}\nprint(1)\n{FENCE}", "print(1)"),
+        (f"Sure:\n{FENCE}py\nprint(1)\n{FENCE}\nThat is it.", "print(1)"),
+        (f"{FENCE}\n{FENCE}python\nprint(1)\n{FENCE}\n{FENCE}", "print(1)"),
+        (f"{FENCE}python\nx = '''\n{FENCE}\nfenced\n{FENCE}\n'''\n{FENCE}", f"x = '''\n{FENCE}\nfenced\n{FENCE}\n'''"),
+        (f"{FENCE}python\nprint(1", "print(1"),
+        (f"x = 'a{FENCE}b'", f"x = 'a{FENCE}b'"),
+        (f"{FENCE}python\na = 1\n{FENCE}\nthen\n{FENCE}python\nb = 2\n{FENCE}", "a = 1"),
+        (f"{FENCE}Python\nif x:\n    y = 1\n{FENCE}", "if x:\n    y = 1"),
+        ("~~~python\nprint(1)\n~~~", "print(1)"),
+    ],
+)
+def test_the_python_of_an_answer_is_found(answer: str, code: str) -> None:
+    assert codeblock.extract(answer) == code
+
+
+@pytest.mark.parametrize("answer", ["", "   \n", f"{FENCE}bash\nls\n{FENCE}", f"{FENCE}python\n\n{FENCE}"])
+def test_what_is_no_python_is_said_to_be_none(answer: str) -> None:
+    with pytest.raises(codeblock.NotPython):
+        codeblock.extract(answer)
+
+
+@given(st.text(max_size=200), st.text(max_size=50), st.text(max_size=50))
+def test_a_common_prefix_is_the_longest(shared: str, one: str, other: str) -> None:
+    a, b = shared + one, shared + other
+    length = common_prefix(a, b)
+    assert a[:length] == b[:length]
+    assert length == min(len(a), len(b)) or a[length] != b[length]
+
+
+@given(st.lists(st.lists(st.text(max_size=300), min_size=1, max_size=3), min_size=1, max_size=4))
+def test_prompts_stored_by_what_was_added_are_read_back_whole(texts: list[list[str]]) -> None:
+    events: list[ev.Event] = [ev.IterationStarted(of=9, iteration=1, span="i")]
+    base, whole = None, []
+    for number, parts in enumerate(texts):
+        prompt = tuple(("user", "shared beginning " * 8 + part) for part in parts)
+        stored = added(prompt, base[1] if base else None)
+        span = f"p{number}"
+        events.append(ev.PlannerStarted(prompt=stored, base=base[0] if base else None, iteration=1, span=span))
+        base = (span, prompt)
+        whole.append(prompt)
+    state = fold_all(events)  # type: ignore[arg-type] # events of the vocabulary
+    assert [planner.prompt for planner in state.iterations[0].planners] == whole
+
+
+def test_the_end_of_a_scope_wakes_what_waits_and_reaches_its_children() -> None:
+    scope, seen = Scope(), []
+    child = scope.child()
+    child.on_end(lambda: seen.append("child"))
+    waiting: Future[None] = Future()
+    threads = [threading.Thread(target=lambda: seen.append(child.wait(waiting))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    scope.end()
+    for thread in threads:
+        thread.join(2)
+    assert sorted(map(str, seen)) == ["False", "False", "False", "child"]
+    assert child.ended
+
+
+def test_interrupting_the_work_under_way_leaves_later_work_alone() -> None:
+    token = CancelToken()
+    before = token.work
+    token.interrupt()
+    assert before.ended
+    assert not token.work.ended
+    token.check()
+    token.cancel("enough")
+    assert token.work.ended
+    with pytest.raises(RunAborted, match="enough"):
+        token.check()
+
+
+def test_a_hook_that_fails_keeps_no_other_from_running() -> None:
+    scope, ran = Scope(), []
+    scope.on_end(lambda: 1 / 0)
+    scope.on_end(lambda: ran.append(True))
+    scope.end()
+    assert ran == [True]
+
+
+def test_turns_are_given_in_order_and_a_waiter_that_leaves_loses_none() -> None:
+    slots, scope, leaving, order = Slots(1), Scope(), Scope(), []
+    assert slots.take(scope) == 0.0
+
+    def queue(name: str, within: Scope) -> threading.Thread:
+        ahead = len(slots._queue)
+        thread = threading.Thread(target=lambda: order.append((name, slots.take(within) is not None)))
+        thread.start()
+        until(lambda: len(slots._queue) > ahead)
+        return thread
+
+    threads = [queue("first", scope), queue("leaves", leaving), queue("last", scope)]
+    leaving.end()
+    threads[1].join(2)
+    slots.give()
+    threads[0].join(2)
+    slots.give()
+    threads[2].join(2)
+    assert order == [("leaves", False), ("first", True), ("last", True)]
+    slots.give()
+    assert slots.take(scope) == 0.0
+
+
+def wanted(**types: str) -> inputs.Wanted:
+    return inputs.Wanted(types=types, document_field="context", question_field="question", needs_question=True)
+
+
+def read(tmp_path: Path, *names: str) -> tuple[spec.RunSpec, inputs.Documents]:
+    for name in names:
+        (tmp_path / name).write_text(f"text of {name}")
+    asked = spec.RunSpec(question="why?", documents=names, cwd=str(tmp_path))
+    return asked, inputs.read_documents(asked)
+
+
+def test_one_document_is_text_and_several_are_a_dict_of_names(tmp_path: Path) -> None:
+    asked, documents = read(tmp_path, "a.txt")
+    one = inputs.bind(asked, wanted(context="str", question="str"), documents)
+    assert one.values == {"context": "text of a.txt", "question": "why?"}
+    assert "one string" in one.told["context"]
+    asked, documents = read(tmp_path, "a.txt", "b.txt")
+    two = inputs.bind(asked, wanted(context="str", question="str"), documents)
+    assert two.values["context"] == {"a.txt": "text of a.txt", "b.txt": "text of b.txt"}
+    assert "dict from each document's name" in two.told["context"]
+    assert "a.txt (13 characters)" in two.told["context"]
+    assert [record.type for record in two.records] == ["dict[str, str]", "str"]
+    assert two.records[0].chars == 26
+    assert [ref.sha256 for ref in two.records[0].documents] == [d.sha256 for d in documents.all]
+
+
+def test_a_signature_that_says_dict_or_list_gets_one_for_a_single_document_too(tmp_path: Path) -> None:
+    asked, documents = read(tmp_path, "a.txt")
+    as_dict = inputs.bind(asked, wanted(context="dict[str, str]", question="str"), documents)
+    assert as_dict.values["context"] == {"a.txt": "text of a.txt"}
+    as_list = inputs.bind(asked, wanted(context="list[str]", question="str"), documents)
+    assert as_list.values["context"] == ["text of a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "types", "words"),
+    [
+        ({"inputs": {"other": 1}}, {"context": "str", "question": "str"}, "no input named other"),
+        ({"documents": ()}, {"context": "str", "question": "str"}, "No documents were given"),
+        ({"question": None}, {"context": "str", "question": "str"}, "No question was given"),
+        ({}, {"context": "str", "question": "str", "year": "int"}, "The input year has no value"),
+        ({"inputs": {"context": "x"}}, {"context": "str", "question": "str"}, "takes no documents"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(
+    tmp_path: Path, fields: dict[str, object], types: dict[str, str], words: str
+) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    base = {"question": "why?", "documents": ("a.txt",), "cwd": str(tmp_path)}
+    asked = spec.RunSpec(**{**base, **fields})  # type: ignore[arg-type] # fields of the spec, by name
+    with pytest.raises(SetupError, match=words):
+        inputs.bind(asked, wanted(**types), inputs.read_documents(asked))
+
+
+@pytest.mark.parametrize(
+    ("notation", "words"),
+    [
+        ("context, question", "no `->`"),
+        ("-> answer", "no inputs before"),
+        ("context ->", "no outputs after"),
+        ("context, question -> answer: nonsense", "can't be used"),
+        ("context, print -> answer", "print"),
+        ("dspy, question -> answer", "dspy"),
+        ("context -> trajectory", "trajectory"),
+        ("context question -> answer", "can't be used"),
+    ],
+)
+def test_a_signature_that_cannot_run_is_refused_in_words(notation: str, words: str) -> None:
+    with pytest.raises(SetupError) as refused:
+        signatures.parse(notation)
+    assert words in refused.value.message
+    assert "inputs -> outputs" in refused.value.hint
+
+
+def test_every_preset_can_run(tmp_path: Path) -> None:
+    from fleet_rlm.tasks import TASKS
+
+    (tmp_path / "a.txt").write_text("text")
+    for task in TASKS.values():
+        asked = spec.RunSpec(task=task.name, question="why?", documents=("a.txt",), cwd=str(tmp_path))
+        if task.question_field is None:
+            asked = spec.RunSpec(task=task.name, documents=("a.txt",), cwd=str(tmp_path))
+        prepared = preparation.prepare(asked)
+        built = signatures.build(prepared.task.signature, prepared.task.instructions, prepared.field_words)
+        assert set(built.input_fields) == set(prepared.bound.values)
+
+
+def test_preparing_a_preset_is_quick_because_dspy_is_not_imported() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, fleet_rlm.engine.session as s; assert not {'dspy', 'litellm'} & set(sys.modules), 'imported'"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_cancelled_wait_returns_long_before_its_time() -> None:
+    scope = Scope()
+    threading.Timer(0.05, scope.end).start()
+    began = time.monotonic()
+    assert scope.sleep(30) is False
+    assert time.monotonic() - began < 5
