@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from fleet_rlm.cli.main import app
+
 COMMAND = (sys.executable, "-c", "from fleet_rlm.cli.main import main; main()")
 _CONFIGURES = ("DSPY_", "FLEET_", "XDG_")
 
@@ -27,7 +31,10 @@ class Shell:
             for name, value in os.environ.items()
             if not name.startswith(_CONFIGURES) and not name.endswith("_API_KEY")
         }
-        return {**clean, "FLEET_RLM_HOME": str(self.folder / "home"), "COLUMNS": "120", **self.variables}
+        return {**clean, **self._added()}
+
+    def _added(self) -> dict[str, str]:
+        return {"FLEET_RLM_HOME": str(self.folder / "home"), "COLUMNS": "120", **self.variables}
 
     @property
     def runs(self) -> list[Path]:
@@ -35,9 +42,22 @@ class Shell:
         return sorted((self.folder / "home" / "runs").rglob("*.jsonl"))
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """In a process of its own."""
         return subprocess.run(
             [*COMMAND, *arguments], capture_output=True, text=True, cwd=self.folder, env=self.environment, timeout=90
         )
+
+    def inside(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same within this process: for what does not need a process of its own, in a fiftieth of the time."""
+        own = self.environment
+        changed: dict[str, str | None] = {**dict.fromkeys(set(os.environ) - set(own)), **self._added()}
+        here = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            done = CliRunner().invoke(app, arguments, env=changed, catch_exceptions=False, prog_name="fleet-rlm")
+        finally:
+            os.chdir(here)
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
     def start(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
         """In a process group of its own, so that a signal reaches nobody else."""

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ NO_RUN = {
 def test_what_cannot_be_run_is_status_2_with_the_reason(fleet: Shell, arguments: tuple[str, ...], words: str) -> None:
     (fleet.folder / "text.txt").write_text("Some text.\n")
     (fleet.folder / "picture.bin").write_bytes(bytes(range(256)) * 50)
-    done = fleet("run", *arguments)
+    done = fleet.inside("run", *arguments)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert done.stdout == ""
@@ -166,7 +167,7 @@ def test_what_cannot_be_run_is_status_2_with_the_reason(fleet: Shell, arguments:
 
 
 def test_json_says_why_there_was_no_run(fleet: Shell) -> None:
-    done = fleet("run", "q", "--docs", "nowhere.txt", "--json")
+    done = fleet.inside("run", "q", "--docs", "nowhere.txt", "--json")
     assert done.returncode == 2
     said = json.loads(done.stdout)
     assert said["status"] == "failed"
@@ -174,18 +175,39 @@ def test_json_says_why_there_was_no_run(fleet: Shell) -> None:
     assert "nowhere.txt" in said["error"]["message"]
 
 
-def test_a_model_that_cannot_be_reached_fails_the_run_and_keeps_it(fleet: Shell, document: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        address = f"http://127.0.0.1:{gone.getsockname()[1]}/v1"
-    fleet.variables.update(DSPY_LM_MODEL="openai/x", DSPY_LM_API_BASE=address, DSPY_LLM_API_KEY="sk-" + "secret" * 5)
-    process = fleet.start(["run", QUESTION, "--docs", str(document), "--json", "--max-seconds", "1"])
-    out, err = process.communicate(timeout=90)
-    assert process.returncode == 1, err
-    said = json.loads(out)
+class Refusing(BaseHTTPRequestHandler):
+    """A server that refuses every key, and repeats it in its answer as some do."""
+
+    def do_POST(self) -> None:
+        key = self.headers["Authorization"]
+        body = json.dumps({"error": {"message": f"Incorrect API key provided: {key}", "type": "invalid_request_error"}})
+        self.send_response(401)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, message: str, *values: object) -> None:
+        pass
+
+
+def test_a_refused_key_fails_the_run_and_is_written_nowhere(fleet: Shell, document: Path) -> None:
+    key = "a-key-of-no-known-shape-4711"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        fleet.variables.update(
+            DSPY_LM_MODEL="openai/x",
+            DSPY_LM_API_BASE=f"http://127.0.0.1:{server.server_port}/v1",
+            DSPY_LLM_API_KEY=key,
+        )
+        done = fleet("run", QUESTION, "--docs", str(document), "--json")
+        server.shutdown()
+    assert done.returncode == 1, done.stderr
+    said = json.loads(done.stdout)
     assert said["status"] == "failed"
     assert said["error"]["message"]
     assert verify(Path(said["run_file"])) is None
-    assert "secret" * 5 not in out + err + Path(said["run_file"]).read_text()
+    assert key not in done.stdout + done.stderr + Path(said["run_file"]).read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl+c", "SIGTERM"])

@@ -27,8 +27,14 @@ print("\\n" + json.dumps([code or 0, [name for name in {heavy!r} if name in sys.
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(["--help"], ["--version"], ["run", "--help"], ["runs", "--help"], ["runs", "list"]),
-        *(["runs", "path"], ["runs", "schema"], ["runs", "verify", "--help"]),
+        *(
+            ["--help"],
+            ["--version"],
+            ["run", "--help"],
+            ["runs", "list"],
+            ["runs", "show", "--help"],
+            ["runs", "schema"],
+        ),
     ],
     ids=" ".join,
 )
@@ -46,7 +52,7 @@ def test_only_a_run_loads_the_engine(fleet: Shell, arguments: list[str]) -> None
 
 
 def test_help_names_every_command(fleet: Shell) -> None:
-    said = fleet("--help").stdout + fleet("runs", "-h").stdout
+    said = fleet.inside("--help").stdout + fleet.inside("runs", "-h").stdout
     assert all(command in said for command in ("run", "runs", "list", "show", "verify", "path", "schema"))
 
 
@@ -56,7 +62,7 @@ def test_version(fleet: Shell) -> None:
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["run", "--nonsense"], ["run", "--max-iterations", "0"], []])
 def test_wrong_usage_is_status_2_with_a_word_of_help(fleet: Shell, arguments: list[str]) -> None:
-    done = fleet(*arguments)
+    done = fleet.inside(*arguments)
     assert done.returncode == 2
     assert "Usage:" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -183,7 +183,8 @@ def _carry_out(spec: RunSpec, given: list[str], *, as_json: bool, quiet: bool) -
             _leave("failed", error.message, error.hint, printing.USAGE, as_json)
         except ImportError as error:  # dspy itself is loaded when the run needs it
             _no_engine(error, as_json)
-    _tell_the_end(session, finished, quiet=quiet, as_json=as_json)
+    # As it was recorded: a server's error may repeat the key that it was sent.
+    _tell_the_end(session, progress.state.finished or finished, quiet=quiet, as_json=as_json)
 
 
 def _no_engine(error: ImportError, as_json: bool) -> NoReturn:
