@@ -37,7 +37,7 @@ pieces = st.lists(
 texts = pieces.map(b"".join)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(data=texts, chunk=st.integers(8, 40))
 def test_rows_are_the_lines_with_long_ones_in_pieces(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, chunk: int

@@ -125,6 +125,14 @@ def test_missing_and_binary_files_are_typed_errors(tmp_path: Path) -> None:
         load(tmp_path / "p.pdf")
 
 
+def test_what_was_selected_can_be_loaded_even_where_it_turns_odd_later(tmp_path: Path) -> None:
+    (tmp_path / "odd.log").write_bytes(b"a plain line\n" * 100_000 + b"\0\1\xff\2" * 300 + b"a plain line\n" * 100_000)
+    (tmp_path / "half.bin").write_bytes(b"a plain line\n" * 100_000 + bytes(range(256)) * 20_000)
+    selection = select([tmp_path])
+    assert [document.name for document in load_all(selection.files)] == ["odd.log"]
+    assert any("half.bin" in notice for notice in selection.notices)
+
+
 def test_an_empty_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.txt").touch()
     document = load(tmp_path / "t.txt")

@@ -91,7 +91,7 @@ SEEING_PAST_THE_END = [r"(?<=a)b", r"a(?!\s)", r"\Aa", r"b\Z", "(?s)a.b", "(?>a+
 patterns = st.sampled_from([*WITHIN_LINES, *AT_EDGES, *SEEING_PAST_THE_END])
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=250)
 @given(
     lines=st.lists(st.text("aAbé 日", max_size=8), max_size=12), pattern=patterns, end=st.sampled_from(["\n", "\r\n"])
 )

@@ -162,9 +162,10 @@ def test_a_file_name_cannot_steer_a_terminal(tree: Path) -> None:
     assert str(missing.value).isprintable()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_what_may_not_be_read_is_said(tree: Path) -> None:
     (tree / "a.md").chmod(0)
+    if os.access(tree / "a.md", os.R_OK):
+        pytest.skip("this user may read everything")
     with pytest.raises(Unreadable, match="permission"):
         select(["a.md"], cwd=tree)
     assert any("a.md" in notice and "not readable" in notice for notice in select([tree]).notices)

@@ -128,30 +128,19 @@ def detect(read: ReadAt, size: int, path: Path | str, *, thorough: bool = False)
     Looks at the first 64 KiB and at windows spread over the file; with `thorough`, at the first `MAX_WINDOWS` places
     that are not ASCII (one pass over the file). Raises `NotText` naming what the file looks like.
     """
-    head = read(min(HEAD_BYTES, size), 0)
-    if marked := refuse_binary(head, path):
+    marked, windows = _judged(read, size, path)
+    if marked:
         return marked
-    windows = _windows(read, size, head, thorough)
-    _refuse_controls(b"".join(windows), path)
-    valid, invalid = _utf8_census(windows)
-    if valid >= invalid * 8:
+    if thorough:
+        windows = _thorough_windows(read, size, windows[0])
+    if _is_utf8(windows):
         return Encoding()
     return Encoding(_guess(b"\n".join(w for w in windows if not w.isascii())), guessed=True)
 
 
-def refuse_binary(head: bytes, path: Path | str) -> Encoding | None:
-    """Judge a file by its first bytes: the encoding if they settle it, None for text in some other.
-
-    Raises `NotText` naming what it looks like.
-    """
-    for bom, codec in _BOMS:
-        if head.startswith(bom):
-            return Encoding(codec, len(bom))
-    _refuse_known_formats(head, path)
-    if wide := _wide_without_bom(head):
-        return Encoding(wide, guessed=True)
-    _refuse_controls(head, path)
-    return None
+def refuse_binary(read: ReadAt, size: int, path: Path | str) -> None:
+    """Raise `NotText` for exactly what `detect` refuses, without the time that a guess takes."""
+    _judged(read, size, path)
 
 
 class Decoder:
@@ -204,9 +193,22 @@ def _refuse_known_formats(head: bytes, path: Path | str) -> None:
             raise NotText(path, kind, hint)
 
 
-def _refuse_controls(sample: bytes, path: Path | str) -> None:
-    if _controls(sample) > len(sample) * MOST_CONTROLS:
+def _judged(read: ReadAt, size: int, path: Path | str) -> tuple[Encoding | None, list[bytes]]:
+    """The encoding if the first bytes settle it, and pieces to judge by if not. Raises `NotText`."""
+    head = read(min(HEAD_BYTES, size), 0)
+    for bom, codec in _BOMS:
+        if head.startswith(bom) and not (codec == "utf-32-le" and size % 4):
+            return Encoding(codec, len(bom)), []
+    _refuse_known_formats(head, path)
+    if wide := _wide_without_bom(head):
+        return Encoding(wide, guessed=True), []
+    step = max(WINDOW_BYTES, (size - len(head)) // MAX_WINDOWS)
+    windows = [head, *(read(WINDOW_BYTES, offset) for offset in range(len(head), size, step))]
+    sample = b"".join(windows)
+    # No older encoding has zero bytes in its text.
+    if _controls(sample) > len(sample) * MOST_CONTROLS or (b"\0" in sample and not _is_utf8(windows)):
         raise NotText(path, "binary data", "Pass the text that it was made from, or export it as text.")
+    return None, windows
 
 
 def _controls(data: bytes) -> int:
@@ -231,20 +233,20 @@ def _wide_without_bom(head: bytes) -> str | None:
     return None
 
 
-def _windows(read: ReadAt, size: int, head: bytes, thorough: bool) -> list[bytes]:
-    """Pieces of the document to judge it by: its head, and others further in."""
-    windows = [head]
-    if thorough:
-        offset = len(head)
-        while offset < size and len(windows) < MAX_WINDOWS and (block := read(BLOCK_BYTES, offset)):
-            found = None if block.isascii() else _NON_ASCII.search(block)
-            if found:
-                windows.append(block[max(0, found.start() - 256) : found.start() + WINDOW_BYTES])
-            offset += len(block)
-        return windows
-    step = max(WINDOW_BYTES, (size - len(head)) // MAX_WINDOWS)
-    windows.extend(read(WINDOW_BYTES, offset) for offset in range(len(head), size, step))
+def _thorough_windows(read: ReadAt, size: int, head: bytes) -> list[bytes]:
+    windows, offset = [head], len(head)
+    while offset < size and len(windows) < MAX_WINDOWS and (block := read(BLOCK_BYTES, offset)):
+        found = None if block.isascii() else _NON_ASCII.search(block)
+        if found:
+            windows.append(block[max(0, found.start() - 256) : found.start() + WINDOW_BYTES])
+        offset += len(block)
     return windows
+
+
+def _is_utf8(windows: list[bytes]) -> bool:
+    """True for valid UTF-8, and where so little is invalid that it is rather damaged than something else."""
+    valid, invalid = _utf8_census(windows)
+    return valid >= invalid * 8
 
 
 def _utf8_census(windows: list[bytes]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet_rlm.documents.decode import HEAD_BYTES, NotText, refuse_binary
+from fleet_rlm.documents.decode import NotText, refuse_binary
 from fleet_rlm.documents.textfile import open_regular
 from fleet_rlm.documents.work import (
     Cancelled,
@@ -103,7 +103,7 @@ def select(
     """Resolve arguments: files, folders (read recursively, in order of name), globs (`**` too); `~` is the home folder.
 
     In folders, hidden files and folders, links that lead elsewhere and files that are not text are left out with a
-    notice. Reads the first bytes of every file: run it in a worker where folders may be large. Raises `NotFound`,
+    notice. Reads some of every file: run it in a worker where folders may be large. Raises `NotFound`,
     `NotText` (a file named by itself that is not text), `Unreadable`, `NothingToRead`, `TooMany`, or `Stopped`.
     """
     cwd = cwd or Path.cwd()
@@ -297,7 +297,7 @@ def _text_size(path: Path) -> int:
     """Size in bytes of a file that begins like text. Raises `NotText` or `Unreadable`."""
     fd, size = open_regular(path)
     try:
-        refuse_binary(os.pread(fd, HEAD_BYTES, 0), path)
+        refuse_binary(lambda count, offset: os.pread(fd, count, offset), size, path)
     except OSError as error:
         raise unreadable(error, path) from error
     finally:
