@@ -134,11 +134,14 @@ def test_plain_forms_of_common_types_can_be_submitted(place: Interpreter) -> Non
 
 def test_handlers_for_everything_swallow_no_submission(place: Interpreter) -> None:
     place.output_fields = FIELDS[:1]
-    code = "try:\n    SUBMIT('first')\nexcept:\n    SUBMIT('second')\nprint('not reached')"
+    code = "try: SUBMIT('first')\nexcept: swallowed = True\nreached = True"
     assert place.execute(code) == FinalOutput({"answer": "first"})
+    assert place.execute("'swallowed' in dir(), 'reached' in dir()") == "(False, False)"
     code = "def f():\n    try: SUBMIT('first')\n    except (ValueError, BaseException) as e: return e\nf()"
     assert place.execute(code) == FinalOutput({"answer": "first"})
-    code = "def f():\n    try:\n        SUBMIT('first')\n    finally:\n        return 1\nf()\nprint('reached')"
+    code = "def f():\n    try: SUBMIT('first')\n    finally: return 1\nf()\nSUBMIT('second')"
+    assert place.execute(code) == FinalOutput({"answer": "first"})
+    code = "from threading import Thread\nt = Thread(target=SUBMIT, args=['first'])\nt.start()\nt.join()\n1 / 0"
     assert place.execute(code) == FinalOutput({"answer": "first"})
 
 
@@ -251,6 +254,20 @@ def test_an_interrupt_ends_the_cell_and_keeps_the_variables(place: Interpreter, 
     release.set()
 
 
+def test_an_interrupt_ends_the_cells_other_threads_too(place: Interpreter, witness: Witness) -> None:
+    code = (
+        "import threading\n"
+        "def spin():\n    while True: pass\n"
+        "t = threading.Thread(target=spin)\nt.start()\nprint('on', flush=True)\nt.join()"
+    )
+    running = Background(lambda: place.execute(code))
+    until(lambda: "on" in witness.text())
+    place.interrupt()
+    with pytest.raises(CodeFailed, match="variables are kept"):
+        running.result()
+    assert place.execute("t.join(20)\nt.is_alive()").splitlines()[-1] == "False"
+
+
 def test_an_interrupt_cancels_open_calls(place: Interpreter, witness: Witness) -> None:
     from fleet_rlm.sandbox import current_call
 
@@ -307,10 +324,10 @@ def test_time_stands_still_while_a_person_decides(place: Interpreter) -> None:
 
 def test_values_of_many_megabytes_cross_both_ways(place: Interpreter) -> None:
     place.tools["grow"] = lambda text, times: text * times
-    assert place.execute("big = grow('ab', 4_000_000)\nlen(big), len(grow(big, 1))") == "(8000000, 8000000)"
+    assert place.execute("big = grow('ab', 5_000_000)\nlen(big), len(grow(big, 1))") == "(10000000, 10000000)"
     final = place.execute("SUBMIT(big)")
     assert isinstance(final, FinalOutput)
-    assert final.output == {"output": "ab" * 4_000_000}
+    assert final.output == {"output": "ab" * 5_000_000}
 
 
 def test_values_over_the_limit_are_refused_both_ways(place: Interpreter) -> None:

@@ -102,7 +102,7 @@ def test_what_a_cell_did_to_its_process_is_repaired_before_the_next(hostile: Int
     assert not hostile.last.state_lost
     code = "import sys, time\nprint('out')\nprint('err', file=sys.stderr)\nif 'alarmed' in dir(): time.sleep(1.1)\nkept"
     assert sorted(hostile.execute(code).splitlines()) == ["1", "err", "out"]
-    running = Background(lambda: hostile.execute("while True: pass"))
+    running = Background(lambda: hostile.execute("time.sleep(20)"))
     until(lambda: hostile.running)
     hostile.interrupt()
     with pytest.raises(CodeFailed, match="variables are kept"):

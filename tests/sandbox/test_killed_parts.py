@@ -79,9 +79,12 @@ def test_many_sandboxes_leave_no_thread_and_no_descriptor(make: Maker, linux: No
         return len(list(Path("/proc/self/fd").iterdir()))
 
     before, threads = descriptors(), threading.active_count()
-    for _ in range(5):
+    for number in range(6):
         interpreter = make({"echo": lambda text: text}, observer=SandboxObserver())
         assert interpreter.execute("echo('a')") == "'a'"
+        if number % 2:
+            with pytest.raises(CodeInterpreterError, match="gone"):
+                interpreter.execute("import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(20)")
         interpreter.shutdown()
     until(lambda: threading.active_count() <= threads)
     until(lambda: descriptors() <= before)

@@ -113,22 +113,22 @@ def test_pings_keep_an_idle_driver_alive() -> None:
     assert transport.process.poll() is not None
 
 
-def test_a_driver_ends_with_its_stdin_and_takes_its_worker_along(place: Interpreter) -> None:
+def test_a_driver_ends_with_its_stdin_and_takes_all_that_it_started_along() -> None:
     with subprocess.Popen([sys.executable, "-I", str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
         assert driver.stdin is not None
         assert driver.stdout is not None
-        code = "import os, subprocess\nsubprocess.Popen(['sleep', '60'], start_new_session=True)\nprint(os.getpid())"
+        code = "import os, subprocess as s\nc = s.Popen(['sleep', '60'], start_new_session=True)\nprint(os.getpid(), c.pid)"
         run = {"t": "run", "cell": 1, "name": "cell 1", "mode": "cell", "code": code, "tools": [], "grace": 1.0}
         for message in ({"t": "init"}, run):
             driver.stdin.write(json.dumps(message).encode() + b"\n")
         driver.stdin.flush()
-        worker = 0
+        pids: list[str] = []
         for line in driver.stdout:
             message = json.loads(line)
-            worker = int(message["data"]) if message["t"] == "out" else worker
+            pids += message["data"].split() if message["t"] == "out" else []
             if message["t"] == "done":
                 break
-        assert Path(f"/proc/{worker}").exists()
+        assert [Path(f"/proc/{pid}").exists() for pid in pids] == [True, True]
         driver.stdin.close()
         driver.wait(20)
-    until(lambda: not Path(f"/proc/{worker}").exists())
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))

@@ -573,11 +573,13 @@ class Worker:
         with contextlib.suppress(OSError):  # kept for the day when the code has used up all others
             while len(self.reserve) < 6:
                 self.reserve.append(os.dup(self.null))
-        if any(stream.closed or stream.buffer.closed for stream in (self.stdout, self.stderr)):
+        try:
+            self.stdout.reconfigure(line_buffering=True)
+            self.stderr.reconfigure(line_buffering=True)
+        except ValueError:  # a thread that outlived its cell closed them
             self.open_streams()
         late = any(threads for cell, threads in list(self.alive.items()) if cell != self.cell)
         for index, stream in enumerate((self.stdout, self.stderr)):
-            stream.reconfigure(line_buffering=True)
             vars(stream).pop("write", None)
             if late:
                 vars(stream)["write"] = self.sorted_write(stream, index)
@@ -829,7 +831,7 @@ class Worker:
     def finish(self, done: Message) -> None:
         for box in list(self.pending.values()):  # of threads that go on: their calls end with their cell
             box.put({"ok": False, "error": "the cell that asked is over"})
-        if self.stopping:
+        if self.stopping or done["status"] == "interrupted":
             self.interrupt_threads()
         signal.setitimer(signal.ITIMER_REAL, 0)
         with self.tick_lock:
