@@ -117,7 +117,7 @@ def test_a_driver_ends_with_its_stdin_and_takes_all_that_it_started_along() -> N
     with subprocess.Popen([sys.executable, "-I", str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
         assert driver.stdin is not None
         assert driver.stdout is not None
-        code = "import os, subprocess as s\nc = s.Popen(['sleep', '60'], start_new_session=True)\nprint(os.getpid(), c.pid)"
+        code = "import os, subprocess as s\nc = s.Popen(['sleep', '9'], start_new_session=1)\nprint(os.getpid(), c.pid)"
         run = {"t": "run", "cell": 1, "name": "cell 1", "mode": "cell", "code": code, "tools": [], "grace": 1.0}
         for message in ({"t": "init"}, run):
             driver.stdin.write(json.dumps(message).encode() + b"\n")
