@@ -72,6 +72,7 @@ def run(
             sub_model=sub_model,
             budgets=budgets,
             concurrency=concurrency,
+            watched=False,
             record=os.fspath(record) if record is not None else None,
         ),
         listeners,

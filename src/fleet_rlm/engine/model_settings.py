@@ -20,8 +20,6 @@ class ModelSettings:
     engine: SyncEngine | None = None
     offline: bool = False
     """The built-in model without weights, whose calls cost nothing."""
-    pace: float = 0.0
-    """Seconds between two pieces of the offline model's streams, so that a person can watch it; 0: no delay."""
     watched: bool = True
     """Whether the offline model writes at a pace that can be read."""
 
