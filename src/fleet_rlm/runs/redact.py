@@ -25,6 +25,8 @@ _SECRET_NAME = re.compile(
 _NOT_SECRET_NAME = re.compile(r"^(PWD|OLDPWD|HOME|PATH)$|PUBLIC|_(PATH|FILE|DIR|URL|NAME|ID)$")
 _PASSWORD_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/@:\s]*:([^/@\s]+)@")
 _MARK = "[secret]"
+_BEGINNING = 2
+"""Characters by which most places are told at once not to begin a secret; every beginning is longer."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -114,7 +116,10 @@ class Redactor:
         self._encoded = tuple(msgspec.json.encode(_utf8(secret))[1:-1] for secret in self.secrets)
         wholes = [*map(re.escape, self.secrets), *(pattern.whole.pattern for pattern in self._patterns)]
         self._any = re.compile("|".join(wholes)) if wholes else None
-        starts = [*self.secrets, *(pattern.start for pattern in self._patterns)]
+        self._starts = tuple(pattern.start for pattern in self._patterns)
+        self._starts_encoded = tuple(pattern.start_bytes for pattern in self._patterns)
+        starts = [*self.secrets, *self._starts]
+        self._beginnings = frozenset(start[:_BEGINNING] for start in starts)
         self._by_first: dict[str, tuple[str, ...]] = {
             first: tuple(secret for secret in self.secrets if secret[0] == first) for first in {s[0] for s in starts}
         }
@@ -126,9 +131,13 @@ class Redactor:
 
     def may_be_in(self, line: bytes) -> bool:
         """Whether an encoded event can hold a secret: quick, never wrongly False."""
-        if any(secret in line for secret in self._encoded):
-            return True
-        return any(p.start_bytes in line and p.in_bytes.search(line) is not None for p in self._patterns)
+        for secret in self._encoded:  # plain loops: this is asked for every event, and a generator would double it
+            if secret in line:
+                return True
+        for start in self._starts_encoded:
+            if start in line:
+                return any(p.start_bytes in line and p.in_bytes.search(line) for p in self._patterns)
+        return False
 
     def text(self, text: str) -> str:
         """The text without its secrets; as long as before."""
@@ -160,9 +169,13 @@ class Redactor:
         return value
 
     def _is_in(self, text: str) -> bool:
-        if any(secret in text for secret in self.secrets):
-            return True
-        return any(pattern.start in text and pattern.whole.search(text) for pattern in self._patterns)
+        for secret in self.secrets:
+            if secret in text:
+                return True
+        for start in self._starts:
+            if start in text:
+                return any(pattern.start in text and pattern.whole.search(text) for pattern in self._patterns)
+        return False
 
     def find(self, text: str, at: int, final: bool) -> tuple[int, int, _Pattern | None] | None:
         """The first secret from `at` on as (start, end, shape when it may go on), or a beginning that must wait.
@@ -174,8 +187,11 @@ class Redactor:
         full = match.start() if match else len(text)
         if not final and self._first is not None:
             for first in self._first.finditer(text, max(at, len(text) - self._window), min(full + 1, len(text))):
-                if self._must_wait(text, first.start()):
-                    return first.start(), -1, None
+                start = first.start()
+                if text[start : start + _BEGINNING] not in self._beginnings and start <= len(text) - _BEGINNING:
+                    continue
+                if self._must_wait(text, start):
+                    return start, -1, None
         return self._whole_at(text, full) if match else None
 
     def _must_wait(self, text: str, start: int) -> bool:
