@@ -5,7 +5,6 @@ In a checkout they stand at its top (`rlm_content/`, `themes/`); in an installed
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +58,8 @@ def known_answers() -> dict[str, Any]:
 
 
 def _folder(inside: str, at_the_top: str) -> Path:
-    installed = Path(str(resources.files(fleet_rlm))) / inside
-    checkout = Path(fleet_rlm.__file__).resolve().parents[2]
+    package = Path(fleet_rlm.__file__).resolve().parent
+    installed, checkout = package / inside, package.parents[1]
     if installed.is_dir():
         return installed
     if (checkout / "pyproject.toml").is_file() and (checkout / at_the_top).is_dir():

@@ -66,7 +66,7 @@ class FleetApp(App[list[str]]):
     """Returns, when it ends, the lines to print: where the runs are that it leaves."""
 
     TITLE = "fleet-rlm"
-    CSS_PATH = "styles/app.tcss"
+    CSS_PATH = Path(__file__).parent / "styles" / "app.tcss"
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", tooltip="Leave; asks about runs that go on", id="app.quit", priority=True),

@@ -1,46 +1,44 @@
-"""`fleet-rlm-tui`: what was asked for on the command line, checked before the screen opens."""
+"""`fleet-rlm-tui`: check what was asked for, run the app, say where the runs are.
+
+The way to Home imports little: it is what a person waits for most often.
+"""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fleet_rlm.spec import RunSpec
     from fleet_rlm.tui.app import FleetApp
     from fleet_rlm.tui.source import RunSource
 
-USAGE = """fleet-rlm-tui [RUN_FILE]
-       fleet-rlm-tui --docs PATH --question TEXT [options]
-       fleet-rlm-tui --demo | --follow RUN_FILE"""
 STOP_SECONDS = 8.0
 LINE_CHARS = 2000
-
-
-class UsageError(Exception):
-    """What was asked cannot be done: one line for the person."""
+USAGE_CODE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app. Returns 0, or 2 for a usage error, told in one line on stderr before any screen opens."""
-    try:
-        arguments = _parser().parse_args(argv)
-        if arguments.keys:
-            from fleet_rlm.tui.keys import printable
+    given = sys.argv[1:] if argv is None else argv
+    source, spec = None, None
+    if given:
+        from fleet_rlm.tui.command_line import UsageError, first_to_open, parse
 
-            sys.stdout.write(printable() + "\n")
-            return 0
-        source, spec = _asked(arguments)
-        _check_terminal()
-    except UsageError as error:
-        from fleet_rlm.screen_text import clean_line
+        try:
+            arguments = parse(given)
+            if arguments.keys:
+                from fleet_rlm.tui.keys import printable
 
-        sys.stderr.write(f"fleet-rlm-tui: {clean_line(str(error), LINE_CHARS)}\n")
-        return 2
+                sys.stdout.write(printable() + "\n")
+                return 0
+            source, spec = first_to_open(arguments)
+        except UsageError as error:
+            return _refuse(str(error))
+    if missing := _missing_terminal():
+        return _refuse(missing)
     return _run(source, spec)
 
 
@@ -72,143 +70,18 @@ def _engines_left(app: FleetApp) -> list[str]:
     return left
 
 
-def _asked(arguments: argparse.Namespace) -> tuple[RunSource | None, RunSpec | None]:
-    """What to open first. Raises `UsageError`."""
-    starts = bool(arguments.docs or arguments.question is not None)
-    ways = [arguments.run_file is not None, starts, arguments.demo, arguments.follow is not None]
-    if sum(ways) > 1:
-        raise UsageError("choose one of RUN_FILE, --docs with --question, --demo and --follow.")
-    if arguments.run_file is not None:
-        return _recorded(arguments.run_file, follow=False), None
-    if arguments.follow is not None:
-        return _recorded(arguments.follow, follow=True), None
-    if arguments.demo:
-        return _live(_demo(arguments))
-    if starts:
-        return _live(_spec(arguments))
-    given = [f"--{name.replace('_', '-')}" for name in _RUN_OPTIONS if getattr(arguments, name) is not None]
-    if given or arguments.paused:
-        raise UsageError(f"{(given or ['--paused'])[0]} is for a new run: name --docs and --question as well.")
-    return None, None
-
-
-def _recorded(path: str, *, follow: bool) -> RunSource:
-    from fleet_rlm.runs.reader import NotARun, RunFile
-    from fleet_rlm.tui.sources import FollowFile, ReplayFile
-
-    try:
-        with RunFile(path) as file:
-            going_on = file.is_being_written()
-    except NotARun as error:
-        raise UsageError(f"{error} {error.hint}".rstrip()) from error
-    return FollowFile(path) if follow or going_on else ReplayFile(path)
-
-
-def _live(spec: RunSpec) -> tuple[RunSource, RunSpec]:
-    from fleet_rlm.tui.sources import EngineClient
-
-    return EngineClient(spec), spec
-
-
-def _demo(arguments: argparse.Namespace) -> RunSpec:
-    from fleet_rlm.documents.bundled import NotBundled, demo, demo_document
-
-    try:
-        arguments.docs, arguments.question = [str(demo_document())], demo().question
-    except NotBundled as error:
-        raise UsageError(str(error)) from error
-    return _spec(arguments)
-
-
-def _spec(arguments: argparse.Namespace) -> RunSpec:
-    from fleet_rlm.spec import RunSpec
-    from fleet_rlm.tui.new_run.draft import Budget, Incomplete, budgets_of
-
-    for name in arguments.docs:
-        if not name.strip():
-            raise UsageError("--docs names a file, a folder or a glob; it is empty.")
-        if not any(sign in name for sign in "*?[") and not Path(os.path.expanduser(name)).exists():  # noqa: PTH111 - Path's own raises without a home
-            raise UsageError(f"--docs {name}: there is no such file or folder.")
-    if arguments.task is not None and arguments.signature is None:
-        from fleet_rlm.tasks.catalog import UnknownTask, get
-
-        try:
-            get(arguments.task)
-        except UnknownTask as error:
-            raise UsageError(str(error)) from error
-    try:
-        budgets = budgets_of(
-            Budget(
-                iterations=arguments.max_iterations or "",
-                calls=arguments.max_llm_calls or "",
-                tokens=arguments.max_tokens or "",
-                seconds=arguments.max_seconds or "",
-                dollars=arguments.max_cost or "",
-            ),
-            arguments.task or "ask",
-        )
-    except Incomplete as error:
-        raise UsageError(str(error)) from error
-    return RunSpec(
-        question=arguments.question,
-        documents=tuple(arguments.docs),
-        cwd=str(Path.cwd()),
-        task=arguments.task or "ask",
-        signature=arguments.signature,
-        model=arguments.model,
-        sub_model=arguments.sub_model,
-        budgets=budgets,
-        paused=arguments.paused,
-        record=arguments.record,
-    )
-
-
-def _check_terminal() -> None:
+def _missing_terminal() -> str:
+    """Why no screen can open here; empty when one can."""
     if os.environ.get("TERM", "") == "dumb":
-        raise UsageError("this terminal (TERM=dumb) cannot show the app; `fleet-rlm run` works without one.")
+        return "this terminal (TERM=dumb) cannot show the app; `fleet-rlm run` works without one."
     for name, stream in (("input", sys.stdin), ("output", sys.stdout), ("error", sys.stderr)):
         if stream is None or not stream.isatty():
-            raise UsageError(f"standard {name} is not a terminal; `fleet-rlm run` works without one.")
+            return f"standard {name} is not a terminal; `fleet-rlm run` works without one."
+    return ""
 
 
-_RUN_OPTIONS = (
-    "task", "signature", "model", "sub_model", "sandbox", "max_iterations", "max_llm_calls", "max_tokens",
-    "max_seconds", "max_cost", "record",
-)  # fmt: skip
+def _refuse(words: str) -> int:
+    from fleet_rlm.screen_text import clean_line
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (fleet-rlm-tui --help shows what there is)")
-
-
-def _parser() -> argparse.ArgumentParser:
-    from fleet_rlm import __version__
-
-    parser = _Parser(
-        prog="fleet-rlm-tui",
-        usage=USAGE,
-        description="Watch, steer and replay Recursive Language Model runs. Without arguments: the run library.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("run_file", nargs="?", metavar="RUN_FILE", help="a recorded run to open")
-    parser.add_argument("--follow", metavar="RUN_FILE", help="watch a run that another process is recording")
-    parser.add_argument("--demo", action="store_true", help="ask the bundled guide a question")
-    parser.add_argument("--keys", action="store_true", help="print every action with its keys, and exit")
-    parser.add_argument("--version", action="version", version=f"fleet-rlm {__version__}")
-    run = parser.add_argument_group("a new run")
-    run.add_argument("--docs", action="append", default=[], metavar="PATH", help="file, folder or glob; several times")
-    run.add_argument("--question", metavar="TEXT", help="what you want to know")
-    run.add_argument("--task", metavar="NAME", help="a preset (default: ask)")
-    run.add_argument("--signature", metavar="TEXT", help='your own, such as "context, question -> answer: str"')
-    run.add_argument("--model", metavar="NAME", help="the planner, such as openai/gpt-5-mini or offline")
-    run.add_argument("--sub-model", metavar="NAME", help="answers the sub-LLM calls (default: the planner's)")
-    run.add_argument("--sandbox", choices=("local",), help="where generated code runs")
-    run.add_argument("--max-iterations", metavar="N", help="planner turns at most")
-    run.add_argument("--max-llm-calls", metavar="N", help="sub-LLM calls at most")
-    run.add_argument("--max-tokens", metavar="N", help="tokens at most, of all models together")
-    run.add_argument("--max-seconds", metavar="S", help="how long it may take")
-    run.add_argument("--max-cost", metavar="USD", help="what it may cost")
-    run.add_argument("--paused", action="store_true", help="wait before the first step")
-    run.add_argument("--record", metavar="PATH", help="where to record it (default: the run library)")
-    return parser
+    sys.stderr.write(f"fleet-rlm-tui: {clean_line(words, LINE_CHARS)}\n")
+    return USAGE_CODE

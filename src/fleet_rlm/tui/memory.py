@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
-
-import msgspec
-
-from fleet_rlm.events import Json
 
 T = TypeVar("T")
 MAX_BYTES = 256 * 1024
@@ -25,26 +22,31 @@ class Memory:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._values: dict[str, Json] = {}
+        self._values: dict[str, object] = {}
         self._lock = threading.Lock()
         if path is not None:
             try:
                 raw = path.read_bytes()
-                self._values = msgspec.json.decode(raw, type=dict[str, Json]) if len(raw) <= MAX_BYTES else {}
-            except (OSError, msgspec.DecodeError):
-                self._values = {}
+                found = json.loads(raw) if len(raw) <= MAX_BYTES else {}
+            except (OSError, ValueError, RecursionError):
+                found = {}
+            self._values = found if isinstance(found, dict) else {}
 
     def get(self, name: str, kind: type[T], default: T) -> T:
         """What was remembered under a name, when it has the type `kind` (anything msgspec can convert to)."""
         if name not in self._values:
             return default
+        import msgspec  # not before there is something to convert: the first paint does without
+
         try:
             return msgspec.convert(self._values[name], kind)
         except msgspec.ValidationError:
             return default
 
-    def set(self, name: str, value: Json) -> None:
+    def set(self, name: str, value: object) -> None:
         """Remember a value (anything msgspec can encode)."""
+        import msgspec
+
         plain = msgspec.to_builtins(value)
         if name in self._values and self._values[name] == plain:
             return
@@ -57,7 +59,7 @@ class Memory:
             scratch = path.with_name(f"{path.name}.{os.getpid()}")
             try:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                scratch.write_bytes(msgspec.json.encode(dict(self._values)))
+                scratch.write_text(json.dumps(dict(self._values)))
                 scratch.replace(path)
             except OSError:
                 with suppress(OSError):

@@ -96,6 +96,9 @@ class HomeScreen(Screen[None]):
         self._words = self._configured = ""
         self._column, self._descending = "when", True
         self._typing: Timer | None = None
+        self._going = 0
+        self._drawn: object = None
+        """What the table showed when it was drawn last: most looks at the library find nothing new."""
 
     @property
     def fleet(self) -> FleetApp:
@@ -187,14 +190,18 @@ class HomeScreen(Screen[None]):
         self.query_one("#runs").border_subtitle = Content(f"reading {done:,} of {of:,} records") if done < of else ""
 
     def _take(self, rows: Sequence[RunRow], fault: str = "", last: bool = False) -> None:
-        self._rows = rows
+        before = self._drawn
+        self._rows, self._drawn = rows, (tuple(rows), self._column, self._descending, self._words, fault)
+        news = before != self._drawn or not self._known or self.fleet.live_runs.running()
         if last:
             self._looking, self._known = False, True
-            self.set_class(not rows and not self._words and not fault, "-empty")
-            words = Content(clean_line(fault, FAULT_CHARS)) if fault else self._order_words
-            self.query_one("#runs").border_subtitle = "" if self.empty else words
-            self._focus_what_is_there()
-        self._draw()
+            if news:
+                self.set_class(not rows and not self._words and not fault, "-empty")
+                words = Content(clean_line(fault, FAULT_CHARS)) if fault else self._order_words
+                self.query_one("#runs").border_subtitle = "" if self.empty else words
+                self._focus_what_is_there()
+        if news:
+            self._draw()
         if last and self._look_again:
             self._look_again = False
             self._look()
@@ -211,16 +218,17 @@ class HomeScreen(Screen[None]):
         table = self.query_one(RunTable)
         rows = [self._with_live(row) for row in self._rows]
         table.show(rows, self._column, self._descending)
-        self._draw_head(sum(row.status in GOING_ON for row in rows))
+        self._going = sum(row.status in GOING_ON for row in rows)
+        self._draw_head()
         self._show_preview()
 
-    def _draw_head(self, going: int = 0) -> None:
+    def _draw_head(self) -> None:
         number = len(self._rows)
         figure = f"{number:,} found" if self._words else figures.plural(number, "run")
         left: list[str | tuple[str, str]] = [("fleet-rlm", "bold $primary"), "   "]
         left.append((figure if self._known else "reading the library …", "$muted"))
-        if going:
-            left.append((f" · {going} going on", "$accent"))
+        if self._going:
+            left.append((f" · {self._going} going on", "$accent"))
         if self._words and not self._filter.has_class("-open"):
             left.append((f" · filter: {clean_line(self._words, 40)}  esc clears", "$muted"))
         self.query_one("#head-left", Static).update(Content.assemble(*left))
@@ -303,6 +311,7 @@ class HomeScreen(Screen[None]):
     def _close_filter(self) -> None:
         self._filter.remove_class("-open")
         self.query_one("#head-right").display = True
+        self._draw_head()
         self.query_one(RunTable).focus()
 
     def _filter_by(self, words: str) -> None:

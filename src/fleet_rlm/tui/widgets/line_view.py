@@ -23,10 +23,10 @@ from textual.strip import Strip
 from fleet_rlm.documents.search import Matcher
 from fleet_rlm.tui.widgets.rows import Row, Rows, TextRows
 from fleet_rlm.tui.widgets.tones import Tones
+from fleet_rlm.tui.widgets.wheel import WHEEL_LINES
 from fleet_rlm.tui.widgets.wrap import between_cells, breaks, cells
 
 KEPT_STRIPS = 600
-WHEEL_LINES = 3
 WIDEST = 10_000
 Place = tuple[int, int]
 """(row, line within it)."""

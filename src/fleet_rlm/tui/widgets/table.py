@@ -14,8 +14,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from fleet_rlm.tui.widgets.line_view import WHEEL_LINES
 from fleet_rlm.tui.widgets.tones import Tones
+from fleet_rlm.tui.widgets.wheel import WHEEL_LINES
 from fleet_rlm.tui.widgets.wrap import between_cells, cells
 
 Cell = tuple[str, str]
