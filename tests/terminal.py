@@ -33,6 +33,7 @@ KEYS = {
     "end": "\x1b[F",
     "f1": "\x1bOP",
     "f5": "\x1b[15~",
+    "f7": "\x1b[18~",
     "f10": "\x1b[21~",
     **{f"ctrl+{letter}": chr(ord(letter) - 96) for letter in "abcdefghijklmnopqrstuvwxyz"},
 }
@@ -45,7 +46,12 @@ class Terminal:
     """
 
     def __init__(
-        self, command: Sequence[str], columns: int = 120, lines: int = 40, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        columns: int = 120,
+        lines: int = 40,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
     ) -> None:
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
@@ -55,6 +61,8 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             try:
+                if cwd is not None:
+                    os.chdir(cwd)
                 os.execvpe(command[0], list(command), environment)
             finally:
                 os._exit(127)

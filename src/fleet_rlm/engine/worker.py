@@ -105,6 +105,9 @@ def _obey(session: RunSession, lines: _Lines) -> None:
         session.command(command)
     if not detached:
         session.abort(LEFT)
+        return
+    session.command(spec.SetBreakpoints(breakpoints=spec.Breakpoints()))  # nobody is left to answer a gate
+    session.command(spec.Continue())
 
 
 def _obey_signals(abort: Callable[[str], None]) -> None:
