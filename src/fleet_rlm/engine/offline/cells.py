@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from fleet_rlm.engine.offline.fields import Output, kind_of_type
 from fleet_rlm.engine.offline.listing import head_term
-from fleet_rlm.engine.offline.question import Term, read_question
+from fleet_rlm.engine.offline.question import Term, kind_of, read_question
 from fleet_rlm.engine.offline.written import asking, fitting, harvest, searching, texts
 
 _GLOBALS = frozenset(
@@ -141,9 +141,9 @@ def term_table(terms: Sequence[Term], widened: bool = False) -> dict[str, tuple[
     """Terms as the sandbox searches them; widened: nearly the same words and shorter beginnings too."""
     table = {}
     for term in terms[:14]:
-        forms = list(term.forms)
+        forms = [*term.forms, *term.also[:6]]
         if widened:
-            forms += [*term.also, *(form[: max(4, round(len(form) * 0.7))] for form in term.forms if not term.key)]
+            forms += [*(form[: max(4, round(len(form) * 0.7))] for form in term.forms if not term.key)]
         table[term.word] = (list(dict.fromkeys(forms)), term.loose)
     return table
 
@@ -199,12 +199,12 @@ def search(outputs: Sequence[Output], terms: Mapping[str, Sequence[Term]], keep:
     lines += [
         "}",
         f"places = look_up(texts, outlines, work, names={literal(keys)}, keep={keep}, wide={widened})",
-        "print({word: len(at) for word, at in places.items()})",
+        'print("How often:", ", ".join(f"{word} {len(at):,}" for word, at in places.items()))',
     ]
     if widened:
         lines += [
             "for field, item in work.items():",
-            '    kept = ("about", "rarest", "absent", "asked", "read", "answers", "nearest")',
+            '    kept = ("about", "rarest", "worth", "absent", "asked", "read", "answers", "nearest")',
             "    item.update({key: earlier[field].get(key, []) for key in kept})",
         ]
     return "\n".join(
@@ -212,7 +212,7 @@ def search(outputs: Sequence[Output], terms: Mapping[str, Sequence[Term]], keep:
             *lines,
             "for field, item in work.items():",
             '    for part in item["passages"][:8]:',
-            "        start = ' '.join(part['text'].split())[:120]",
+            "        start = ' '.join(part.get('hit', part['text']).split())[:160]",
             "        print(f\"{field}  {part['score']:5.1f}  {part['doc']}:{part['line']}  {start}\")",
             "found = {field: len(item['passages']) for field, item in work.items()}",
             "must = sorted({word for item in work.values() for word in item['about']})",
@@ -265,17 +265,26 @@ def gather(outputs: Sequence[Output], terms: Mapping[str, Sequence[Term]]) -> st
 
 
 def ask(limit: int) -> str:
-    """One batch of sub-queries over the passages."""
-    return f"""\
+    """One batch of sub-queries over the passages; none left: the sentences that hold the words."""
+    if limit > 0:
+        asking = """\
 # Ask a sub-LLM about each passage, all in one batch.
-sent = batch(work, most={limit})
+sent = batch(work, most=LIMIT)
 replies = llm_query_batched([sub_prompt(work[field], part) for field, part in sent]) if sent else []
-answered = take_in(work, sent, replies)
+answered = take_in(work, sent, replies)""".replace("LIMIT", str(limit))
+    else:
+        asking = """\
+# No sub-query is left, so the sentences that hold nearly all of the words have to do.
+sent, answered = [], by_words(work)"""
+    return (
+        asking
+        + """
 for field, item in work.items():
     for entry in item.get("answers", [])[:8]:
-        print(f"{{field}}: {{entry['name'][:220]}}  ({{entry['doc']}}, line {{entry['line']}})")
+        print(f"{field}: {entry['name'][:220]}  ({entry['doc']}, line {entry['line']})")
 still = [field for field, item in work.items() if not item.get("answers")]
-print(f"Asked: {{len(sent)}} sub-queries, {{answered}} answered; still open {{still}}")"""
+print(f"Asked: {len(sent)} sub-queries, {answered} answered; still open {still}")"""
+    )
 
 
 def draft(outputs: Sequence[Output], calls: int) -> str:
@@ -335,6 +344,10 @@ def _value(output: Output, weighs: bool) -> str:
             return f'" ".join(entry["name"] for entry in {weighed})'
         case "number" | "count":
             return f"counted({item}, {weighed}, places)" if output.how == "count" else f"pick_number({item}, {weighed})"
+        case "answer" if output.expression:
+            return f"told({item}, gathered[{literal(output.name)}], {weighed}, several)"
+        case "answer" if kind_of(output.question) == "count":
+            return f"counted_text({item}, {weighed}, places, several)"
         case "answer":
             return f"as_text({item}, {weighed}, several)"
 

@@ -12,14 +12,17 @@ from typing import Literal
 
 from fleet_rlm.engine.offline.judge import NOTHING_KNOWN, Emphasis, Found, Judge
 from fleet_rlm.engine.offline.listing import Member, head_term, members
-from fleet_rlm.engine.offline.question import Question, read_question
+from fleet_rlm.engine.offline.question import Kind, Question, read_question
 from fleet_rlm.engine.offline.reading import Unit, units
 from fleet_rlm.engine.offline.summary import central
 
 NOT_FOUND = "NOT FOUND in this passage."
 NO_TEXT = "NOT FOUND: the prompt holds no text to look in, and this offline model knows nothing by itself."
-CUT = 0.72
-"""An answer weaker than this share of the best one is left out."""
+CUT, SHARP_CUT = 0.72, 0.8
+"""An answer weaker than this share of the best one is left out; sharper where one sentence is wanted."""
+LONGEST_ANSWER = 900
+"""Characters after which no further sentence is added to an answer."""
+_SHARP: frozenset[Kind] = frozenset({"value", "person", "time", "place", "definition", "yes_no", "count"})
 
 Mode = Literal["answer", "list", "summary"]
 
@@ -32,11 +35,9 @@ _MATERIAL = re.compile(
 _DELIMITED = re.compile(r"<(\w+)[^>\n]*>\n?(.*)</\1>|\"\"\"(.*)\"\"\"|`{3,}\w*\n(.*)`{3,}|-{4,}\n(.*)\n-{4,}", re.S)
 _UNDER = re.compile(r"under \"([^\"\n]{1,300})\"")
 _TITLE = re.compile(r"(?:from|of|in) \"([^\"\n]{1,200})\"")
-_EMPHASIS = {
-    "about": re.compile(r"^It must be about: (.*)$", re.M),
-    "rarest": re.compile(r"^Words, rarest first: (.*)$", re.M),
-    "absent": re.compile(r"^Nowhere in the text: (.*)$", re.M),
-}
+_ABOUT = re.compile(r"^It must be about: (.*)$", re.M)
+_RAREST = re.compile(r"^Words, rarest first: (.*)$", re.M)
+_ABSENT = re.compile(r"^Nowhere in the text: (.*)$", re.M)
 _SUMMARY = re.compile(
     r"\b(summar\w+|condens\w+|tl;?dr|gist|key points?|main points?|overview|zusammenfass\w+|résum\w+)\b|总结|要約", re.I
 )
@@ -111,12 +112,25 @@ def answers(question: Question, passage: list[Unit], asked: SubPrompt, most: int
     found = Judge(question, asked.emphasis, asked.title).weigh(passage).answers
     if not found:
         return []
-    most = most or (3 if question.kind in {"value", "person", "time", "place", "definition", "yes_no", "count"} else 5)
-    strong = [answer for answer in found if answer.score >= CUT * found[0].score]
-    lines: dict[str, None] = {}
-    for answer in strong[:most]:
-        lines.setdefault(_whole(answer, passage))
-    return list(lines)
+    sharp = question.kind in _SHARP
+    cut = (SHARP_CUT if sharp else CUT) * found[0].score
+    lines: list[str] = []
+    for answer in found:
+        line = _whole(answer, passage)
+        room = not lines or sum(map(len, lines)) + len(line) <= LONGEST_ANSWER
+        if answer.score >= cut and room and len(lines) < (most or (2 if sharp else 4)) and not _told(line, lines):
+            lines.append(line)
+    return lines
+
+
+def _told(line: str, lines: list[str]) -> bool:
+    """Whether nearly all words of a line stand in one that was taken before, or the other way round."""
+    new = set(re.findall(r"\w+", line.lower()))
+    for known in lines:
+        old = set(re.findall(r"\w+", known.lower()))
+        if len(new & old) >= 0.85 * min(len(new), len(old)) and re.findall(r"\d+", line) == re.findall(r"\d+", known):
+            return True
+    return False
 
 
 def _whole(answer: Found, passage: list[Unit]) -> str:
@@ -162,7 +176,11 @@ def take_apart(prompt: str) -> SubPrompt:
         material=material,
         title=title[1] if title else "",
         path=tuple(part.strip() for part in under[1].split("›") if part.strip()) if under else (),
-        emphasis=Emphasis(**{name: _words(pattern.search(around)) for name, pattern in _EMPHASIS.items()}),
+        emphasis=Emphasis(
+            about=_words(_ABOUT.search(around)),
+            rarest=tuple(_weighted(word) for word in _words(_RAREST.search(around))),
+            absent=_words(_ABSENT.search(around)),
+        ),
         most=_amount(around),
     )
 
@@ -211,6 +229,12 @@ def _mode(around: str, question: str) -> Mode:
 
 def _words(met: re.Match[str] | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in met[1].split(",") if word.strip()) if met else ()
+
+
+def _weighted(word: str) -> tuple[str, float]:
+    """`walrus 6.5` as the planner writes it; a word alone is as telling as any."""
+    name, _, worth = word.rpartition(" ")
+    return (name, float(worth)) if name and re.fullmatch(r"\d+(\.\d+)?", worth) else (word, 1.0)
 
 
 def _amount(around: str) -> int | None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fleet_rlm.engine.offline.prompt import Field, Schema
-from fleet_rlm.engine.offline.question import Kind, kind_of
+from fleet_rlm.engine.offline.question import Kind, kind_of, read_question
 
 How = Literal[
     "answer",
@@ -150,7 +150,8 @@ def _plan(field: Field, fields: tuple[Field, ...], question: str, kind: Kind, in
         summary = re.search(r"\b(summary|abstract|overview|tl ?dr|synopsis|digest)\b", words)
         if summary or (main and (kind == "summary" or (not question and not _asks(field, instructions)))):
             return Output(field, "summary", question or "Summarise the text.")
-        return Output(field, "answer", own)
+        shaped = _shaped(question) if main and kind in {"list", "count"} else ""
+        return Output(field, "members" if kind_of(own) == "list" and not shaped else "answer", own, shaped)
     if re.search(r"\b(key points|points|highlights|takeaways|bullets)\b", words):
         return Output(field, "points", question or "Summarise the text.")
     if re.search(r"\b(findings|evidence|facts|insights|observations|quotes|passages|relevant)\b", words) and question:
@@ -165,12 +166,18 @@ def _collection(field: Field, words: str, question: str, kind: Kind, main: bool,
                 return Output(field, "harvest", question, expression)
     if main and question and kind not in {"list", "count"} and not re.search(r"\ball\b|\bevery\b", question, re.I):
         return Output(field, "findings", question)
-    if main and question:
-        asked = question.lower()
-        for shape, expression in _HARVESTED[:2]:
-            if re.search(shape, asked) and not re.search(r"\bof\b|\bfor\b|\bin\b", asked):
-                return Output(field, "harvest", question, expression)
+    if main and question and _shaped(question):
+        return Output(field, "harvest", question, _shaped(question))
     return Output(field, "members", own if own.startswith("What") or own == question else f"List the {words}.")
+
+
+def _shaped(question: str) -> str:
+    """What harvests the things that a question asks to list, when it asks for all of them and names nothing else."""
+    asked = read_question(question)
+    if len(asked.terms) > 2 or len(asked.keys) > 1:
+        return ""
+    told = question.lower()
+    return next((expression for shape, expression in _HARVESTED if re.search(shape, told)), "")
 
 
 def _number(field: Field, fields: tuple[Field, ...], words: str, question: str) -> Output:

@@ -18,12 +18,18 @@ from fleet_rlm.engine.offline.reading import Unit, squeeze
 from fleet_rlm.engine.offline.words import spaced
 
 ENOUGH = 0.5
-"""Share of a question's ordinary terms that an answer covers."""
+"""An answer covers more than this share of a question's ordinary terms, by weight."""
 _NEARLY, _ABOVE, _BEFORE = 0.75, 0.6, 0.45
 """What a match is worth that is only nearly the word, stands in a heading above, or in the sentences before."""
 _NUMBER_WORDS = (
     r"\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|twenty|thirty|forty|fifty|hundred|"
     r"thousand|million|billion|no|none|zero|half|twice|once)\b"
+)
+_DATE = (
+    r"\b(?:1[0-9]|20)\d\d\b|\b\d{1,2}:\d\d\b|\b\d+\s*(?:years?|months?|weeks?|days?|hours?|minutes?|seconds?|"
+    r"centur(?:y|ies)|am|pm|o'clock|BC|AD)\b|\b(?:january|february|march|april|june|july|august|september|october|november|"
+    r"december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|yesterday|today|tomorrow|noon|midnight|last|"
+    r"next)\b|\d+[/.-]\d+[/.-]\d+"
 )
 _TIME = (
     r"\d|\b(january|february|march|april|june|july|august|september|october|november|december|monday|tuesday|"
@@ -42,6 +48,9 @@ _REASON = (
 )
 _NAME = re.compile(r"[^\W_][,;]? ([A-ZÀ-ÞА-Я][\w-]{2,})")
 _ANAPHORA = re.compile(r"^\W*(it|its|this|these|that|those|they|their|he|his|she|her|here|there|such)\b", re.IGNORECASE)
+_CODE = re.compile(
+    r"^\s*(?:\$ |>>> |import |from \w+ import|def |class |@\w|return\b)|\w\(\w*=|=[\"'\[{]|\w\(\)$|[{};]\s*$"
+)
 _SUBJECT_VERB = r"(?:is|are|was|were|means?|refers?|denotes?|stands?|describes?|represents?|consists?)\b"
 
 
@@ -51,8 +60,8 @@ class Emphasis:
 
     about: tuple[str, ...] = ()
     """Words that an answer must concern."""
-    rarest: tuple[str, ...] = ()
-    """The question's words, rarest first."""
+    rarest: tuple[tuple[str, float], ...] = ()
+    """The question's words with how telling each is, rarest first."""
     absent: tuple[str, ...] = ()
     """Words that stand nowhere in the text: no answer can hold them."""
 
@@ -88,19 +97,21 @@ class Judge:
         self.title = spaced(title)
         about = [word.lower() for word in emphasis.about]
         absent = {word.lower() for word in emphasis.absent}
-        rarest = [word.lower() for word in emphasis.rarest]
+        most = max((worth for _, worth in emphasis.rarest), default=1.0) or 1.0
+        rarity = {word.lower(): worth / most for word, worth in emphasis.rarest}
         terms = question.terms
         self.required = [term for term in terms if term.word.lower() in about]
         if not self.required:  # names that the text never has are asked for all the same
             keys = [term for term in terms if term.key]
-            self.required = [term for term in keys if term.word.lower() in absent] if rarest or absent else keys
+            self.required = [term for term in keys if term.word.lower() in absent] if rarity or absent else keys
         self.weights: dict[Term, float] = {}
         for term in terms:
             low = term.word.lower()
-            weight = 1.5 if term.key else 1.3 if term in question.focus else 1.0
-            if low in rarest:
-                weight *= 1.4 - 0.8 * rarest.index(low) / len(rarest)
-            self.weights[term] = 0.2 if low in absent and term not in self.required else weight
+            weight = 1.3 if term in question.focus else 1.0
+            if term.key:  # a name that is everywhere in the text is its subject, and says little
+                weight = 1.5 if term in self.required or not rarity else 0.6
+            # A word that stands nowhere weighs as much as the rarest: what is asked for may not be there at all.
+            self.weights[term] = weight * (0.6 + (1.0 if low in absent else rarity.get(low, 0.4)))
         self.ordinary = [term for term in terms if term not in self.required]
         self.names: set[str] = set()
 
@@ -131,13 +142,15 @@ class Judge:
         missing = [term for term in self.required if not shares[term]]
         named = len(missing) <= (len(self.required) - 1) // 2 if len(self.required) > 2 else not missing
         direct = any(shares[term] > _ABOVE for term in shares)
+        opens = self._opens(unit, passage, at) or self._states(shares, own)
         accepted = (
             bool(self.weights)
             and named
-            and direct
-            and coverage >= ENOUGH
+            and (direct or opens)
+            and (coverage > ENOUGH or opens)
             and (bool(self.ordinary) or all(shares[term] > _ABOVE for term in self.required) or unit.kind != "heading")
             and unit.kind != "heading"
+            and _readable(unit)
             and not unit.text.rstrip("*_\"' ").endswith("?")
             and self._holds(unit, own)
         )
@@ -145,6 +158,22 @@ class Judge:
         if not named:
             score *= 0.3
         return Found(self._quote(unit, shares, own), score, coverage if named else 0.0, unit, at), accepted
+
+    def _opens(self, unit: Unit, passage: Sequence[Unit], at: int) -> bool:
+        """Whether a definition is asked for, and this is the first sentence below a heading that is its name."""
+        if self.question.kind != "definition" or not unit.path or unit.kind != "sentence" or not self.required:
+            return False
+        title = spaced(unit.path[-1])
+        named = all(term.pattern.search(title) for term in self.required)
+        return named and at > 0 and passage[at - 1].kind == "heading" and len(title.split()) <= 8
+
+    def _states(self, shares: dict[Term, float], own: str) -> bool:
+        """Whether it states the value that is asked for, of the very thing that is named, whatever the verb."""
+        nouns = [at for at, term in enumerate(self.question.focus) if is_value_noun(term.word)]
+        if self.question.kind != "value" or not nouns or not self.required:
+            return False
+        asked = (*self.question.focus[: nouns[-1] + 1], *self.required)
+        return all(shares[term] >= _NEARLY for term in asked) and has_value(own, self.question)
 
     def _strangers(self, own: str) -> bool:
         """Whether the sentence names somebody or something that the question doesn't."""
@@ -159,7 +188,10 @@ class Judge:
         """Whether there is in it what the kind of question asks for."""
         kind = self.question.kind
         if kind == "time" and self.question.english:
-            return re.search(_TIME, own, re.IGNORECASE) is not None
+            past = re.search(
+                r"\b(when|date|year|day) (was|were|did)\b|\bdate\b|\byear\b", self.question.text, re.IGNORECASE
+            )
+            return re.search(_DATE if past else _TIME, own, re.IGNORECASE) is not None
         if kind == "person" and self.question.english:
             return bool(re.search(r"(?<![^\W_])[A-ZÀ-ÞА-Я]\w", own)) or unit.kind in {"row", "item"}
         if kind == "value" and self.question.focus:
@@ -167,7 +199,9 @@ class Judge:
             asked = [term for term in self.question.focus if is_value_noun(term.word)] or self.question.focus
             return any(_share(term, topic, "", "") for term in asked) and has_value(unit.text, self.question)
         if kind == "count" and self.question.english:
-            return re.search(r"\d", own) is not None or re.search(_NUMBER_WORDS, own, re.IGNORECASE) is not None
+            head = "|".join(term.pattern.pattern for term in self.question.focus[-1:]) or r"\w"
+            near = rf"(?:\b\d[\d,.]*\b|{_NUMBER_WORDS})\s+(?:[\w-]+\s+){{0,4}}?(?:{head})|(?:{head})\w*\W{{1,4}}\d"
+            return re.search(near, own, re.IGNORECASE) is not None
         if self.question.wants_value:
             return has_value(unit.text, self.question) or bool(re.search(_NUMBER_WORDS, own, re.IGNORECASE))
         return True
@@ -184,7 +218,7 @@ class Judge:
             bonus += 0.15
         if len(question.focus) > 1 and _phrase(question.focus).search(own):
             bonus += 0.15
-        if unit.kind == "code":
+        if unit.kind == "code" or _CODE.search(unit.text):
             bonus -= 0.1 if question.kind == "method" else 0.4
         if len(own) > 300:
             bonus -= 0.1
@@ -215,6 +249,14 @@ class Judge:
             if lacking and all(term.pattern.search(spaced(title)) for term in lacking):
                 return f"{title} › {text}"
         return text
+
+
+def _readable(unit: Unit) -> bool:
+    """Whether it is words rather than a drawing or a ruler."""
+    if re.search("[\u2500-\u259f]{2}", unit.text) or len(re.findall(r"</?[a-z]+[^>]*>", unit.text)) > 2:
+        return False
+    plain = sum(character.isalnum() or character.isspace() for character in unit.text)
+    return unit.kind == "code" or plain >= 0.6 * len(unit.text)
 
 
 def _share(term: Term, own: str, above: str, before: str) -> float:

@@ -117,8 +117,11 @@ def _of_section(head: Term, passage: Sequence[Unit]) -> Iterator[Member]:
             tops = [index for index in below if passage[index].level == top]
             for index, following in zip(tops, [*tops[1:], end], strict=True):
                 yield Member(_plain(passage[index].text)[:LONGEST_NAME], _first_words(passage, index + 1, following), 0)
-        else:
+        elif any(inner.kind in {"item", "row"} for inner in passage[at:end]):
             yield from _entries(passage[at:end])
+        else:
+            prose = [inner.text for inner in passage[at:end] if inner.kind == "sentence"]
+            yield from (Member(text, "", 1) for text in prose[:6])
         at = end
 
 

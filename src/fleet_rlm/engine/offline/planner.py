@@ -83,7 +83,7 @@ class Job:
 
     @property
     def gathering(self) -> tuple[Output, ...]:
-        return tuple(output for output in self.outputs if output.how == "harvest")
+        return tuple(output for output in self.outputs if output.expression)
 
     @property
     def route(self) -> list[str]:
@@ -155,7 +155,7 @@ def review(history: Sequence[Step], route: Sequence[str]) -> Progress:
             if limit:
                 progress.limit_left = max(0, int(limit[3]) - int(limit[1]))
                 progress.defined |= cells.defined_in(step.code)
-            elif _LOST.search(step.error):
+            elif _LOST.search(step.error) or progress.failures == 2:
                 progress.done, progress.defined, progress.restarted = [], set(), True
             continue
         progress.defined |= cells.defined_in(step.code)
@@ -287,6 +287,8 @@ def _seen(progress: Progress) -> str:
     if last.error:
         if _LIMIT.search(last.error):
             return f"The sub-query limit is reached: {progress.limit_left} are left. I ask fewer."
+        if progress.restarted and progress.failures == 2:
+            return "It failed again, so what stands in the sandbox is not what I left there. I build it again."
         if progress.restarted:
             return "The names I had defined are gone, so the sandbox has lost its state. I build it again."
         kind = re.match(r"\[.*?\]\s*(\w+)", last.error)
@@ -295,7 +297,7 @@ def _seen(progress: Progress) -> str:
         return "That step did not print what I need, so I do it myself."
     phase = progress.done[-1] if progress.done else ""
     status = progress.status(phase)
-    numbers = re.findall(r"\d[\d,]*", status)
+    numbers = re.findall(r"\d+(?:,\d{3})*", status)
     match phase:
         case "survey" if len(numbers) >= 3:
             return f"I have {numbers[0]} document(s) with {numbers[1]} characters and {numbers[2]} headings."

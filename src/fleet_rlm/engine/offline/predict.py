@@ -22,6 +22,12 @@ _DRAFT = re.compile(r"^Draft \(at most \d+ sub-queries\): (\{.*\})$", re.MULTILI
 _SHOWN_QUESTION = re.compile(
     r"^Variable: `(?:question|query|focus|topic)`.*?^Preview:\n`{3}\n(.*?)\n`{3}", re.MULTILINE | re.DOTALL
 )
+_OWN_WORDS = re.compile(
+    r"^(?:(?:Survey|Gathered|Search|Read|Asked|How often): .*|Draft \(.*|--- \w+: .*|\w+ +\d+\.\d  \S+:\d+  "
+    r"|    (?:begins|ends): .*|\w+: (?=.*  \(.*, line \d+\)$))|  \(.*, line \d+\)$",
+    re.MULTILINE,
+)
+"""What cells print besides the text's own words (`cells.py`)."""
 _INTERNAL = {"variables_info", "repl_history", "iteration", "trajectory"}
 
 
@@ -77,7 +83,7 @@ def _shown(prompt: FieldsPrompt) -> str:
 def _material(prompt: FieldsPrompt) -> str:
     """The text to answer from: what the cells printed, or the inputs that are no question."""
     if prompt.history:
-        return "\n\n".join(step.output for step in prompt.history if not step.error)
+        return "\n\n".join(_OWN_WORDS.sub("", step.output) for step in prompt.history if not step.error)
     held = [value for name, value in prompt.inputs.items() if name not in _INTERNAL and not _ASKING.match(name.lower())]
     return "\n\n".join(held or [value for name, value in prompt.inputs.items() if name not in _INTERNAL])
 

@@ -95,7 +95,7 @@ _VALUES = _listed(
 _GENERIC = _listed(
     """main major key important different various available supported possible common typical primary principal core
     several certain known specific current existing total overall general exact exactly relevant related whole entire
-    full other others used using use following thing things way ways kind kinds type types sort sorts"""
+    full other others used using use following thing things value values way ways kind kinds type types sort sorts"""
 )
 _HINT_VERBS = _listed(
     "look check see try search read find go consider use focus section chapter operator hint please part"
@@ -106,15 +106,15 @@ _IMPERATIVES = (
 _SAME = tuple(
     tuple(group.split())
     for group in (
-        "begin start launch commence",
+        "begin start launch commence began begun",
         "end finish stop conclude",
-        "buy purchase acquire",
+        "buy purchase acquire bought",
         "cost price fee charge",
         "error exception failure fault",
-        "fail break crash",
-        "make create build produce",
-        "author write written",
-        "found establish founded",
+        "fail break crash broke broken",
+        "make create build produce made built",
+        "author write written wrote",
+        "found establish",
         "chief head leader director lead",
         "boss director head manager",
         "big large size",
@@ -132,12 +132,12 @@ _SAME = tuple(
         "licence license",
         "maximum limit most",
         "minimum least",
-        "salary pay wage",
+        "salary pay wage paid",
         "born birth",
         "died death",
         "live reside located",
-        "send transmit",
-        "keep store retain",
+        "send transmit sent",
+        "keep store retain kept",
         "reason because cause",
         "purpose goal aim",
         "advantage benefit",
@@ -148,7 +148,20 @@ _SAME = tuple(
         "physician doctor",
         "old age",
         "install setup",
-        "pick choose select",
+        "pick choose select chose chosen",
+        "sell sold",
+        "lead led",
+        "win won",
+        "lose lost",
+        "give gave given",
+        "take took taken",
+        "speak spoke",
+        "drive drove",
+        "grow grew",
+        "teach taught",
+        "think thought",
+        "bring brought",
+        "hold held",
         "weigh weight",
         "tall height",
         "long length duration",

@@ -24,6 +24,10 @@ _NUMBERED = re.compile(
 )
 _STAMPED = re.compile(r"^\W?\d{2,4}[-/:.]\d{1,2}")
 _PAIR = re.compile(r"^\s*[\"'*`]*[\w][\w .\-/()]{0,40}[\"'*`]*\s*(?:[:=]|→|->)\s*\S")
+_DIRECTIVE = re.compile(r"^\s*\.\. [\w:-]+::\s*")
+_ENTRY = 10
+"""Level of an entry that is opened by indentation alone: below any heading; its indentation is added."""
+_BORDER = re.compile(r"^\s*={2,}(?:\s+={2,})+\s*$")
 _RULED_ROW = re.compile(r"^[\s|:+\-=]+$")
 _ENDS = re.compile(r"[.!?…]+[\"'”’)\]*_`]*(?=\s)|[。！？]+[」』）]?")
 _ABBREVIATION = re.compile(
@@ -110,19 +114,35 @@ class _Reader:
         if not line.strip():
             self._paragraph()
             return at + 1
+        indent = len(line) - len(line.lstrip())
+        if any(level >= _ENTRY and level - _ENTRY >= indent for level, _ in self.path):
+            self._paragraph()
+            self.path = [(level, name) for level, name in self.path if level < _ENTRY + indent]
         heading = self._heading(lines, at)
         if heading:
             self._paragraph()
             level, title, used = heading
             self._open(level, title)
             return at + used
+        if _BORDER.match(line):
+            return self._bordered(lines, at)
         if line.count("|") >= 2 or line.count("\t") >= 2:
             return self._table(lines, at)
         bullet = _BULLET.match(line)
         if bullet and (not self.waiting or not line[:1].isalpha()):
             return self._item(lines, at, len(bullet[1]))
+        if not self.waiting and self._announces(lines, at, indent):
+            self._open(_ENTRY + indent, squeeze(_DIRECTIVE.sub("", line)))
+            return at + 1
         self.waiting.append(line)
         return at + 1
+
+    def _announces(self, lines: list[str], at: int, indent: int) -> bool:
+        """Whether a short line stands over a block that is indented further: an entry of a reference, an argument."""
+        line = lines[at].strip()
+        after = next((other for other in lines[at + 1 : at + 3] if other.strip()), "")
+        deeper = len(after) - len(after.lstrip()) >= indent + (1 if _DIRECTIVE.match(line) else 2)
+        return deeper and len(line) < 90 and bool(_DIRECTIVE.match(line) or line[-1] not in ".,;!?")
 
     def _heading(self, lines: list[str], at: int) -> tuple[int, str, int] | None:
         line = lines[at]
@@ -187,6 +207,20 @@ class _Reader:
             end += 1
         self.block += 1
         return end
+
+    def _bordered(self, lines: list[str], at: int) -> int:
+        """A table of reStructuredText between rulers of equal signs; columns are two blanks apart."""
+        self._paragraph()
+        rulers = [index for index in range(at, min(len(lines), at + 400)) if _BORDER.match(lines[index])][:3]
+        if len(rulers) < 2:
+            return at + 1
+        first, last = (rulers[1] + 1, rulers[2]) if len(rulers) > 2 else (rulers[0] + 1, rulers[1])
+        header = " | ".join(re.split(r"\s{2,}|\s+(?=\|)", lines[rulers[1] - 1].strip())) if len(rulers) > 2 else ""
+        for row in lines[first:last]:
+            for piece in _bounded(" | ".join(re.split(r"\s{2,}", row.strip()))):
+                self._add(piece, "row", lead=header)
+        self.block += 1
+        return last + 1
 
     def _item(self, lines: list[str], at: int, indent: int) -> int:
         if self.waiting:

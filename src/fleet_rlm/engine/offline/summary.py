@@ -38,12 +38,14 @@ def central(passage: Sequence[Unit], most: int, focus: Sequence[Term] = ()) -> l
     function_words = stopwords(" ".join(unit.text for unit in candidates[:40]))
     vocabulary = [set(content(unit.text, function_words)) for unit in candidates]
     often = Counter(word for held in vocabulary for word in held)
-    scores, seen = [], set()
+    scores: list[float] = []
+    seen: set[tuple[tuple[str, ...], str]] = set()
     for unit, held in zip(candidates, vocabulary, strict=True):
         weight = sum(math.log1p(often[word]) for word in held) / math.sqrt(len(held) + 6)
         opens = (unit.path, unit.kind) not in seen and unit.kind == "sentence"
         seen.add((unit.path, unit.kind))
-        weight *= 1.3 if opens else 1.0
+        weight *= 1.3 if opens else 0.8 if unit.kind == "item" else 1.0
+        weight *= 1.4 if not scores and unit.kind == "sentence" else 1.0
         weight *= 0.5 if unit.text.endswith((":", "?")) or unit.text[:1].islower() else 1.0
         touched = sum(term.pattern.search(spaced(unit.text)) is not None for term in focus)
         scores.append(weight * (1 + 0.6 * touched))

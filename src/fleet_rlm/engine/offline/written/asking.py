@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 
+from fleet_rlm.engine.offline.written.fitting import label
 from fleet_rlm.engine.offline.written.texts import Entry, Places
 
 
@@ -55,7 +56,7 @@ def take_in(work: dict[str, Entry], sent: list[tuple[str, Entry]], replies: list
             continue
         lines = [line.strip() for line in reply.split("\n") if line.strip()]
         good = [line for line in lines if stands_in(line, f"{part['under']} {part['doc']} {part['text']}")]
-        found = [{**where, "name": line, "score": part["score"] - 0.5 * rank} for rank, line in enumerate(good)]
+        found = [{**where, "name": line, "score": part["score"] - 0.01 * rank} for rank, line in enumerate(good)]
         known = {" ".join(entry["name"].lower().split()) for entry in item.setdefault("answers", [])}
         item["answers"] += [entry for entry in found if " ".join(entry["name"].lower().split()) not in known]
         item["answers"].sort(key=lambda entry: -entry["score"])
@@ -63,17 +64,39 @@ def take_in(work: dict[str, Entry], sent: list[tuple[str, Entry]], replies: list
     return answered
 
 
+def by_words(work: dict[str, Entry]) -> int:
+    """Without a sub-query to spend: the sentences that hold nearly all telling words. How many."""
+    for item in work.values():
+        whole = sum(item["worth"][word] for word in item["terms"]) or 1.0
+        found = {}
+        for part in item["passages"]:
+            for sentence in re.split(r"(?<=[.!?。！？])\s*(?=\S)|\n+", part["text"]):
+                low = sentence.lower()
+                held = [word for word, (forms, _) in item["terms"].items() if any(form in low for form in forms)]
+                share = sum(item["worth"][word] for word in held) / whole
+                if share > 0.7 and not item["absent"] and all(word in held for word in item["about"]):
+                    where = {"doc": part["doc"], "line": part["line"], "score": share}
+                    found[" ".join(sentence.split())] = {**where, "name": " ".join(sentence.split())}
+        item["answers"] = sorted(found.values(), key=lambda entry: -entry["score"])[:3]
+    return sum(len(item["answers"]) for item in work.values())
+
+
 def listed(lines: list[Entry]) -> list[Entry]:
-    """Entries out of lines such as `name: what it is`, each name once, with the fullest of its descriptions."""
+    """Entries out of lines such as `name: what it is`, each name once, with the fullest of its descriptions.
+
+    Where a section is named after the thing that is listed, only such sections count.
+    """
     found: dict[str, Entry] = {}
-    for entry in lines:
+    own = [entry for entry in lines if entry["score"] >= 50]
+    for entry in own or lines[:12]:
         name, colon, text = entry["name"].partition(": ")
         short = colon and len(name) <= 100
         key = re.sub(r"\W+", "", (name if short else entry["name"]).lower())
         made = {**entry, "name": name if short else entry["name"], "text": text.strip() if short else ""}
         if key and (key not in found or len(found[key]["text"]) < len(made["text"]) < 400):
             found[key] = {**made, "score": found.get(key, entry)["score"]}
-    return list(found.values())
+    named = [entry for entry in found.values() if entry["text"]]
+    return named if len(named) > 1 and not own else list(found.values())
 
 
 def labelled(entries: list[Entry]) -> list[Entry]:
@@ -136,6 +159,26 @@ def as_text(item: Entry, chosen: list[Entry], several: bool) -> str:
         nearest = max(close, key=lambda entry: entry["score"])
         said += f"\nThe nearest mention: {nearest['name'][:300]}" + (f" [{nearest['doc']}]" if several else "")
     return said
+
+
+def told(item: Entry, things: object, chosen: list[Entry], several: bool) -> str:
+    """Things found by their shape as the answer, each once, after how many; without any, what reading found."""
+    groups = things if isinstance(things, dict) else {"": things}
+    lines = []
+    for name, group in groups.items():
+        rows = group if isinstance(group, list) else [group]
+        lines += [f"{name} ({len(rows)}):"] if name and isinstance(group, list) else []
+        lines += [f"- {label(row)}"[:240] for row in rows] if isinstance(group, list) else [f"- {name}: {label(group)}"]
+    count = sum(len(group) if isinstance(group, list) else 1 for group in groups.values())
+    return "\n".join([f"{count} found:", *dict.fromkeys(lines)]) if things else as_text(item, chosen, several)
+
+
+def counted_text(item: Entry, chosen: list[Entry], places: Places, several: bool) -> str:
+    """The sentence that states the number; without one, what could be counted, and that it was only counted."""
+    if chosen:
+        return as_text(item, chosen, several)
+    counts = [f"“{word}” stands {len(places[word]):,} times" for word in item["terms"] if places[word]]
+    return as_text(item, [], several) + (f"\nCounted in it instead: {'; '.join(counts)}." if counts else "")
 
 
 def summed_up(item: Entry, ask: Callable[[str], str] | None, most: int = 7) -> str:

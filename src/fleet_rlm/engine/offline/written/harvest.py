@@ -47,7 +47,7 @@ def endpoints(docs: Docs) -> list[Entry]:
                 for met in shape.finditer(line):
                     where = met[path].rstrip(".,;:") if len(met[path]) > 1 else met[path]
                     key = (met[verb].upper(), re.sub(r"\{[^}]*\}|<[^>]*>|(?<=/):\w+", "*", where).rstrip("/") or "/")
-                    rest = re.sub(r"\s*\|\s*", " ", re.sub(r"[`*]", "", line[met.end() :])).strip(" |:—–-\"')]")
+                    rest = re.sub(r"\s*\|\s*", " ", re.sub(r"[`*]", "", line[met.end() :])).strip(" |:—–-\"'")
                     text_of = (
                         rest
                         if len(rest.split()) > 1 and not line.lstrip().startswith(("curl", "@"))
@@ -155,6 +155,9 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                         continue
                     if kind == "Error codes" and not (fitting or re.search(r"\b(?:error|code|fail|err)", near, re.I)):
                         continue
+                    owner = re.search(r"([A-Z]\w*[a-z]\w*)[`*]*\s*[(/:—–-]\s*[`*]*$", line[: met.start()])
+                    if kind == "Error codes" and owner:
+                        name = f"{owner[1]} ({name})"
                     if kind == "Logged errors":
                         name = re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d+", "#", name).strip()
                     titles = [part for part in path.split(" › ") if name not in part]

@@ -106,11 +106,12 @@ def look_up(docs: Docs, heads: Heads, work: dict[str, Entry], names: list[str], 
         words = list(item["terms"])
         telling = 0.35 * max((worth[word] for word in words), default=0.0)
         item["rarest"] = sorted((word for word in words if places[word]), key=lambda word: -worth[word])
+        item["worth"] = worth
         item["absent"] = [word for word in words if not places[word]]
         met = [word for word in item["rarest"] if worth[word] >= telling]
         item["about"] = [word for word in met if word in names or is_name(docs, places[word])]
         if item["mode"] == "summary":
-            parts = sections(docs, heads, size=max(3000, min(40000, sum(map(len, docs.values())) // keep)))
+            parts = sections(docs, heads, size=max(700, min(40000, sum(map(len, docs.values())) // keep)))
             forms = [form for word_forms, _ in item["terms"].values() for form in word_forms]
             touched = [part for part in parts if any(form in part["text"].lower() for form in forms)]
             parts = touched if len(touched) >= 3 else parts
@@ -121,7 +122,10 @@ def look_up(docs: Docs, heads: Heads, work: dict[str, Entry], names: list[str], 
         if wide:
             item["passages"] = packed(docs, ranked)[:keep]
             continue
-        found = [passage(docs, heads, part["doc"], part["at"], part["score"], size) for part in ranked]
+        found = [
+            {**passage(docs, heads, part["doc"], part["at"], part["score"], size), "hit": part["text"]}
+            for part in ranked
+        ]
         whole = titled(docs, heads, item["heads"])
         spans = [(part["doc"], part["begin"], part["end"]) for part in whole]
         beside = [part for part in found if not any(part["doc"] == d and a <= part["begin"] < b for d, a, b in spans)]

@@ -71,32 +71,24 @@ def under(heads: list[tuple[int, int, str]], at: int) -> str:
     return " › ".join(path)
 
 
-def passage(
-    docs: Docs,
-    heads: Heads,
-    doc: str,
-    at: int,
-    score: float = 0.0,
-    size: int = 1500,
-) -> Entry:
-    """The text around an offset, from one paragraph's end to another's, with where it stands."""
+def passage(docs: Docs, heads: Heads, doc: str, at: int, score: float = 0.0, size: int = 1500) -> Entry:
+    """The whole paragraphs around an offset (sentences, where a paragraph is too long), with where they stand."""
     text = docs[doc]
-    begin, end = max(0, at - size // 3), min(len(text), at + size)
-    begin = (
-        max(text.rfind("\n\n", begin, at), text.rfind("\n", max(begin, at - size // 5), at), begin - 1 if begin else -1)
-        + 1
-    )
-    cut = text.rfind("\n", at + size // 2, end)
-    end = cut if cut > 0 and end < len(text) else end
-    return {
-        "doc": doc,
-        "begin": begin,
-        "end": end,
-        "line": text.count("\n", 0, begin) + 1,
-        "under": under(heads.get(doc, []), begin),
-        "score": score,
-        "text": text[begin:end],
-    }
+    floor = max(0, at - size)
+    start = text.rfind("\n\n", floor, at)
+    if start >= 0 and at - start < size // 3:  # a short run-up: take the paragraph before too
+        before = text.rfind("\n\n", floor, start)
+        start = before if before >= 0 else start
+    if start < 0 and floor:
+        ends = [met.end() for met in re.finditer(r"[.!?。！？][\"')]*\s", text[max(floor, at - size // 2) : at])]
+        start = max(floor, at - size // 2) + ends[0] if ends else max(text.rfind("\n", floor, at), at - size // 3)
+    begin = max(start, 0)
+    begin += len(text[begin : begin + 80]) - len(text[begin : begin + 80].lstrip("\n"))
+    limit = min(len(text), at + size)
+    stops = (text.rfind("\n\n", at + size // 3, limit), text.rfind("\n", at + size // 2, limit), limit)
+    end = limit if limit == len(text) else next(stop for stop in stops if stop > 0)
+    where = {"doc": doc, "begin": begin, "end": end, "line": text.count("\n", 0, begin) + 1}
+    return {**where, "under": under(heads.get(doc, []), begin), "score": score, "text": text[begin:end]}
 
 
 def titled(docs: Docs, heads: Heads, forms: list[str], most: int = 8, size: int = 8000) -> list[Entry]:
@@ -113,7 +105,7 @@ def titled(docs: Docs, heads: Heads, forms: list[str], most: int = 8, size: int 
                 line = text.count("\n", 0, at) + 1
                 where = under(heads[doc][:position], at)
                 part = {"doc": doc, "begin": at, "end": end, "line": line, "under": where, "text": text[at:end]}
-                found.append({**part, "score": 9.0 - level})
+                found.append({**part, "score": 100.0 - level})
                 done = (doc, end)
     return found
 
