@@ -1,0 +1,100 @@
+"""kill -9 of every part, at random moments: the record opens, the screen says so, nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from fleet_rlm import events as ev
+from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.state import fold_all
+from tests.e2e.conftest import Opener, only_run
+from tests.e2e.processes import Process, alive, descendants
+from tests.terminal import Terminal
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc to find processes")
+
+QUESTION = "Which depot keeps the lost parcels, and for how long?"
+MOMENTS = random.Random(20261121).sample(range(2, 160), 3)
+"""How many lines the record has when the part is killed: during set-up, planning, executing."""
+
+
+def lines(home: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in (home / "runs").rglob("*.jsonl"))
+
+
+def started(tui: Opener, home: Path, moment: int) -> Terminal:
+    screen = tui("--demo")
+
+    def far_enough() -> bool:
+        assert screen.pump(0.005), screen.text()
+        return lines(home) >= moment
+
+    until(far_enough, 60, f"{moment} recorded lines")
+    return screen
+
+
+def engine_of(below: dict[Process, str]) -> int:
+    return next(pid for (pid, _), command in below.items() if "fleet_rlm.engine" in command)
+
+
+def opens(home: Path) -> list[ev.AnyEvent | ev.Unknown]:
+    with RunFile(only_run(home)) as file:
+        events = list(file.events())
+        assert file.end is not None
+        assert not file.damages
+    assert [event.seq for event in events] == list(range(len(events)))
+    return events
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_screen_leaves_no_process_and_a_run_that_was_aborted(tui: Opener, home: Path, moment: int) -> None:
+    screen = started(tui, home, moment)
+    below = descendants(screen.pid)
+    os.kill(screen.pid, signal.SIGKILL)
+    until(lambda: not alive(below), 10, f"the end of {below}")
+    last = opens(home)[-1]
+    assert isinstance(last, ev.RunFinished)
+    assert last.status == "aborted"
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_engine_leaves_no_process_and_a_screen_that_says_so(tui: Opener, home: Path, moment: int) -> None:
+    screen = started(tui, home, moment)
+    below = descendants(screen.pid)
+    os.kill(engine_of(below), signal.SIGKILL)
+    screen.wait("ENGINE GONE")
+    until(lambda: not alive(below), 10, f"the end of {below}")
+    events = opens(home)
+    assert fold_all(events).finished is None
+    screen.press("q")
+    screen.wait("1 run")
+    screen.press("enter")
+    screen.wait("ENGINE GONE|INTERRUPTED|REPLAY|ENDS EARLY")
+    screen.press("ctrl+q")
+    assert screen.wait_exit() == 0
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_sandbox_is_said_and_the_run_ends_by_itself(tui: Opener, home: Path, moment: int) -> None:
+    screen = started(tui, home, moment)
+    engine = engine_of(descendants(screen.pid))
+    sandbox = until(lambda: descendants(engine), 20, "a sandbox")
+    for pid, _ in alive(sandbox):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    screen.wait("SUBMITTED|FAILED|SANDBOX LOST|EXTRACTED|FORCED", seconds=60)
+    until(lambda: fold_all(opens(home)).finished is not None or not screen.pump(0.05), 60, "the end of the run")
+    screen.press("ctrl+q")
+    screen.wait_exit()
+    until(lambda: not alive(sandbox), 10, f"the end of {sandbox}")
+    kinds = {event.kind for event in opens(home)}
+    assert "run.finished" in kinds
