@@ -93,6 +93,15 @@ def test_whatever_generated_code_submits_can_be_written_and_read(value: ev.Json)
     assert event.outputs["other"] == "stays"
 
 
+def test_what_was_written_from_a_shallow_stack_is_read_from_a_deep_one() -> None:
+    line = ev.encode(ev.Submitted(outputs={"answer": nested(800)}, seq=1, t=0.0))
+
+    def from_below(frames: int) -> ev.AnyEvent | ev.Unknown:
+        return from_below(frames - 1) if frames else ev.decode(line)
+
+    assert isinstance(from_below(200), ev.Submitted)
+
+
 def test_ordinary_depth_is_kept() -> None:
     event = ev.Submitted(outputs={"answer": nested(80)}, seq=1, t=0.0)
     assert ev.decode(ev.encode(event)) == event
