@@ -237,8 +237,19 @@ def test_an_expression_is_not_evaluated_while_code_runs(place: Interpreter) -> N
         "import concurrent.futures as c\nwith c.ThreadPoolExecutor(3) as pool: list(pool.map(lambda _: wait(), 'abc'))",
         "import threading\ndef spin():\n    while True: pass\nt = threading.Thread(target=spin)\nt.start()\nt.join()",
         "import subprocess\nsubprocess.run(['sleep', '60'])",
+        "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwait()",
     ],
-    ids=["loop", "sleep", "bare except", "call", "event", "pool of calls", "spinning thread", "subprocess"],
+    ids=[
+        "loop",
+        "sleep",
+        "bare except",
+        "call",
+        "event",
+        "pool of calls",
+        "spinning thread",
+        "subprocess",
+        "deaf call",
+    ],
 )
 def test_an_interrupt_ends_the_cell_and_keeps_the_variables(place: Interpreter, code: str, witness: Witness) -> None:
     release = threading.Event()
