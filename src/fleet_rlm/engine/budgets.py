@@ -27,6 +27,8 @@ class Spending:
         self.tokens = 0
         self.cost_usd: float | None = None
         self._sub_cost, self._sub_input = 0.0, 0
+        self.held_seconds: Callable[[], float] = lambda: 0.0
+        """How long the run has waited for a person, which is not its own time."""
         self._notice = notice
         self._began = time.monotonic()
         self._lock = threading.Lock()
@@ -34,7 +36,7 @@ class Spending:
 
     def seconds_left(self) -> float | None:
         limit = self.budgets.max_seconds
-        return None if limit is None else limit - (time.monotonic() - self._began)
+        return None if limit is None else limit + self.held_seconds() - (time.monotonic() - self._began)
 
     def add(self, usage: ev.Usage, cost_usd: float | None, *, sub_call: bool) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ from fleet_rlm.engine import backends, signatures
 from fleet_rlm.engine.bridge import Bridge
 from fleet_rlm.engine.budgets import UNLIMITED_CALLS, Spending
 from fleet_rlm.engine.call_events import jsonable
-from fleet_rlm.engine.cancel import CancelToken, Slots
+from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.ending import Ending
 from fleet_rlm.engine.errors import FinishRequested, RunAborted
 from fleet_rlm.engine.failures import failure_of
@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 EXTRACTION_SECONDS = 90.0
 """How long the forced answer may take once the budget of seconds is spent."""
+CLOSE_SECONDS, ABORT_SECONDS = 1.0, 0.25
+"""How long connections may take to close, at the end of a run and of one that was aborted."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,9 @@ class Drive:
         """From the first thought to the answer; never raises, whatever goes wrong."""
         engines: list[ObservedEngine] = []
         self._gate.evaluate = self._sandboxes.evaluate
-        clock = self._start_clock()
+        clock = self._token.child()
+        if self._spec.budgets.max_seconds is not None:
+            threading.Thread(target=self._watch_clock, args=(clock,), name="fleet-clock", daemon=True).start()
         try:
             with quiet_dspy():
                 planner, sub = self._prepared.planner, self._prepared.sub
@@ -97,21 +101,19 @@ class Drive:
             _log.debug("the run failed", exc_info=True)
             return Ending("failed", reason=self._gate.finish or "", error=failure_of(error))
         finally:
-            clock.cancel()
+            clock.end()
             self._sandboxes.kill_all()
-            self._calls.loop.close(tuple(engine.inner for engine in engines))
+            patience = ABORT_SECONDS if self._token.ended else CLOSE_SECONDS
+            self._calls.loop.close(tuple(engine.inner for engine in engines), patience)
 
-    def _start_clock(self) -> threading.Timer:
-        seconds = self._spending.seconds_left()
-        clock = threading.Timer(max(0.0, seconds or 0.0), self._time_is_up)
-        clock.daemon = True
-        if seconds is not None:
-            clock.start()
-        return clock
-
-    def _time_is_up(self) -> None:
-        self._gate.request_finish(self._spending.exhausted() or "its time is up", by_person=False)
-        self.interrupt()
+    def _watch_clock(self, clock: Scope) -> None:
+        """Finish the run once its seconds are spent; those in which it waits for a person don't count."""
+        while (left := self._spending.seconds_left()) is not None and left > 0:
+            if not clock.sleep(max(left, 0.05)):
+                return
+        if not clock.ended and (why := self._spending.exhausted()):
+            self._gate.request_finish(why, by_person=False)
+            self.interrupt()
 
     def _steps(self, lm: dspy.LM, sub_lm: dspy.LM) -> Ending:
         limits, prepared = self._spec.budgets, self._prepared

@@ -25,7 +25,6 @@ STEP_FANOUT = 2
 """While stepping or pausing, a batch of this many sub-calls is a boundary even without a breakpoint."""
 
 _STARTED, _PAUSED, _STEPPED = "started paused", "you paused", "step"
-_STOPS = frozenset({_STARTED, _PAUSED, _STEPPED})
 
 _ALLOWED: dict[ev.Decision, frozenset[ev.Boundary]] = {
     "edit": frozenset({"code"}),
@@ -68,6 +67,8 @@ class Gate:
         self._stop_next = paused
         self._why = _STARTED if paused else ""
         self._spend_seen = False
+        self._held = 0.0
+        self._since: float | None = None
         self._waiting: ev.Boundary | None = None
         self._answers: deque[Answer] = deque()
         self._to_evaluate: deque[str] = deque()
@@ -89,7 +90,8 @@ class Gate:
                 pattern = re.compile(breakpoints.code_pattern)
             except re.error as error:
                 raise ValueError(f"the breakpoint's pattern is no regular expression: {error}") from error
-        self._breakpoints, self._pattern = breakpoints, pattern
+        with self._change:
+            self._breakpoints, self._pattern, self._spend_seen = breakpoints, pattern, False
 
     def pause(self) -> None:
         with self._change:
@@ -161,78 +163,93 @@ class Gate:
     # -- from the run ----------------------------------------------------------------------------------------------
 
     def at_planner(self, parent: str | None, iteration: int | None) -> Answer:
-        return self._stand("planner", self._reason(), parent, iteration)
+        return self._stand("planner", self._reason, parent, iteration)
 
     def at_error(self, parent: str | None, iteration: int | None, error: ev.Failure) -> Answer:
-        why = "the last step failed" if self._breakpoints.on_error else self._reason()
+        def why() -> str:
+            return "the last step failed" if self._breakpoints.on_error else self._reason()
+
         return self._stand("error", why, parent, iteration, error=error)
 
     def at_code(self, parent: str | None, iteration: int | None, reasoning: str, code: str) -> Answer:
-        why = self._reason()
-        if not why and self._breakpoints.every_cell:
-            why = "breakpoint: every cell"
-        if not why and self._pattern is not None and (found := self._pattern.search(code)):
-            why = f"breakpoint: the code has `{found.group()[:60]}`"
+        def why() -> str:
+            if reason := self._reason():
+                return reason
+            if self._breakpoints.every_cell:
+                return "breakpoint: every cell"
+            found = self._pattern.search(code) if self._pattern else None
+            return f"breakpoint: the code has `{found.group()[:60]}`" if found else ""
+
         return self._stand("code", why, parent, iteration, reasoning=reasoning, code=code)
 
     def at_fanout(
         self, parent: str | None, iteration: int | None, size: int, fanout: Callable[[], ev.FanOut]
     ) -> Answer:
-        limit = self._breakpoints.fanout
-        why = f"breakpoint: a batch of {size} sub-calls" if limit is not None and size >= limit else ""
-        if not why and size >= STEP_FANOUT:
-            why = self._reason()
-        return self._stand("fanout", why, parent, iteration, fanout=fanout() if why else None)
+        def why() -> str:
+            limit = self._breakpoints.fanout
+            if limit is not None and size >= limit:
+                return f"breakpoint: a batch of {size} sub-calls"
+            return self._reason() if size >= STEP_FANOUT else ""
+
+        return self._stand("fanout", why, parent, iteration, fanout=fanout)
 
     def _reason(self) -> str:
         if self._stop_next:
             return self._why
         limit = self._breakpoints.spend_usd
         if limit is not None and not self._spend_seen and (self._cost() or 0.0) >= limit:
-            self._spend_seen = True
             return f"breakpoint: the run has cost ${limit:g}"
         return ""
 
     def _stand(
         self,
         at: ev.Boundary,
-        why: str,
+        why: Callable[[], str],
         parent: str | None,
         iteration: int | None,
         *,
         reasoning: str = "",
         code: str = "",
-        fanout: ev.FanOut | None = None,
+        fanout: Callable[[], ev.FanOut] | None = None,
         error: ev.Failure | None = None,
     ) -> Answer:
         self._token.check()
-        if not why or self.finishing():
+        if self.finishing() or not why():
             return GO_ON
         with self._one_at_a_time:
-            if self.finishing() or (why in _STOPS and not self._stop_next):
-                return GO_ON  # another thread stood here for the same pause and was told to go on
+            if self.finishing() or not (reason := why()):
+                return GO_ON  # another thread stood here meanwhile, and the person let the run go on
             began = time.monotonic()
             with self._change:
-                self._waiting, self._stop_next, self._why = at, False, ""
+                self._waiting, self._stop_next, self._why, self._since = at, False, "", began
+                limit = self._breakpoints.spend_usd
+                self._spend_seen |= limit is not None and (self._cost() or 0.0) >= limit
                 self._answers.clear()
             self._emit(
                 ev.GateWaiting(
-                    at=at, why=why, reasoning=reasoning, code=code, fanout=fanout, error=error,
-                    parent=parent, iteration=iteration,
+                    at=at, why=reason, reasoning=reasoning, code=code, fanout=fanout() if fanout else None,
+                    error=error, parent=parent, iteration=iteration,
                 )
             )  # fmt: skip
             answer = self._wait()
+            seconds = time.monotonic() - began
             with self._change:
+                self._held, self._since = self._held + seconds, None
                 if answer.decision == "step":
                     self._stop_next, self._why = True, _STEPPED
             self._emit(
                 ev.GateResumed(
-                    at=at, decision=answer.decision, code=answer.code, text=answer.text,
-                    seconds=time.monotonic() - began, parent=parent, iteration=iteration,
+                    at=at, decision=answer.decision, code=answer.code, text=answer.text, seconds=seconds,
+                    parent=parent, iteration=iteration,
                 )
             )  # fmt: skip
         self._token.check()
         return answer
+
+    def held_seconds(self) -> float:
+        """How long the run has waited for the person in all: no budget counts it."""
+        with self._change:
+            return self._held + (time.monotonic() - self._since if self._since is not None else 0.0)
 
     def _wait(self) -> Answer:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import importlib
 import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -62,7 +63,7 @@ class ModelLoop:
                 self._thread.start()
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def close(self, engines: tuple[Inner, ...], seconds: float = 1.0) -> None:
+    def close(self, engines: tuple[Inner, ...], seconds: float) -> None:
         """End every call, close every connection, stop the thread."""
         with self._lock:
             loop, thread, self._closed = self._loop, self._thread, True
@@ -134,16 +135,19 @@ class NetworkEngine:
                     raise
                 native, self._native = self._native, None
                 await native.aclose()
-        async for event in self._litellm().stream(request):
+        engine = await self._litellm()
+        async for event in engine.stream(request):
             yield event
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
-        engine = self._native if self._native is not None else self._litellm()
+        engine = self._native if self._native is not None else await self._litellm()
         response: lm15.Response = await engine.complete(request)
         return response
 
-    def _litellm(self) -> AsyncLiteLLMEngine:
+    async def _litellm(self) -> AsyncLiteLLMEngine:
+        """LiteLLM takes seconds to import: in a thread, so that the loop (and an abort) need not wait for it."""
         if self._lite is None:
+            await _imported("litellm")
             options = {"api_key": self._settings.api_key, "api_base": self._settings.api_base}
             self._lite = AsyncLiteLLMEngine(**{name: value for name, value in options.items() if value})
         return self._lite
@@ -153,6 +157,21 @@ class NetworkEngine:
             await self._native.aclose()
         if self._lite is not None:
             await self._lite.aclose()
+
+
+async def _imported(name: str) -> None:
+    done: Future[None] = Future()
+
+    def bring() -> None:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=bring, name="fleet-import", daemon=True).start()
+    await asyncio.wrap_future(done)
 
 
 class ThreadedEngine:

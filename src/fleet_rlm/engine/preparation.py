@@ -53,6 +53,7 @@ def prepare(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Prepared:
     """Check and gather. `documents` when they were read already, `models` to use instead of what is configured."""
+    _check_numbers(spec)
     settings = config.load(spec.cwd)
     planner, sub = models if models is not None else _configured(settings, spec)
     asked = _asked_by_task(spec) if spec.signature is None else _asked_by_signature(spec, spec.signature)
@@ -71,6 +72,22 @@ def prepare(
         secrets=(*redact.secrets_in(settings.environment), *keys),
         isolation=_isolation(settings.isolation),
     )
+
+
+def _check_numbers(spec: RunSpec) -> None:
+    budgets = spec.budgets
+    least: dict[str, tuple[float | None, float]] = {
+        "max_iterations": (budgets.max_iterations, 1),
+        "max_llm_calls": (budgets.max_llm_calls, 0),
+        "max_tokens": (budgets.max_tokens, 1),
+        "concurrency": (spec.concurrency, 1),
+    }
+    for name, (value, limit) in least.items():
+        if value is not None and value < limit:
+            raise SetupError(f"{name} is {value}.", f"It must be {limit} or more.")
+    for name, amount in {"max_seconds": budgets.max_seconds, "max_cost_usd": budgets.max_cost_usd}.items():
+        if amount is not None and amount <= 0:
+            raise SetupError(f"{name} is {amount:g}.", "It must be more than 0; leave it out for no limit.")
 
 
 @dataclass(frozen=True, slots=True)

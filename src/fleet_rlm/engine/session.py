@@ -74,6 +74,7 @@ class RunSession:
             )
         except ValueError as error:
             raise SetupError(str(error)) from error
+        self.spending.held_seconds = self.gate.held_seconds
         self._commands = Commands(self)
 
     # -- from any thread -------------------------------------------------------------------------------------------
