@@ -82,14 +82,24 @@ def test_after_a_lost_state_it_builds_everything_again() -> None:
     assert result.answer == NEEDLE
 
 
-def test_a_hint_brings_its_words_into_the_search() -> None:
-    note = {4: "Operator hint: look in the appendix about `brindle lanterns`"}
+@pytest.mark.parametrize("said", ["Operator hint: {}", "The person who runs this tells you: {}"])
+def test_a_hint_brings_its_words_into_the_search(said: str) -> None:
+    note = {4: said.format("look in the appendix about `brindle lanterns`")}
     result = run(ASK, context=TEXT, question=QUESTION, planner=meddling(notes=note))
     hinted = result.trajectory[3]
     assert "operator tells me where to look" in hinted["reasoning"]
     assert "'appendix'" in hinted["code"]
     assert "brindle" in hinted["code"]
     assert result.answer == NEEDLE
+
+
+def test_asked_for_another_version_it_writes_a_different_cell_that_works() -> None:
+    again = "Your previous version of this step was not run. Write another, different version of it. Try the harbour."
+    plain = run(ASK, context=TEXT, question=QUESTION)
+    for step in range(1, len(plain.trajectory)):
+        result = run(ASK, context=TEXT, question=QUESTION, planner=meddling(notes={step: again}))
+        assert result.trajectory[step - 1]["code"] != plain.trajectory[step - 1]["code"]
+        assert result.answer == NEEDLE
 
 
 def test_cells_that_fail_for_ever_end_in_an_honest_answer_and_not_in_a_loop() -> None:

@@ -33,6 +33,12 @@ _QUESTION = re.compile(
 _LOST = re.compile(r"NameError|state (?:is|was|has been) lost|sandbox (?:was )?(?:lost|restarted)", re.IGNORECASE)
 _LIMIT = re.compile(r"call limit exceeded: (\d+) \+ (\d+) > (\d+)", re.IGNORECASE)
 _HINTS = re.compile(r"^hints_? = (\[.*\])$", re.MULTILINE)
+_TOLD = re.compile(
+    r"(?:operator(?:'s)? hint:|person who runs this tells you:|[Ww]rite another[^.]*\.)[ \t]*"
+    r"(.*?)(?=\)?\s*(?:\n\n|\Z))",
+    re.IGNORECASE | re.DOTALL,
+)
+_AGAIN = re.compile(r"\bwrite another\b", re.IGNORECASE)
 _OPTIONAL = {"read"}
 
 
@@ -99,27 +105,32 @@ def plan(prompt: PlannerPrompt) -> Action:
     job = understand(prompt)
     progress = review(prompt.history, job.route)
     left = prompt.limit - prompt.iteration + 1
-    hint = _hint(prompt.note)
-    if hint:
-        progress.hints.append(hint)
+    told = [said for said in _told(prompt.note) if said not in progress.hints]
+    again = len(_AGAIN.findall(prompt.note))
+    if told:
+        progress.hints += told
         keep = job.route.index("search") if "search" in job.route else 1
         progress.done = [phase for phase in progress.done if job.route.index(phase) < keep]
     if progress.failures >= 3 or (progress.failures and left <= 1):
         return _give_up(job, progress)
-    widen = _wants_widening(job, progress, left)
+    widen = _wants_widening(job, progress, left) and not told
     if widen:
         progress.done = [phase for phase in progress.done if phase not in {"search", "read", "ask", "draft"}]
     group = _next_group(job, progress, left, widen)
     terms = _terms(job, progress.hints)
     calls = (prompt.max_calls - progress.calls) if progress.limit_left is None else progress.limit_left
     keep = _keep(job, calls, progress.failures)
+    if again:  # another version of the same step: more at once, and more of it
+        rest = [phase for phase in job.route if phase not in progress.done and phase not in group]
+        group = [*group, *rest[:again]]
+        keep = max(2, min(keep * (1 + again), calls - len(job.outputs)))
     bodies = [_body(phase, job, terms, keep, calls, widen) for phase in group]
     if progress.hints and "search" in group:
         bodies.insert(
             group.index("search"), "\n".join(f"# Hint: {cells.literal(text)[1:-1]}" for text in progress.hints)
         )
     code = cells.compose("\n\n".join(bodies), progress.defined, job.inputs)
-    return Action(_reasoning(group, job, progress, left, hint, widen), code)
+    return Action(_reasoning(group, job, progress, left, bool(told), again, widen), code)
 
 
 def understand(prompt: PlannerPrompt) -> Job:
@@ -148,7 +159,9 @@ def review(history: Sequence[Step], route: Sequence[str]) -> Progress:
     progress = Progress()
     for step in history:
         progress.last = step
-        progress.hints += [hint for hint in _hints_in(step.code) if hint not in progress.hints]
+        for hint in [*_told(step.reasoning), *_hints_in(step.code)]:
+            if hint not in progress.hints:
+                progress.hints.append(hint)
         if step.error:
             progress.failures += 1
             limit = _LIMIT.search(step.error)
@@ -171,10 +184,9 @@ def review(history: Sequence[Step], route: Sequence[str]) -> Progress:
     return progress
 
 
-def _hint(note: str) -> str:
-    """The operator's words; remarks on an answer that couldn't be read are no hint."""
-    met = re.search(r"(?:operator(?:'s)? )?hint:\s*(.+)", note, re.IGNORECASE | re.DOTALL)
-    return " ".join(met[1].split())[:500] if met else ""
+def _told(note: str) -> list[str]:
+    """What a person says in the prompt: hints, and words to a request for another version of the step."""
+    return [" ".join(said.split())[:500] for said in _TOLD.findall(note) if said.strip()]
 
 
 def _hints_in(code: str) -> list[str]:
@@ -267,10 +279,14 @@ def _give_up(job: Job, progress: Progress) -> Action:
     return Action(why, f"SUBMIT({given})")
 
 
-def _reasoning(group: Sequence[str], job: Job, progress: Progress, left: int, hint: str, widen: bool) -> str:
+def _reasoning(
+    group: Sequence[str], job: Job, progress: Progress, left: int, hinted: bool, again: int, widen: bool
+) -> str:
     """Why this cell, in the first person, from what was seen."""
     parts = [_seen(progress)]
-    if hint:
+    if again:
+        parts.append("I am asked for another version of this step, so I take it further in one cell.")
+    if hinted:
         parts.append("The operator tells me where to look, so I take those words into the search.")
     if widen:
         parts.append("No passage answered. Before I say that there is nothing, I search once more with wider words.")
