@@ -8,6 +8,7 @@ import pty
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -286,6 +287,36 @@ def test_hostile_text_in_a_document_cannot_act_on_the_terminal(fleet: Shell) -> 
     assert done.returncode == 0, done.stderr
     assert "7741" in done.stdout
     assert not set(done.stdout + done.stderr) & set("\x1b\x07\u202e\x9b")
+
+
+def test_a_record_that_does_not_fit_on_the_disk_costs_no_answer_and_is_told(fleet: Shell) -> None:
+    """A limit on the size of files, set after the start, stands for the disk."""
+    (fleet.folder / "small.txt").write_text(f"{CODE}\n")
+    limited = (
+        "import resource; from fleet_rlm.engine import session; began = session.RunSession._started\n"
+        "def full(*a):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))\n"
+        "    return began(*a)\n"
+        "session.RunSession._started = full\n"
+        "from fleet_rlm.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "run", QUESTION, "--docs", "small.txt"],
+        capture_output=True,
+        text=True,
+        cwd=fleet.folder,
+        env=fleet.environment,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "7741" in done.stdout
+    assert "error: events are not recorded at the moment" in done.stderr
+    assert "The record is incomplete" in done.stderr
+    with RunFile(fleet.runs[0]) as run:
+        assert len(list(run.events())) >= 3
+        assert run.damaged_lines == 0
+        assert run.end is not None
+        assert run.end.torn_bytes == 0
 
 
 def test_an_engine_that_cannot_be_loaded_says_so(fleet: Shell, document: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -31,6 +32,7 @@ class Progress:
         self._stream = stream or sys.stderr
         self._live: Live | None = None
         self._frame = 0
+        self._heard = time.monotonic()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Progress:
@@ -54,6 +56,7 @@ class Progress:
         """Take an event in; called from the run's threads, one at a time."""
         del line
         with self._lock:
+            self._heard = time.monotonic()
             fold(self.state, event)  # type: ignore[arg-type]  # a recorder's event is one of the known kinds
             words = None if self._quiet else news(self.state, event)
         if words is not None:
@@ -75,7 +78,7 @@ class Progress:
 
         self._frame += 1
         with self._lock:
-            words = now(self.state)
+            words = now(self.state, self.state.t + time.monotonic() - self._heard)
         line = Text(f"{_SPINNER[self._frame % len(_SPINNER)]} {clean_line(words, LINE_CHARS)}")
         line.no_wrap, line.overflow = True, "ellipsis"
         return line
@@ -125,9 +128,9 @@ def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
     return " · ".join([*parts, about])
 
 
-def now(state: RunState) -> str:
-    """Where the run stands, in one line."""
-    parts = [_doing(state)]
+def now(state: RunState, t: float) -> str:
+    """Where the run stands `t` seconds after its start, in one line."""
+    parts = [_doing(state, t)]
     if state.calls:
         waiting = f" ({state.open_sub_calls} open)" if state.open_sub_calls else ""
         parts.append(plural(len(state.calls), "call") + waiting)
@@ -136,19 +139,26 @@ def now(state: RunState) -> str:
         parts.append(f"{'~' if state.tokens_estimated else ''}{count(tokens)} tok")
     if state.cost_usd:
         parts.append(dollars(state.cost_usd))
-    parts.append(clock(state.t))
+    parts.append(clock(t))
     return " · ".join(parts)
 
 
-def _doing(state: RunState) -> str:
+def _doing(state: RunState, t: float) -> str:
     if state.started is None:
         return "reading documents"
     for work in state.progress.values():
         return f"{work.what} {100 * work.done // max(work.total, 1)}%"
     step = state.iteration
+    if state.extraction is not None:
+        return "forcing the final answer"
     if step is None:
         return "starting the sandbox" if state.sandbox.status == "starting" else "starting"
-    doing = {"planning": "planning", "executing": "executing", "planned": "about to execute"}.get(step.status, "")
-    if state.extraction is not None:
-        doing = "forcing the final answer"
-    return f"{step.number}/{step.of} {doing}".rstrip()
+    doing, since = "", t
+    if step.status == "executing":
+        doing, since = "executing", step.executions[-1].started
+    elif step.status == "planning" and step.planners:
+        call = step.planners[-1]
+        doing, since = ("planning" if call.streamed or call.thinking else "waiting for the model"), call.started
+        if call.retry is not None:
+            doing = f"waiting to ask again ({call.retry.attempt} of {call.retry.of})"
+    return f"{step.number}/{step.of} {doing} {seconds(t - since)}" if doing else f"{step.number}/{step.of}"

@@ -278,6 +278,8 @@ def _tell_the_end(session: RunSession, finished: ev.RunFinished, *, quiet: bool,
             printing.tell(error.hint)
     elif finished.reason and not quiet:
         printing.tell(f"{finished.status}: {finished.reason}")
+    if not _is_recorded(path):
+        printing.tell(f"The record is incomplete: its end could not be written to {path}.")
     if not quiet or not answered:
         if not quiet:
             printing.tell(_totals(finished))
@@ -285,6 +287,17 @@ def _tell_the_end(session: RunSession, finished: ev.RunFinished, *, quiet: bool,
     if finished.status == "aborted":
         raise typer.Exit(printing.ABORTED)
     raise typer.Exit(printing.OK if answered else printing.FAILED)
+
+
+def _is_recorded(path: str) -> bool:
+    """Whether the run's file holds the run to its end."""
+    from fleet_rlm.runs.reader import NotARun
+    from fleet_rlm.runs.summary import summarise
+
+    try:
+        return summarise(path).status not in ("running", "waiting", "interrupted")
+    except NotARun:
+        return False
 
 
 def _totals(finished: ev.RunFinished) -> str:
