@@ -16,6 +16,7 @@ from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.table import Cell, Column, Table
 
 SIGNS: dict[str, Cell] = {"queued": ("·", "muted"), "done": ("✓", "success"), "failed": ("✗", "error")}
+GIST_CHARS = 2000
 REORDER_SECONDS = 0.25
 """At least this long between two orders of a list that still changes: a row must not move under the eye."""
 
@@ -109,13 +110,18 @@ class CallsPane(Table):
             (str(call.number), "muted"),
             SIGNS.get(call.status) or (spinner(now), "accent"),
             (str(call.iteration or ""), "muted"),
-            _what(call),
+            _what(call, self._beside(call)),
             (model_name(call.model) if call.model else "", "muted"),
             ("" if sent is None else count(sent), ""),
             (("–" if failed else "…" if call.status == "running" else "") if received is None else count(received), ""),
             ("" if cost is None else dollars(cost), "muted"),
             self._time(call, now),
         )
+
+    def _beside(self, call: CallState) -> CallState | None:
+        """Another call of the same batch."""
+        place = call.number if call.index == 0 else call.number - 2
+        return self.calls[place] if call.index is not None and 0 <= place < len(self.calls) else None
 
     def _time(self, call: CallState, now: float) -> Cell:
         if call.finished is not None and call.finished.error is not None:
@@ -233,7 +239,7 @@ _KEYS: dict[str, Callable[[CallState, float], float | str]] = {
 }
 
 
-def _what(call: CallState) -> Cell:
+def _what(call: CallState, neighbour: CallState | None) -> Cell:
     indent = "  " * min(call.depth, 4)
     name = clean_line(call.function, 40)
     if call.type == "batch":
@@ -242,16 +248,21 @@ def _what(call: CallState) -> Cell:
         return f"{indent}◈ {name}", "bold sub_llm"
     if call.type == "tool":
         return f"{indent}⚒ {name}", "sandbox"
+    beside = neighbour.prompt if neighbour is not None and neighbour.parent == call.parent else None
+    gist = clean_line(_gist(call.prompt, beside), 60)
     if call.index is not None:
-        return f"{indent}  {call.index + 1} {clean_line(_gist(call.prompt), 60)}", "muted"
-    return f"{indent}{clean_line(_gist(call.prompt), 60) or name}", "muted"
+        return f"{indent}  {call.index + 1} {gist}", "muted"
+    return f"{indent}{gist or name}", "muted"
 
 
-def _gist(prompt: str | None) -> str:
-    """What a prompt is about: its last line that is not empty, which is seldom the instruction all of them share."""
-    lines = [line.strip(" #\t") for line in (prompt or "")[:2000].split("\n")]
+def _gist(prompt: str | None, beside: str | None) -> str:
+    """What tells a prompt from the one beside it in the batch: the first line in which they differ."""
+    lines = [line.strip(" #\t") for line in (prompt or "")[:GIST_CHARS].split("\n")]
     kept = [line for line in lines if line]
-    return kept[1] if len(kept) > 1 else kept[0] if kept else ""
+    if beside:
+        others = {line.strip(" #\t") for line in beside[:GIST_CHARS].split("\n")}
+        kept = [line for line in kept if line not in others] or kept
+    return kept[0] if kept else ""
 
 
 def _holds(call: CallState, wanted: str) -> bool:

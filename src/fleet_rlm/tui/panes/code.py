@@ -177,7 +177,9 @@ class CodePane(TextPane):
         pending = state.gate if iteration is state.iteration and execution is None else None
         code = pending.code if pending is not None and pending.code else iteration.code
         if not code.strip():
-            if execution is None and iteration.status != "error":
+            if not iteration.planners:
+                yield Row("the planner has not been asked yet", "muted")
+            elif execution is None and iteration.status != "error":
                 yield Row("no code in this step", "muted")
             return
         if iteration.skipped:

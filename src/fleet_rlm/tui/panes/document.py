@@ -117,6 +117,7 @@ class DocumentPane(TextPane):
         self._seen_generation = -1
         self._pending: list[tuple[str, Seen]] = []
         self._events = -1
+        self._rows_before = 0
         self._minimap: tuple[int, list[Seen]] | None = None
 
     # What it shows
@@ -201,10 +202,11 @@ class DocumentPane(TextPane):
         message.stop()
         if message.index is not self.index:
             return
-        first = not self._share
+        first, before = not self._share, self._rows_before
+        self._rows_before = self.rows.end
         self._share = message.share
         self._minimap = None
-        self.rows_changed(redraw=first or message.share >= 1.0)
+        self.rows_changed(since=0 if first or message.share >= 1.0 else before)
         if self._after_opening and (message.share >= 1.0 or message.index.indexed > self._after_opening[-1][1]):
             spans, self._after_opening = self._after_opening, []
             self._mark(spans)

@@ -15,6 +15,8 @@ from fleet_rlm.tui.widgets.rows import Row, TailRows, cut, lines_of, plain
 
 GUTTER = 4
 MOST_TRACEBACK_LINES = 40
+ENDING = 2
+"""Characters that may be missing at the end without a word: the planner is shown output without its last newline."""
 LONGEST_OPEN_LINE = 32_768
 TONES: dict[ev.Stream, str] = {"stdout": "", "stderr": "error"}
 OUTCOMES = {
@@ -41,12 +43,12 @@ class OutputLog:
         """By execution (row, characters of stdout before it), for those that are not closed."""
         self._chars: dict[str, int] = {}
         self._closed: set[str] = set()
-        self.ends: dict[int, int] = {}
-        """By iteration, the row after its last."""
+        self.changed_from = 0
+        """The first row that the newest update changed or added."""
 
     def update(self, state: RunState) -> int:
         """Take in what is new in a state that is the same one as before, only further. Returns how many rows came."""
-        before = self.rows.end
+        before = self.changed_from = self.rows.end
         happened: list[OutputChunk | ev.Operator] = [*state.output[self._chunks :]]
         if len(state.operator) > self._operator:
             happened += state.operator[self._operator :]
@@ -98,6 +100,7 @@ class OutputLog:
         execution = self._open[0] or ""
         tagged = self.rows.row(self._open_row).gutter if self._open_row >= self.rows.first else ""
         self.rows.cut_back(self._open_row)
+        self.changed_from = min(self.changed_from, self._open_row)
         if tagged:
             self._tagged = None
         if self._open[1] == "stdout":
@@ -146,19 +149,18 @@ class OutputLog:
             self._say_rows(words, tone, execution)
         elif execution.span not in self._first_row:
             self._say_rows("printed nothing", "muted", execution)
-        if execution.iteration is not None:
-            self.ends[execution.iteration] = self.rows.end
         self._lengths.pop(execution.span, None)
 
     def _mark_unseen(self, execution: ExecutionState, finished: ev.ExecutionFinished) -> None:
         """Dim the rows that the planner was not shown, and say so."""
         shown, total = finished.shown_to_planner, self._chars.get(execution.span, 0)
-        if shown is None or shown.head + shown.tail >= total:
+        if shown is None or shown.head + shown.tail >= total - ENDING:
             return
         places = self._lengths.get(execution.span, [])
         for (row, start), (_, after) in zip(places, [*places[1:], (0, total)], strict=True):
             if start >= shown.head and after <= total - shown.tail and row >= self.rows.first:
                 old = self.rows.row(row)
+                self.changed_from = min(self.changed_from, row)
                 self.rows.replace(row, Row(old.text, "muted", (), old.gutter or "┊ ", "muted", old.continued))
         tail = f" and the last {count(shown.tail)}" if shown.tail else ""
         words = f"┊ the planner saw the first {count(shown.head)}{tail} of these {count(total)} characters"
@@ -217,7 +219,7 @@ class OutputPane(TextPane):
         before = self._log.chars
         fresh = self._log.update(moment.state)
         if fresh or self._log.chars != before:
-            self.rows_changed(fresh)
+            self.rows_changed(fresh, since=self._log.changed_from)
 
     @property
     def titled(self) -> Titled:

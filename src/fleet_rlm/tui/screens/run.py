@@ -34,7 +34,7 @@ from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.panes.variables import VariablesPane
 from fleet_rlm.tui.playhead import DRAIN, Moment, Playhead
 from fleet_rlm.tui.run_keys import GATE_ACTIONS, Standing, offer
-from fleet_rlm.tui.run_words import Words, activity, badges, figures, run_state, sandbox
+from fleet_rlm.tui.run_words import Activity, Words, activity, badges, figures, run_state, sandbox
 from fleet_rlm.tui.screens.pick_document import PickDocument
 from fleet_rlm.tui.screens.reader import Reader
 from fleet_rlm.tui.screens.run_control import RunControl
@@ -60,6 +60,9 @@ FILTERED = ("calls", "variables", "events")
 class RunScreen(RunControl, RunTravel):
     """One run. It drains its source from its mounting on, also while another screen is shown."""
 
+    DEFAULT_CSS = """
+    RunScreen ToastRack { margin-bottom: 4; }
+    """
     AUTO_FOCUS: ClassVar[str | None] = ""
     BINDINGS: ClassVar[list[BindingType]] = [*run_keys.BINDINGS, run_keys.LEAVE]
 
@@ -86,6 +89,7 @@ class RunScreen(RunControl, RunTravel):
         self._keys_drawn: tuple[object, ...] = ()
         self._told_end = False
         self._remember_due = False
+        self._had_answer = False
         self._searched = "document"
         """The pane that the find bar searches."""
         self._typed: dict[str, str] = {}
@@ -165,6 +169,13 @@ class RunScreen(RunControl, RunTravel):
         self._draw_lines(moment)
         for name in self.grid.in_view():
             self._draw_pane(name, moment)
+            self.grid.news.discard(name)
+        if bool(moment.state.outputs) != self._had_answer:
+            self._had_answer = bool(moment.state.outputs)
+            if self._had_answer and "answer" not in self.grid.in_view():
+                self.grid.news.add("answer")
+            elif not self._had_answer:
+                self.grid.news.discard("answer")
         self.grid.draw_titles()
         self._draw_keys()
 
@@ -182,7 +193,7 @@ class RunScreen(RunControl, RunTravel):
     def _draw_lines(self, moment: Moment) -> None:
         playhead, edge = self.playhead, self.playhead.edge
         now = playhead.edge_now(self.clock())
-        doing = activity(moment.state, moment.now)
+        doing = activity(moment.state, moment.now) if moment.moving else Activity()
         self.query_one(RunHeader).show(edge, run_state(playhead), doing, badges(edge, self.source.end))
         here = moment.state.iteration
         reached = here.number if here else 0

@@ -51,7 +51,7 @@ class RunControl(Screen[None]):
         elif code == before:
             self.notify("The code is as it was: nothing was sent.")
         else:
-            self.tell_engine(spec.Edit(code=code))
+            self.tell_engine(spec.Edit(code=code, step=True))
 
     def action_tell(self) -> None:
         def told(text: str | None) -> None:

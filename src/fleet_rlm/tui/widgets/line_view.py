@@ -13,7 +13,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.scrollbar import ScrollDown, ScrollTo, ScrollUp
@@ -22,8 +22,8 @@ from textual.strip import Strip
 
 from fleet_rlm.documents.search import Matcher
 from fleet_rlm.tui.widgets.rows import Row, Rows, TextRows
+from fleet_rlm.tui.widgets.scrolling import WHEEL_LINES, set_virtual_size
 from fleet_rlm.tui.widgets.tones import Tones
-from fleet_rlm.tui.widgets.wheel import WHEEL_LINES
 from fleet_rlm.tui.widgets.wrap import between_cells, breaks, cells
 
 KEPT_STRIPS = 600
@@ -138,13 +138,11 @@ class LineView(ScrollView, can_focus=True):
         else:
             self._go(place if keep_place else (rows.first, 0))
 
-    def rows_changed(self, fresh: int = 0, redraw: bool = True) -> None:
-        """Rows were added (`fresh` of them), replaced or dropped. The reader's place stays where it is."""
+    def rows_changed(self, fresh: int = 0, since: int = 0) -> None:
+        """Rows from `since` on were added (`fresh` of them), replaced or dropped. The reader's place stays."""
         top = self.top
-        if redraw or len(self._strips) > KEPT_STRIPS:
-            self._forget()
-        else:
-            self._pieces = None
+        self._strips = {key: strip for key, strip in self._strips.items() if key[0] < since}
+        self._pieces = None
         self._first = self.rows.first
         self._measure()
         if self.tail:
@@ -154,10 +152,6 @@ class LineView(ScrollView, can_focus=True):
             self._go(max(top, (self.rows.first, 0)), by_person=False)
         self.refresh()
         self.post_message(self.Moved(self))
-
-    def row_changed(self, number: int) -> None:
-        """One row looks different now."""
-        self._strips = {key: strip for key, strip in self._strips.items() if key[0] != number}
 
     def toggle_wrap(self) -> bool:
         """Wrap rows, or don't any more; the first row stays the first. Returns what it is now."""
@@ -330,9 +324,7 @@ class LineView(ScrollView, can_focus=True):
         last = self._last_top()
         height = max(rows if last[1] == 0 and not self.wrap else 0, last[0] - self.rows.first + self.page)
         width = 0 if self.wrap else self.rows.gutter_width + self._widest + self.edge_width
-        size = Size(width, height if rows else 0)
-        if size != self.virtual_size:
-            self.virtual_size = size
+        set_virtual_size(self, Size(width, height if rows else 0))
 
     def _lines(self, number: int) -> list[tuple[int, int]]:
         if not self.rows.first <= number < self.rows.end:
@@ -463,9 +455,3 @@ class LineView(ScrollView, can_focus=True):
     def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002  # Textual's signature
         self._forget()
         self.refresh()
-
-    def refresh_rows(self, first: int, end: int) -> None:
-        """Draw some rows again, if they can be seen."""
-        for y, piece in enumerate(self._layout()):
-            if first <= piece[0] < end:
-                self.refresh(Region(0, y, self.size.width, 1))

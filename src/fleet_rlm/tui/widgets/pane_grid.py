@@ -23,7 +23,7 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
 
-from fleet_rlm.tui.themes import palette
+from fleet_rlm.tui.themes import Palette, palette
 
 WIDE, MEDIUM, TALL = 120, 100, 28
 """From this many columns three columns of panes, from this many two (if there are this many lines as well)."""
@@ -132,6 +132,8 @@ class PaneGrid(Widget):
         """By slot, the pane that it shows."""
         self.maximised: str | None = None
         self._layout_ = _GridLayout()
+        self.news: set[str] = set()
+        """Panes with something new that was not seen: their names stand out among the tabs."""
         self._dragged: Side | None = None
         self._drawn: dict[str, tuple[Content, Content]] = {}
 
@@ -210,7 +212,7 @@ class PaneGrid(Widget):
             widget = self._panes[name]
             assert isinstance(widget, Pane)
             titled = widget.titled
-            title = self._title(name, titled, colors.muted, colors.primary, colors.foreground)
+            title = self._title(name, titled, colors)
             figures = Content.styled(titled.figures, f"not bold {colors.operator if titled.alert else colors.muted}")
             if titled.extra and not self.maximised and len(self.slots[self.slot_of(name)]) > MANY_TABS:
                 beside = f"{titled.extra} · " if titled.figures else titled.extra
@@ -220,7 +222,8 @@ class PaneGrid(Widget):
                 self._drawn[name] = (title, figures)
                 widget.border_title, widget.border_subtitle = title, figures
 
-    def _title(self, name: str, titled: Titled, muted: str, accent: str, plain: str) -> Content:
+    def _title(self, name: str, titled: Titled, colors: Palette) -> Content:
+        muted, accent, plain, news = colors.muted, colors.primary, colors.foreground, colors.success
         focused = self._panes[name].has_focus_within or self._panes[name].has_focus
         together = self.slots[self.slot_of(name)] if not self.maximised else (name,)
         narrow = len(together) > MANY_TABS
@@ -228,7 +231,10 @@ class PaneGrid(Widget):
         for other in together:
             if narrow and other == "call" and name != "call":
                 continue  # there is no room, and enter on a call shows it
-            tone = (f"bold {accent}" if focused else f"bold {plain}") if other == name else f"not bold {muted}"
+            if other == name:
+                tone = f"bold {accent if focused else plain}"
+            else:
+                tone = f"bold {news}" if other in self.news else f"not bold {muted}"
             style = Style.parse(tone) + Style.from_meta({"@click": f"screen.pane('{other}')"})
             number = f"{NUMBERS[other]} " if other in NUMBERS else ""
             if parts:

@@ -14,8 +14,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from fleet_rlm.tui.widgets.scrolling import WHEEL_LINES, set_virtual_size
 from fleet_rlm.tui.widgets.tones import Tones
-from fleet_rlm.tui.widgets.wheel import WHEEL_LINES
 from fleet_rlm.tui.widgets.wrap import between_cells, cells
 
 Cell = tuple[str, str]
@@ -41,7 +41,7 @@ class Table(ScrollView, can_focus=True):
     """
 
     DEFAULT_CSS = """
-    Table { overflow-x: hidden; overflow-y: auto; scrollbar-size: 1 1; }
+    Table { overflow-x: hidden; overflow-y: scroll; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "cursor(1)", "Down", id="table.down", show=False),
@@ -112,9 +112,7 @@ class Table(ScrollView, can_focus=True):
     def records_changed(self) -> None:
         """There are more, fewer or other records."""
         count = self.count()
-        size = Size(0, count + self.HEADS if count else 0)
-        if size != self.virtual_size:
-            self.virtual_size = size
+        set_virtual_size(self, Size(0, count + self.HEADS if count else 0))
         if self.tail:
             self.place = max(0, count - 1)
             self.scroll_to(y=max(0, count - self.page), animate=False, force=True)
