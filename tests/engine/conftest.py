@@ -29,6 +29,15 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _no_callback_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """dspy logs what its callbacks raise and goes on: an observer that fails would be missed."""
+    caplog.set_level("DEBUG", "fleet_rlm")
+    yield
+    failed = [record.getMessage() for record in caplog.records if "callback" in record.getMessage()]
+    assert not failed
+
+
 @pytest.fixture
 def document(tmp_path: Path) -> str:
     path = tmp_path / "notes.txt"

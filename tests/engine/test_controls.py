@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from fleet_rlm import events as ev
 from fleet_rlm import spec
 from tests.engine.conftest import Start
 from tests.engine.scripted import Script, action
+from tests.model_server import ModelServer, planner
+from tests.waiting import until
 
 DONE = action("done", "SUBMIT(answer='fine')")
 LOOP = action("spin", "while True: pass")
@@ -207,3 +213,53 @@ def test_two_runs_at_once_keep_to_themselves(start: Start) -> None:
         assert run.finished().status == "submitted"
         assert run.state().output[0].text == f"answer to q{n}\n"
         assert [call.prompt for call in run.state().calls] == [f"q{n}"]
+
+
+def test_the_time_that_a_person_takes_is_not_the_runs(start: Start) -> None:
+    run = start(Script([DONE]), paused=True, budgets=spec.Budgets(max_seconds=0.4))
+    run.wait_at("planner")
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 0.6)  # the person thinks longer than the run may take
+    run.send(spec.Continue())
+    assert run.finished().status == "submitted"
+
+
+def test_threads_that_wait_for_one_pause_all_go_on_when_the_person_says_so(start: Start) -> None:
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(3) as pool:\n"
+        "    print(list(pool.map(lambda n: len(llm_query_batched(['a', 'b'])), range(3))))"
+    )
+    run = start(Script([action("ask", code), DONE]), breakpoints=spec.Breakpoints(fanout=2))
+    run.wait_at("fanout")
+    run.send(spec.SetBreakpoints(breakpoints=spec.Breakpoints()))
+    run.send(spec.Continue())
+    assert run.finished().status == "submitted"
+    assert run.state().output[0].text == "[2, 2, 2]\n"
+    assert len(run.of(ev.GateWaiting)) == 1
+
+
+def test_a_breakpoint_on_spending_waits_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = planner([action("ask", "print(llm_query('x' * 40_000))"), action("look", "print(1)"), DONE])
+    with ModelServer(script) as server:
+        for name, value in server.environment("openai/gpt-4o-mini").items():
+            monkeypatch.setenv(name, value)
+        run = start(None, breakpoints=spec.Breakpoints(spend_usd=0.001))
+        assert run.wait_for(ev.GateWaiting).why == "breakpoint: the run has cost $0.001"
+        run.send(spec.Continue())
+        assert run.finished().status == "submitted"
+    assert len(run.of(ev.GateWaiting)) == 1
+
+
+def test_a_note_and_a_bookmark_stand_in_the_record(start: Start) -> None:
+    run = start(Script([DONE]), paused=True)
+    run.wait_at("planner")
+    run.send(spec.Note(text="odd"))
+    run.send(spec.Note(text="here", bookmark=True))
+    run.send(spec.Continue())
+    run.finished()
+    assert [(e.action, e.text) for e in run.of(ev.Operator)] == [
+        ("note", "odd"),
+        ("bookmark", "here"),
+        ("continue", ""),
+    ]

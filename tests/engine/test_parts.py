@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import Future
@@ -17,6 +18,7 @@ from fleet_rlm.engine import codeblock, inputs, preparation, signatures
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.errors import RunAborted, SetupError
 from fleet_rlm.engine.prompts import added, common_prefix
+from fleet_rlm.engine.quiet import quiet_dspy
 from fleet_rlm.state import fold_all
 from tests.waiting import until
 
@@ -232,3 +234,30 @@ def test_a_cancelled_wait_returns_long_before_its_time() -> None:
     began = time.monotonic()
     assert scope.sleep(30) is False
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"budgets": spec.Budgets(max_iterations=0)},
+        {"budgets": spec.Budgets(max_seconds=0)},
+        {"budgets": spec.Budgets(max_cost_usd=-1)},
+        {"concurrency": 0},
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(SetupError, match=r"max_\w+|concurrency"):
+        preparation.prepare(spec.RunSpec(question="why?", **fields))  # type: ignore[arg-type] # by name
+
+
+def test_overlapping_runs_give_dspys_log_back_as_it_was() -> None:
+    logger = logging.getLogger("dspy")
+    before = (logger.handlers, logger.propagate)
+    first, second = quiet_dspy(), quiet_dspy()
+    first.__enter__()
+    second.__enter__()
+    assert logger.handlers != before[0]
+    first.__exit__(None, None, None)
+    assert logger.handlers != before[0]
+    second.__exit__(None, None, None)
+    assert (logger.handlers, logger.propagate) == before

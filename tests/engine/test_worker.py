@@ -153,6 +153,19 @@ def test_an_abort_ends_the_process_within_a_second(engine: Any) -> None:
         until(lambda: not processes_of(one.process.pid), 2, "every process to end")
 
 
+def test_an_abort_is_not_kept_waiting_by_what_is_still_being_imported(engine: Any) -> None:
+    with ModelServer(planner([SPIN])) as server:
+        one = engine(server)
+        one.wait_for("run.started")
+        began = time.monotonic()
+        one.send(spec.Abort(reason="changed my mind"))
+        assert one.end() == 0
+        assert time.monotonic() - began < 1.0
+        until(lambda: one.events("run.finished"))
+        assert one.events("run.finished")[0]["status"] == "aborted"
+        assert not one.events("planner.started")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_aborts_cleanly(engine: Any, number: signal.Signals) -> None:
     with ModelServer(planner([Reply(stall_before=True)])) as server:

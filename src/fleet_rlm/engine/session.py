@@ -120,9 +120,14 @@ class RunSession:
 
     def run(self) -> ev.RunFinished:
         """Raises `SetupError` when the run can't begin; else returns its last event, whatever happened."""
-        prepared = prepare(
-            self.spec, documents=self._documents, models=self._models, cancelled=lambda: self.token.ended
-        )
+        try:
+            prepared = prepare(
+                self.spec, documents=self._documents, models=self._models, cancelled=lambda: self.token.ended
+            )
+        except SetupError as error:
+            if self.token.ended:
+                raise SetupError(f"The run was ended before it began: {self.token.reason}.") from error
+            raise
         path = self.spec.record
         where = Path(self.spec.cwd, path) if path else run_path(prepared.task.name, self.run_id)
         try:
