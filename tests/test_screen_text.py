@@ -61,9 +61,7 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     assert clean(clean(text)) == clean(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["plain", "línea\twith tab\nand more", "日本語 — 🦊", "[b]not markup[/b] [/nope]"]
-)
+@pytest.mark.parametrize("text", ["plain", "línea\twith tab\nand more", "日本語 — 🦊", "[b]not markup[/b] [/nope]"])
 def test_harmless_text_stays_as_it_is(text: str) -> None:
     assert clean(text) == text
 
