@@ -35,7 +35,7 @@ import traceback
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 try:
     from _blake2 import blake2b
@@ -52,7 +52,6 @@ HIGH_BYTES = 4 << 20  # more than this waiting for the host: stop reading from t
 ACK_BYTES = 1 << 20
 TICK_SECONDS = 0.033  # output is forwarded at most once a tick and stream
 REPEAT_SECONDS = 0.1  # between the signals of one interrupt
-INSPECT_SECONDS = 0.25  # how long an outcome waits for the report of its variables
 LATE_PIPES, LATE_BYTES = 16, 64 << 10
 CLOSED = 72  # exit code of a worker without its socket
 DEFAULTS = {"cap": 2 << 20, "tail": 64 << 10, "value": 64 << 20, "beat": 1.0, "orphan": 0.0}
@@ -505,6 +504,7 @@ class Worker:
     def on_sigint(self, *_: object) -> None:
         if not self.running:
             return
+        sys.setswitchinterval(0.0005)  # against threads that spin: this one has something to do now
         if self.shield:
             self.deferred = True
         else:
@@ -748,6 +748,8 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - generated code may raise anything
             self.shield, self.spare = 1, None
             if os.getpid() == self.pid:
+                if isinstance(error, Interrupted):
+                    self.interrupt_threads()
                 self.describe(error, f"<{message['name']}>", done)
         if os.getpid() != self.pid:  # a child that fell out of the cell
             with contextlib.suppress(OSError, ValueError):
@@ -831,12 +833,14 @@ class Worker:
     def finish(self, done: Message) -> None:
         for box in list(self.pending.values()):  # of threads that go on: their calls end with their cell
             box.put({"ok": False, "error": "the cell that asked is over"})
-        if self.stopping or done["status"] == "interrupted":
+        if self.stopping:
             self.interrupt_threads()
         signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.setswitchinterval(0.005)
         with self.tick_lock:
             self.ticking = self.running = False
             self.end_output()
+        done["vars"] = self.inspector.report(self.namespace, {*self.functions, "SUBMIT"})
         if self.final is not None and done["status"] in ("ok", "error"):
             done["status"] = "submit"
             done.pop("error", None)
@@ -844,8 +848,6 @@ class Worker:
         else:
             self.send(done)
         self.final = None
-        report = self.inspector.report(self.namespace, {*self.functions, "SUBMIT"})
-        self.send({"t": "vars", "cell": self.cell, **report})
         with contextlib.suppress(MemoryError):
             self.spare = bytearray(1 << 18)  # given back when memory runs out, so that there is some to say so
 
@@ -1020,8 +1022,6 @@ class Supervisor:
         self.calls: set[int] = set()
         self.last_cell, self.stopped_early = 0, {}  # type: int, dict[int, Message]
         self.running: int | None = None
-        self.held: Message | None = None  # the outcome, until its variables have come
-        self.held_until = 0.0
         self.why, self.signals, self.grace = "", 0, 2.0
         self.deadline: float | None = None
         self.left: float | None = None
@@ -1032,27 +1032,29 @@ class Supervisor:
     # -- to the host
 
     def emit(self, message: Message) -> None:
+        """Queued: what one turn of the loop says goes out in one write."""
         data = dumps(message)
         self.to_host.append(data)
         self.to_host_bytes += len(data)
-        self.flush()
 
     def flush(self) -> None:
-        try:
-            while self.to_host:
-                data = self.to_host[0]
+        """Write what the host takes now; the loop waits for it to take more."""
+        while self.to_host:
+            data = self.to_host.popleft()
+            while self.to_host and len(data) < READ_BYTES:
+                data += self.to_host.popleft()
+            try:
                 sent = os.write(self.hout, data)
-                self.to_host_bytes -= sent
-                if sent == len(data):
-                    self.to_host.popleft()
-                else:
-                    self.to_host[0] = data[sent:]
-        except BlockingIOError:
-            pass  # the loop waits until the host reads on
-        except OSError:
-            self.leave(0)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.leave(0)
+            self.to_host_bytes -= sent
+            if sent < len(data):
+                self.to_host.appendleft(data[sent:])
+                return
 
-    def leave(self, code: int) -> None:
+    def leave(self, code: int) -> NoReturn:
         self.end_worker()
         os._exit(code)
 
@@ -1148,11 +1150,9 @@ class Supervisor:
         self.drain()
         self.ctl.close()
         end: Message = {"lost": True, "code": code, "signal": number, "closed": alive or code == CLOSED}
-        if self.held is None and self.running is not None:
+        if self.running is not None:
             self.settle({"t": "done", "cell": self.running, "status": "killed" if self.why else "crashed", **end})
         else:
-            if self.held is not None:
-                self.settle(self.held)
             self.emit({"t": "died", **end})
         for pipe in self.pipes:
             pipe.close()
@@ -1199,7 +1199,7 @@ class Supervisor:
             if not pipe.late:
                 pipe.read(4 << 20)
 
-    def settle(self, done: Message, report: Message | None = None) -> None:
+    def settle(self, done: Message) -> None:
         """The running cell's last frames: its output, its variables, its outcome."""
         dropped = {}
         for pipe in self.pipes:
@@ -1211,10 +1211,11 @@ class Supervisor:
                     dropped[pipe.stream] = lost
         while len(self.pipes) > LATE_PIPES:
             self.pipes.pop(0).close()
+        report = done.pop("vars", None)
         if report:
-            self.emit(report)
+            self.emit({"t": "vars", "cell": done["cell"], **report})
         self.emit({**done, "dropped": dropped, "why": self.why})
-        self.running = self.held = self.deadline = self.left = self.kill_at = self.signal_at = None
+        self.running = self.deadline = self.left = self.kill_at = self.signal_at = None
         self.why = ""
         self.calls.clear()
 
@@ -1264,7 +1265,7 @@ class Supervisor:
             self.left, self.deadline = self.deadline - now, None
 
     def stop(self, why: str, grace: float) -> None:
-        if self.running is None or self.held is not None:
+        if self.running is None:
             return
         now = time.monotonic()
         self.why = self.why or why
@@ -1315,17 +1316,11 @@ class Supervisor:
                     fd = self.fds.pop(0)
                     self.pipes.append(Pipe(fd, message["cell"], stream, self.config["cap"], self.config["tail"]))
         elif kind == "done":
-            if message["cell"] == self.running and self.held is None:
+            if message["cell"] == self.running:
                 self.drain()
-                self.held, self.held_until = message, time.monotonic() + INSPECT_SECONDS
-                self.kill_at = self.signal_at = self.deadline = None
-        elif kind == "vars":
-            if self.held is not None:
-                self.settle(self.held, message)
-            else:
-                self.emit(message)
+                self.settle(message)
         elif kind == "call":
-            if message["cell"] == self.running and self.held is None and not self.why:
+            if message["cell"] == self.running and not self.why:
                 self.calls.add(message["id"])
                 self.emit(message)
             else:
@@ -1370,8 +1365,6 @@ class Supervisor:
 
     def due(self, now: float) -> float:
         """Do what time asks for; the seconds until it asks again."""
-        if self.held is not None and now >= self.held_until:
-            self.settle(self.held)
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
             self.stop("timeout", self.grace)
@@ -1387,7 +1380,6 @@ class Supervisor:
             self.leave(75)  # the host is gone: let the place end, so that it costs nothing
         self.forward(now)
         times = [self.deadline, self.kill_at, self.signal_at, *(pipe.next_at for pipe in self.pipes if pipe.ready)]
-        times.append(self.held_until if self.held is not None else None)
         times.append(self.beat_at if self.running is not None else None)
         times.append(self.heard + orphan + 0.01 if orphan else None)
         return max(0.0, min((at for at in times if at is not None), default=now + 60) - now)
@@ -1400,6 +1392,8 @@ class Supervisor:
 
     def turn(self) -> None:
         wait = self.due(time.monotonic())
+        if self.to_host:
+            self.flush()
         poll = select.poll()
         poll.register(self.hin, select.POLLIN)
         poll.register(self.wake[0], select.POLLIN)
@@ -1412,8 +1406,6 @@ class Supervisor:
         for fd in pipes:
             poll.register(fd, select.POLLIN)
         ready = dict(poll.poll(int(wait * 1000) + 1))
-        if self.hout in ready:
-            self.flush()
         if self.hin in ready:
             self.hear_host()
         for fd, pipe in pipes.items():
@@ -1440,6 +1432,7 @@ class Supervisor:
 
     def main(self) -> None:
         self.emit({"t": "hello", "version": VERSION, "python": sys.version.split()[0], "pid": os.getpid()})
+        self.flush()
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
