@@ -283,15 +283,17 @@ def test_an_interrupt_cancels_open_calls(place: Interpreter, witness: Witness) -
     from fleet_rlm.sandbox import current_call
 
     seen: list[bool] = []
+    inside = threading.Event()
 
     def patient() -> None:
         call = current_call.get()
         assert call is not None
+        inside.set()
         seen.append(call.cancelled.wait(20))
 
     place.tools["patient"] = patient
     running = Background(lambda: place.execute("print('on', flush=True)\npatient()"))
-    until(lambda: place._cell and place._cell.calls)
+    assert inside.wait(20)
     place.interrupt()
     with pytest.raises(CodeFailed):
         running.result()
