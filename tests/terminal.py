@@ -58,6 +58,8 @@ class Terminal:
         self.raw = bytearray()
         self.status: int | None = None
         environment = {**(os.environ if env is None else env), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        for name in ("COLUMNS", "LINES"):  # they would count for more than the terminal's own size
+            environment.pop(name, None)
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             try:

@@ -117,6 +117,15 @@ class FleetApp(App[list[str]]):
         text = text if len(text) <= TOAST_CHARS else text[: TOAST_CHARS - 1] + "…"
         super().notify(text, title=clean_line(title, 80), severity=severity, timeout=timeout, markup=False)
 
+    def tell(self, node: DOMNode, callback: Callable[..., object], *args: object, **more: object) -> None:
+        """From a worker's thread: call back on the UI's, unless the app is ending or the node has left it meanwhile."""
+
+        def call() -> None:
+            if not self._exit and node.is_attached and node.screen.display:
+                callback(*args, **more)
+
+        self.call_from_thread(call)
+
     # Screens
 
     def get_default_screen(self) -> HomeScreen:
@@ -176,15 +185,15 @@ class FleetApp(App[list[str]]):
 
         own = self.live_runs.with_path(str(Path(path).absolute()))
         if own is not None:
-            self.call_from_thread(self.show_live_run, own)
+            self.tell(self.screen, self.show_live_run, own)
             return
         try:
             with RunFile(path) as file:
                 source = FollowFile(path) if file.is_being_written() else ReplayFile(path)
         except NotARun as error:
-            self.call_from_thread(self.notify, f"{error} {error.hint}".rstrip(), title="Not opened", severity="error")
+            self.tell(self.screen, self.notify, f"{error} {error.hint}".rstrip(), title="Not opened", severity="error")
             return
-        self.call_from_thread(self.open_run, source)
+        self.tell(self.screen, self.open_run, source)
 
     async def action_back(self) -> None:
         """Leave a screen. A live run goes on; everything else that it read is closed."""
@@ -344,8 +353,13 @@ class FleetApp(App[list[str]]):
         if self.settings.keys:
             faults += unknown_keys(self.settings.keys, known_ids())
         if faults:
-            self.call_from_thread(
-                self.notify, "\n".join(faults), title=f"In {config.config_file()}", severity="warning", timeout=15
+            self.tell(
+                self.screen,
+                self.notify,
+                "\n".join(faults),
+                title=f"In {config.config_file()}",
+                severity="warning",
+                timeout=15,
             )
 
     # Themes
@@ -397,4 +411,4 @@ class FleetApp(App[list[str]]):
             if words := notice([*faults, *own_faults]):
                 self.notify(words, title="Themes", severity="warning", timeout=15)
 
-        self.call_from_thread(register)
+        self.tell(self.screen, register)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -19,6 +19,9 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from fleet_rlm.screen_text import clean_line
+
+if TYPE_CHECKING:
+    from fleet_rlm.tui.app import FleetApp
 
 MAX_ENTRIES = 2000
 
@@ -138,7 +141,7 @@ class PickPath(ModalScreen[Path | None]):
     @work(thread=True, exclusive=True)
     def _list(self, folder: Path) -> None:
         found, word = entries(folder, self._suffixes)
-        self.app.call_from_thread(self._show, folder, found, word)
+        cast("FleetApp", self.app).tell(self, self._show, folder, found, word)
 
     def _show(self, folder: Path, found: list[Entry], word: str) -> None:
         self._folder, self._entries = folder, found

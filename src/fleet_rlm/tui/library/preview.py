@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -19,6 +19,7 @@ from fleet_rlm.tui.library.row import GOING_ON, MARKS, STATUS_WORDS, documents
 if TYPE_CHECKING:
     from fleet_rlm.runs.summary import RunRow
     from fleet_rlm.state import RunState
+    from fleet_rlm.tui.app import FleetApp
     from fleet_rlm.tui.library.details import Details
 
 FOLD_BYTES = 24 * 1024 * 1024
@@ -92,7 +93,7 @@ class Preview(VerticalScroll, can_focus=True):
             except OSError as error:
                 note = f"The record cannot be read: {error.strerror or error}"
         if not worker.is_cancelled:
-            self.app.call_from_thread(self._take, path, details, note)
+            cast("FleetApp", self.app).tell(self, self._take, path, details, note)
 
     def _take(self, path: str, details: Details | None, note: str) -> None:
         if self._row is not None and str(self._row.path) == path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input, Static
+from textual.worker import get_current_worker
 
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.tui import figures
@@ -47,6 +48,10 @@ _ORDERS = {
 }
 
 
+class _NotWanted(Exception):
+    """The app ends: a library of thousands of new files need not be read to the end."""
+
+
 class HomeScreen(Screen[None]):
     """The run library."""
 
@@ -55,7 +60,6 @@ class HomeScreen(Screen[None]):
     HomeScreen #head-left { width: 1fr; }
     HomeScreen #head-right { width: auto; color: $muted; }
     HomeScreen #filter { display: none; width: 40; height: 1; border: none; padding: 0 1; background: $panel; }
-    HomeScreen #filter.-open { display: block; }
     HomeScreen #body { layout: horizontal; height: 1fr; }
     HomeScreen #runs { width: 3fr; }
     HomeScreen #preview { width: 2fr; }
@@ -166,21 +170,30 @@ class HomeScreen(Screen[None]):
         from fleet_rlm import config
         from fleet_rlm.runs.library import Library
 
-        tell = self.app.call_from_thread
-        if self._library is None:
-            self._library = Library()
-            tell(self._take_configured, config.model_choice(config.load()).planner.model)
+        worker = get_current_worker()
+
+        def tell(callback: Callable[..., object], *given: object) -> None:
+            if worker.is_cancelled:
+                raise _NotWanted
+            self.fleet.tell(self, callback, *given)
+
         rows: Sequence[RunRow] = ()
         fault = ""
         try:
+            if self._library is None:
+                self._library = Library()
+                tell(self._take_configured, config.model_choice(config.load()).planner.model)
             if first:
                 tell(self._take, self._library.list(words, SORTS[column], descending=descending))
             self._library.refresh(lambda done, of: tell(self._take_progress, done, of))
             rows = self._library.list(words, SORTS[column], descending=descending)
             fault = self._library.notices[-1] if self._library.notices else ""
+        except _NotWanted:
+            return
         except (OSError, sqlite3.Error) as error:
             fault = f"the library cannot be read: {error}"
-        tell(self._take, rows, fault, True)
+        if not worker.is_cancelled:
+            self.fleet.tell(self, self._take, rows, fault, True)
 
     def _take_configured(self, model: str) -> None:
         self._configured = model
@@ -294,7 +307,8 @@ class HomeScreen(Screen[None]):
 
     def action_filter(self) -> None:
         self._filter.add_class("-open")
-        self._filter.focus()
+        self._filter.display = True
+        self.set_focus(self._filter)  # at once: what is typed next belongs to it
         self.query_one("#head-right").display = False
 
     @on(Input.Changed, "#filter")
@@ -310,6 +324,7 @@ class HomeScreen(Screen[None]):
 
     def _close_filter(self) -> None:
         self._filter.remove_class("-open")
+        self._filter.display = False
         self.query_one("#head-right").display = True
         self._draw_head()
         self.query_one(RunTable).focus()
@@ -362,9 +377,9 @@ class HomeScreen(Screen[None]):
         try:
             spec = spec_of_record(path)
         except NotAgain as error:
-            self.app.call_from_thread(self.notify, str(error), severity="error")
+            self.fleet.tell(self, self.notify, str(error), severity="error")
         else:
-            self.app.call_from_thread(self._ask_again, spec)
+            self.fleet.tell(self, self._ask_again, spec)
 
     def _ask_again(self, spec: RunSpec) -> None:
         from fleet_rlm.tui.screens.new_run import NewRunScreen
@@ -406,8 +421,8 @@ class HomeScreen(Screen[None]):
         try:
             self._library.delete(row)
         except (OSError, RunIsRunning) as error:
-            self.app.call_from_thread(self.notify, f"Not deleted: {error}", severity="error")
-        self.app.call_from_thread(self._look)
+            self.fleet.tell(self, self.notify, f"Not deleted: {error}", severity="error")
+        self.fleet.tell(self, self._look)
 
     def action_copy(self) -> None:
         if (row := self._chosen()) is None:

@@ -308,8 +308,8 @@ class NewRunScreen(ModalScreen[None]):
             ))  # fmt: skip
             hint, wrong, sign = "; ".join(chosen.notices[:3]), "", OK
         if not worker.is_cancelled:
-            self.app.call_from_thread(self._hint, "documents", sign, words, hint)
-            self.app.call_from_thread(self._checked, "documents", wrong)
+            self.fleet.tell(self, self._hint, "documents", sign, words, hint)
+            self.fleet.tell(self, self._checked, "documents", wrong)
 
     # Model
 
@@ -321,7 +321,7 @@ class NewRunScreen(ModalScreen[None]):
         usual = config.model_choice(settings).planner.model
         choice = config.model_choice(settings, draft.model.strip() or None, draft.sub_model.strip() or None)
         if not worker.is_cancelled:
-            self.app.call_from_thread(self._show_model, choice, usual)
+            self.fleet.tell(self, self._show_model, choice, usual)
 
     def _show_model(self, choice: config.ModelChoice, usual: str) -> None:
         self.query_one("#model", Input).placeholder = clean_line(usual, 80)
@@ -355,11 +355,11 @@ class NewRunScreen(ModalScreen[None]):
         try:
             answer = ask(signature=notation, cancelled=lambda: worker.is_cancelled)
         except CannotDescribe as error:
-            self.app.call_from_thread(self._hint, "signature", BAD, str(error))
-            self.app.call_from_thread(self._checked, "signature")
+            self.fleet.tell(self, self._hint, "signature", BAD, str(error))
+            self.fleet.tell(self, self._checked, "signature")
             return
         if answer is not None and not worker.is_cancelled:
-            self.app.call_from_thread(self._show_signature, answer)
+            self.fleet.tell(self, self._show_signature, answer)
 
     def _show_signature(self, answer: Answer) -> None:
         found = answer.signature
@@ -381,10 +381,10 @@ class NewRunScreen(ModalScreen[None]):
         try:
             answer = ask(isolation=True, cancelled=lambda: worker.is_cancelled)
         except CannotDescribe as error:
-            self.app.call_from_thread(self._show_isolation, None, str(error))
+            self.fleet.tell(self, self._show_isolation, None, str(error))
             return
         if answer is not None and not worker.is_cancelled:
-            self.app.call_from_thread(self._show_isolation, answer, "")
+            self.fleet.tell(self, self._show_isolation, answer, "")
 
     def _show_isolation(self, answer: Answer | None, fault: str) -> None:
         modes = answer.isolation if answer else ()
