@@ -10,7 +10,6 @@ import subprocess
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 COLUMN = {"x86_64": 0, "aarch64": 1}.get(os.uname().machine, 0)
-ALWAYS = "in every mode"
 NEW_USER, SIGCHLD = 0x10000000, 17
 
 
@@ -197,6 +196,6 @@ ATTACKS = {
         types_into_a_terminal,
     ],
     "no set-user-id programs": [runs_a_set_user_id_program],
-    ALWAYS: [raises_its_limits],
+    "in every mode": [raises_its_limits],
 }
 HARMLESS = [hides_memory_in_a_nameless_file]

@@ -49,6 +49,16 @@ def reads_the_launchers_memory(target):
     return None
 
 
+def rewrites_the_launchers_memory(target):
+    for process in {os.getppid(), target.launcher} - {os.getpid()}:
+        try:
+            os.close(os.open(f"/proc/{process}/mem", os.O_RDWR))
+        except OSError:
+            continue
+        return f"/proc/{process}/mem can be written"
+    return None
+
+
 def finds_secrets_in_its_environment(target):
     bad = [name for name, value in os.environ.items() if "SECRET" in name + value]
     with open("/proc/self/environ", "rb") as file:
@@ -123,6 +133,7 @@ ATTACKS = {
         reads_the_launchers_memory,
     ],
     "no environment variables of yours": [finds_secrets_in_its_environment],
+    "in every mode": [rewrites_the_launchers_memory],
     "no signals to other processes": [
         signals_another,
         signals_another_by_descriptor,

@@ -18,8 +18,6 @@ def start(plan: Plan, targets: Targets, pipes: Pipes, mode: str) -> int:
 
     Launcher and watcher both adopt orphans: whichever of them is killed, the other one ends the tree.
     """
-    if LINUX:
-        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     owned = limits.already_owned(plan, own_namespace=False)
     pid = os.fork()
     if pid:
