@@ -27,7 +27,9 @@ def witness() -> Witness:
 @pytest.fixture
 def place(transport_factory: Callable[[], Transport], witness: Witness) -> Iterator[Interpreter]:
     """Harmless code in each place."""
-    interpreter = Interpreter(transport_factory, {"double": lambda x: x * 2}, limits=SMALL, observer=witness, grace=10.0)
+    interpreter = Interpreter(
+        transport_factory, {"double": lambda x: x * 2}, limits=SMALL, observer=witness, grace=10.0
+    )
     yield interpreter
     interpreter.shutdown()
 

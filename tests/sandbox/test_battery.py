@@ -67,9 +67,13 @@ def test_calls_reach_the_host_and_their_errors_the_code(place: Interpreter) -> N
     def fail(what: str) -> None:
         raise KeyError(what)
 
-    place.tools["fail"] = fail
+    def refuse() -> None:
+        raise ValueError("no \ud800 no")
+
+    place.tools |= {"fail": fail, "refuse": refuse}
     assert place.execute("double('ab')") == "'abab'"
     assert place.execute("try: fail(what='x')\nexcept RuntimeError as e: print(e)") == "KeyError: 'x'"
+    assert place.execute("try: refuse()\nexcept RuntimeError as e: print(e)") == "ValueError: no ? no"
     with pytest.raises(CodeFailed, match=r"TypeError: .*missing 1 required positional argument"):
         place.execute("double()")
 

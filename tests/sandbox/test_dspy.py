@@ -19,6 +19,8 @@ from waiting import until
 from .conftest import Maker
 from .places import SMALL, Background, Witness
 
+pytestmark = pytest.mark.filterwarnings("ignore:Passing OpenAI-style:DeprecationWarning")  # by dspy, to itself
+
 
 class Scripted:
     """A model: planner steps in order, anything else is answered with `said: …`."""

@@ -17,6 +17,7 @@ from waiting import until
 from .places import Background, Witness
 
 HELLO = {"t": "hello", "version": 1, "python": "3.12.0", "pid": 7}
+PARTS = b"".join(b'{"t":"part","key":"c%d","data":""}\n' % number for number in range(1100))
 DONE = {"t": "done", "cell": 1, "status": "ok", "ms": 1.0}
 
 
@@ -96,8 +97,8 @@ def test_garbage_among_the_messages_is_passed_over() -> None:
 
 @pytest.mark.parametrize(
     "flood",
-    [b"garbage\n" * 50, (b"x" * (9 << 20) + b"\n") * 25, b'{"t":"part","key":"c1","data":3}\n' * 50],
-    ids=["garbage", "long lines", "wrong types"],
+    [b"garbage\n" * 50, (b"x" * (9 << 20) + b"\n") * 25, b'{"t":"part","key":"c1","data":3}\n' * 50, PARTS],
+    ids=["garbage", "long lines", "wrong types", "unfinished values"],
 )
 def test_a_driver_that_speaks_no_protocol_is_ended(flood: bytes, witness: Witness) -> None:
     interpreter, puppet = run_with(lambda puppet, run: puppet.say_bytes(flood), observer=witness)
@@ -127,6 +128,22 @@ def test_output_over_the_cap_is_cut_by_the_host_as_well() -> None:
 
     interpreter, _ = run_with(answer, output_bytes=1000)
     assert len(interpreter.execute("1")) <= 1000 + (1 << 20)
+    interpreter.shutdown()
+
+
+def test_output_and_reports_of_other_cells_are_bounded_or_ignored(witness: Witness) -> None:
+    def answer(puppet: Puppet, run: dict[str, Any]) -> None:
+        for _ in range(50):
+            puppet.say({"t": "out", "cell": 77, "stream": "stdout", "data": "x" * (1 << 18)})
+        puppet.say({"t": "vars", "cell": 77, "removed": ["all"]})
+        puppet.say({"t": "beat", "cell": 77})
+        puppet.say({"t": "died", "code": 1})
+        puppet.say(DONE)
+
+    interpreter, _ = run_with(answer, observer=witness)
+    assert interpreter.execute("1") is None
+    assert len(witness.text(77, late=True)) == 4 << 20
+    assert not witness.of("variables") + witness.of("beat") + witness.of("state lost")
     interpreter.shutdown()
 
 

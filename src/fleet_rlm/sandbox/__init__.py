@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fleet_rlm.sandbox.calls import HostCall, current_call
     from fleet_rlm.sandbox.cell import CodeFailed
-    from fleet_rlm.sandbox.interpreter import Interpreter, InterpreterFactory
+    from fleet_rlm.sandbox.factory import InterpreterFactory
+    from fleet_rlm.sandbox.interpreter import Interpreter
     from fleet_rlm.sandbox.local import LocalInterpreter, LocalTransport
     from fleet_rlm.sandbox.observer import Execution, ExecutionOutcome, SandboxObserver, StateLost, Variables
     from fleet_rlm.sandbox.transport import IsolationReport, Limits, SandboxInfo, Transport, TransportError
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "calls": ("HostCall", "current_call"),
     "cell": ("CodeFailed",),
-    "interpreter": ("Interpreter", "InterpreterFactory"),
+    "factory": ("InterpreterFactory",),
+    "interpreter": ("Interpreter",),
     "local": ("LocalInterpreter", "LocalTransport"),
     "observer": ("Execution", "ExecutionOutcome", "SandboxObserver", "StateLost", "Variables"),
     "transport": ("IsolationReport", "Limits", "SandboxInfo", "Transport", "TransportError"),

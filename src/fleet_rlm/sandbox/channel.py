@@ -123,22 +123,23 @@ class Channel:
             if line is None:
                 raise ProtocolError(f"a line longer than {protocol.FRAME_BYTES:,} bytes")
             message = protocol.decode(line)
+            if isinstance(message, protocol.Ack):
+                with self._room:
+                    self._acknowledged = max(self._acknowledged, min(message.bytes, self._sent))
+                    self._room.notify_all()
+            else:
+                self._call(lambda: self._receive(message))
         except ProtocolError as error:
             self._violations += 1
             _log.warning("a sandbox sent what is not of the protocol: %s", str(error)[:200])
             if self._violations > protocol.VIOLATIONS:
                 raise
-            return
-        if isinstance(message, protocol.Ack):
-            with self._room:
-                self._acknowledged = max(self._acknowledged, min(message.bytes, self._sent))
-                self._room.notify_all()
-        else:
-            self._call(lambda: self._receive(message))
 
     def _call(self, function: Callable[[], None]) -> None:
         try:
             function()
+        except ProtocolError:
+            raise
         except Exception:  # noqa: BLE001 - an observer is the caller's code, and reading must go on
             _log.exception("an observer of a sandbox failed")
 

@@ -19,7 +19,7 @@ from dspy.primitives.code_interpreter import CodeExecutionError, CodeInterpreter
 from dspy.utils.callback import BaseCallback, with_callbacks
 
 from fleet_rlm.sandbox import protocol
-from fleet_rlm.sandbox.calls import CallPool, HostCall, current_call
+from fleet_rlm.sandbox.answers import Answers
 from fleet_rlm.sandbox.cell import Cell, CodeFailed, instructions, message_for_planner
 from fleet_rlm.sandbox.channel import Channel
 from fleet_rlm.sandbox.inputs import Inputs
@@ -31,8 +31,8 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 CELL_SECONDS = 600.0
 GRACE_SECONDS = 2.0
-MOST_CALLS = 4096
-"""Calls that generated code may have open at once."""
+LATE_CHARS = 4 << 20
+"""Output that may come after its execution, in the whole life of a sandbox."""
 _OWNED = {"SUBMIT", "__builtins__"}
 
 
@@ -106,8 +106,8 @@ class Interpreter:
         self._transport = make_transport()
         self._channel = Channel(self._transport, self._receive, self._ended)
         self._inputs = Inputs(self._transport, self._input_sent)
-        self._pool = CallPool(concurrency)
         self._parts = protocol.Parts()
+        self._answers = Answers(self._channel, self._parts, self.invoke_tool, concurrency)
         self._executing = threading.Lock()
         self._state = threading.Lock()
         self._hello: queue.SimpleQueue[protocol.Hello | None] = queue.SimpleQueue()
@@ -116,6 +116,7 @@ class Interpreter:
         self._setups: list[tuple[str, dict[str, Any]]] = []
         self._setups_stand = True
         self._untold = ""
+        self._late_chars = 0
         self._gone = ""
         self._stopped = False
         self._started = False
@@ -170,7 +171,7 @@ class Interpreter:
         if cell:
             cell.settle(CodeInterpreterError(self._gone))
         self._hello.put(None)
-        self._pool.close()
+        self._answers.close()
         self._transport.kill()
         if self._started:
             self._channel.join(5.0)
@@ -180,6 +181,11 @@ class Interpreter:
     @property
     def backend(self) -> str:
         return self._transport.backend
+
+    @property
+    def stopped(self) -> bool:
+        """Was it ended by us?"""
+        return self._stopped
 
     @property
     def running(self) -> bool:
@@ -381,11 +387,12 @@ class Interpreter:
         mine = cell is not None and getattr(message, "cell", None) == cell.execution.id
         match message:
             case protocol.Out():
-                text = cell.add_output(message) if cell and mine and not message.late else message.data
+                late = message.late or not mine
+                text = self._late_output(message.data) if late or cell is None else cell.add_output(message)
                 if text:
-                    self._tell("on_output", message.cell, message.stream, text, message.late)
+                    self._tell("on_output", message.cell, message.stream, text, late)
             case protocol.Call():
-                self._called(cell if mine else None, message)
+                self._answers.called(cell if mine else None, message)
             case protocol.Part():
                 self._parts.add(message)
             case protocol.Cancel():
@@ -394,12 +401,12 @@ class Interpreter:
             case protocol.Done():
                 if cell and mine:
                     cell.settle(message)
-            case protocol.Vars():
+            case protocol.Vars() if mine:
                 parts = tuple(message.added), tuple(message.changed), tuple(message.removed)
                 self._tell("on_variables", Variables(message.cell, *parts, message.total, message.whole))
-            case protocol.Beat():
+            case protocol.Beat() if mine:
                 self._tell("on_heartbeat", message.cell, message.rss, message.calls)
-            case protocol.Died():
+            case protocol.Died() if cell is None and self._setups_stand:
                 code = 128 + message.signal if message.signal else message.code
                 self._lost_state("the Python process died between two executions", code, told=False)
             case protocol.Hello():
@@ -407,53 +414,11 @@ class Interpreter:
             case protocol.Note():
                 _log.warning("the driver noted: %s", message.data[:200])
 
-    def _called(self, cell: Cell | None, message: protocol.Call) -> None:
-        body, error = message.body, ""
-        try:
-            if message.parts:
-                body = protocol.decode_body(self._parts.take(f"c{message.id}"))
-        except protocol.ProtocolError as problem:
-            error = f"the arguments can't be read: {problem}"
-        if cell is None:
-            error = "the cell that asked is over; nothing was asked"
-        elif len(cell.calls) >= MOST_CALLS:
-            error = f"more than {MOST_CALLS:,} calls at once; wait for some of them"
-        if cell is None or body is None or error:
-            answer = protocol.Return(id=message.id, ok=False, error=error or "the call has no arguments")
-            self._pool.submit(lambda: self._channel.send_windowed(answer))
-            return
-        call = cell.open_call(message.id, message.name)
-        context, args, kwargs = cell.context.copy(), body.args, body.kwargs
-        self._pool.submit(lambda: context.run(self._answer, cell, call, args, kwargs))
-
-    def _answer(self, cell: Cell, call: HostCall, args: list[Any], kwargs: dict[str, Any]) -> None:
-        """In a thread of the pool: run the function, send what it says."""
-        if call.cancelled.is_set():
-            return
-        current_call.set(call)
-        text = error = ""
-        try:
-            text = protocol.to_json(self.invoke_tool(call.name, args, kwargs), f"the answer of {call.name}()")
-            if len(text) > protocol.VALUE_CHARS:
-                error = f"the answer of {call.name}() is {len(text):,} characters; {protocol.VALUE_CHARS:,} can cross"
-        except Exception as problem:  # noqa: BLE001 - a tool is its author's code: what it raises is the model's to see
-            error = f"{type(problem).__name__}: {problem}"[:20_000]
-        except BaseException as problem:  # noqa: BLE001 - an abort: it leaves through `execute`
-            cell.settle(problem)
-            return
-        cell.close_call(call)
-        if call.cancelled.is_set():
-            return
-        if error:
-            self._channel.send_windowed(protocol.Return(id=call.id, ok=False, error=error))
-        elif len(text) <= protocol.PART_CHARS:
-            self._channel.send_windowed(protocol.Return(id=call.id, ok=True, value=msgspec.Raw(text.encode())))
-        else:
-            key, starts = f"r{call.id}", range(0, len(text), protocol.PART_CHARS)
-            for start in starts:
-                part = text[start : start + protocol.PART_CHARS]
-                self._channel.send_windowed(protocol.Part(key=key, data=part))
-            self._channel.send_windowed(protocol.Return(id=call.id, ok=True, key=key, parts=len(starts)))
+    def _late_output(self, text: str) -> str:
+        """What comes after its cell: all of it together is bounded."""
+        text = text[: max(0, LATE_CHARS - self._late_chars)]
+        self._late_chars += len(text)
+        return text
 
     def _lost_state(self, reason: str, code: int | None, *, told: bool) -> None:
         self._setups_stand = False
@@ -476,7 +441,7 @@ class Interpreter:
             cell.settle(error)
         if first:
             self._tell("on_lost", reason)
-        self._pool.close()
+        self._answers.close()
         self._transport.kill()
         return error
 
@@ -506,35 +471,3 @@ class Interpreter:
 
 async def _awaited(result: Any) -> Any:
     return await result
-
-
-class InterpreterFactory:
-    """What `dspy.RLM(interpreter_factory=…)` takes, with the planner's instructions, and a way to end all it made."""
-
-    def __init__(self, make: Callable[[], Interpreter], cell_seconds: float | None = CELL_SECONDS) -> None:
-        """`make` makes an interpreter whose `execution_timeout` is `cell_seconds`."""
-        self._make = make
-        self.execution_instructions = instructions(cell_seconds)
-        self._lock = threading.Lock()
-        self._made: list[Interpreter] = []
-        self._killed = ""
-
-    def __call__(self) -> Interpreter:
-        """Raises `CodeInterpreterError` after `kill`."""
-        interpreter = self._make()
-        with self._lock:
-            self._made = [made for made in self._made if not made._stopped]
-            self._made.append(interpreter)
-            killed = self._killed
-        if killed:
-            interpreter.kill(killed)
-            raise CodeInterpreterError(killed)
-        return interpreter
-
-    def kill(self, why: str = "the run was aborted") -> None:
-        """End every sandbox made here, from any thread; no new one will start."""
-        with self._lock:
-            self._killed = why
-            made = list(self._made)
-        for interpreter in made:
-            interpreter.kill(why)
