@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -52,7 +52,7 @@ class Answers:
             error = f"more than {MOST_CALLS:,} calls at once; wait for some of them"
         if cell is None or body is None or error:
             answer = protocol.Return(id=message.id, ok=False, error=error or "the call has no arguments")
-            self._pool.submit(lambda: self._channel.send_windowed(answer))
+            self._pool.submit(lambda: self._channel.send_windowed([answer]))
             return
         call = cell.open_call(message.id, message.name)
         context, args, kwargs = cell.context.copy(), body.args, body.kwargs
@@ -78,11 +78,15 @@ class Answers:
 
     def _send(self, call: HostCall, text: str, error: str) -> None:
         if error:
-            self._channel.send_windowed(protocol.Return(id=call.id, ok=False, error=error))
+            self._channel.send_windowed([protocol.Return(id=call.id, ok=False, error=error)])
         elif len(text) <= protocol.PART_CHARS:
-            self._channel.send_windowed(protocol.Return(id=call.id, ok=True, value=msgspec.Raw(text.encode())))
+            self._channel.send_windowed([protocol.Return(id=call.id, ok=True, value=msgspec.Raw(text.encode()))])
         else:
-            key, starts = f"r{call.id}", range(0, len(text), protocol.PART_CHARS)
-            for start in starts:
-                self._channel.send_windowed(protocol.Part(key=key, data=text[start : start + protocol.PART_CHARS]))
-            self._channel.send_windowed(protocol.Return(id=call.id, ok=True, key=key, parts=len(starts)))
+            self._channel.send_windowed(_in_parts(call.id, text))
+
+
+def _in_parts(number: int, text: str) -> Iterator[protocol.ToDriver]:
+    key, starts = f"r{number}", range(0, len(text), protocol.PART_CHARS)
+    for start in starts:
+        yield protocol.Part(key=key, data=text[start : start + protocol.PART_CHARS])
+    yield protocol.Return(id=number, ok=True, key=key, parts=len(starts))

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fleet_rlm.sandbox import protocol
 from fleet_rlm.sandbox.protocol import FromDriver, ProtocolError, ToDriver
@@ -63,16 +63,29 @@ class Channel:
         """Send past the window: for what must arrive at once. Never raises: a dead sandbox is the reader's news."""
         self._write(protocol.encode(message))
 
-    def send_windowed(self, message: ToDriver) -> None:
-        """Send when the driver has taken in enough of what went before; waits for that, or for the end."""
-        data = protocol.encode(message)
+    def send_windowed(self, messages: Iterable[ToDriver]) -> None:
+        """Send as the driver takes in what went before, in as few writes as that allows. Waits; returns at the end."""
+        batch: list[bytes] = []
+        for message in messages:
+            data = protocol.encode(message)
+            if not self._reserve(len(data), wait=not batch):
+                self._write(b"".join(batch))
+                batch.clear()
+                self._reserve(len(data), wait=True)
+            batch.append(data)
+        self._write(b"".join(batch))
+
+    def _reserve(self, size: int, *, wait: bool) -> bool:
+        """Room in the window; False when there is none and nobody wants to wait for it."""
         with self._room:
             while not self.over and self._sent > self._acknowledged:
-                if self._sent + len(data) - self._acknowledged <= protocol.WINDOW_BYTES:
+                if self._sent + size - self._acknowledged <= protocol.WINDOW_BYTES:
                     break
+                if not wait:
+                    return False
                 self._room.wait()
-            self._sent += len(data)
-        self._write(data)
+            self._sent += size
+            return True
 
     def _write(self, data: bytes) -> None:
         with self._lock:

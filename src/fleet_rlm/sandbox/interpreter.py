@@ -323,19 +323,18 @@ class Interpreter:
                 raise CodeInterpreterError(self._gone)
             self._cell = cell
         try:
-            self._channel.send_windowed(
-                protocol.Run(
-                    cell=cell.execution.id,
-                    name=name,
-                    mode=purpose,
-                    code=msgspec.Raw(protocol.to_json(code, "the code").encode()),
-                    tools=list(self.tools),
-                    fields=None if self.output_fields is None else [str(one["name"]) for one in self.output_fields],
-                    variables=bound,
-                    timeout=timeout if timeout is not None else self._timeout,
-                    grace=self._grace,
-                )
+            run = protocol.Run(
+                cell=cell.execution.id,
+                name=name,
+                mode=purpose,
+                code=msgspec.Raw(protocol.to_json(code, "the code").encode()),
+                tools=list(self.tools),
+                fields=None if self.output_fields is None else [str(one["name"]) for one in self.output_fields],
+                variables=bound,
+                timeout=timeout if timeout is not None else self._timeout,
+                grace=self._grace,
             )
+            self._channel.send_windowed([run])
             return self._await(cell), cell
         finally:
             with self._state:
