@@ -31,9 +31,9 @@ from fleet_rlm.engine.offline.wire import write_code, write_fields
 
 MODEL = "offline/extractive"
 """The name to give `dspy.LM`."""
-DEFAULT_PACE = 0.012
+DEFAULT_PACE = 0.02
 """Seconds between two chunks of a stream: a run on a short document takes some ten seconds and can be watched."""
-_CHUNK = re.compile(r"\S*\s*\S*\s*", re.DOTALL)
+_CHUNK = re.compile(r"(?:\S*\s*){1,4}")
 
 
 class OfflineEngine:

@@ -51,7 +51,9 @@ _ANAPHORA = re.compile(r"^\W*(it|its|this|these|that|those|they|their|he|his|she
 _CODE = re.compile(
     r"^\s*(?:\$ |>>> |import |from \w+ import|def |class |@\w|return\b)|\w\(\w*=|=[\"'\[{]|\w\(\)$|[{};]\s*$"
 )
-_SUBJECT_VERB = r"(?:is|are|was|were|means?|refers?|denotes?|stands?|describes?|represents?|consists?)\b"
+_DEFINED = 0.4
+"""What `X is …` adds to a score."""
+_SUBJECT_VERB = r"(?:is|shall mean|are|was|were|means?|refers?|denotes?|stands?|describes?|represents?|consists?)\b"
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ class Judge:
     def _unit(self, passage: Sequence[Unit], at: int, unit: Unit) -> tuple[Found, bool]:
         own = spaced(unit.text)
         above = spaced(" \n ".join((self.title, *unit.path, unit.lead)))
-        before = spaced(" ".join(other.text for other in passage[max(0, at - 2) : at] if other.block == unit.block))
+        beside = [other.text for other in passage[max(0, at - 2) : at] if other.block == unit.block]
+        before = spaced(" ".join(beside)) if unit.kind == "sentence" else ""  # entries stand for themselves
         if not _ANAPHORA.match(own) and self._strangers(own):
             before = ""  # the sentence names somebody else: what stood before is no part of it
         shares = {term: _share(term, own, above, before) for term in self.weights}
@@ -160,8 +163,12 @@ class Judge:
         return Found(self._quote(unit, shares, own), score, coverage if named else 0.0, unit, at), accepted
 
     def _opens(self, unit: Unit, passage: Sequence[Unit], at: int) -> bool:
-        """Whether a definition is asked for, and this is the first sentence below a heading that is its name."""
-        if self.question.kind != "definition" or not unit.path or unit.kind != "sentence" or not self.required:
+        """Whether a definition is asked for, and this defines it or is the first sentence below its name."""
+        if self.question.kind != "definition" or unit.kind != "sentence" or not self.required:
+            return False
+        if self._defines(spaced(unit.text), at, passage) >= _DEFINED:
+            return all(term.pattern.search(spaced(unit.text)) for term in self.required)
+        if not unit.path:
             return False
         title = spaced(unit.path[-1])
         named = all(term.pattern.search(title) for term in self.required)
@@ -200,7 +207,8 @@ class Judge:
             return any(_share(term, topic, "", "") for term in asked) and has_value(unit.text, self.question)
         if kind == "count" and self.question.english:
             head = "|".join(term.pattern.pattern for term in self.question.focus[-1:]) or r"\w"
-            near = rf"(?:\b\d[\d,.]*\b|{_NUMBER_WORDS})\s+(?:[\w-]+\s+){{0,4}}?(?:{head})|(?:{head})\w*\W{{1,4}}\d"
+            amount = rf"(?:\b\d[\d,.]*\b|{_NUMBER_WORDS})"
+            near = rf"{amount}\s+(?:(?!th(?:is|at|e)\b)[\w-]+\s+){{0,3}}?(?:{head})|(?:{head})\w*\W{{1,4}}\d"
             return re.search(near, own, re.IGNORECASE) is not None
         if self.question.wants_value:
             return has_value(unit.text, self.question) or bool(re.search(_NUMBER_WORDS, own, re.IGNORECASE))
@@ -233,7 +241,7 @@ class Judge:
             begun = opening.match(own)
             if begun:
                 rest = own[begun.end() : begun.end() + 60]
-                return 0.4 if re.match(r"\w*[^.]{0,40}?\b" + _SUBJECT_VERB, rest, re.I) else 0.15
+                return _DEFINED if re.match(r"\w*[^.]{0,40}?\b" + _SUBJECT_VERB, rest, re.I) else 0.15
         first = at > 0 and passage[at - 1].kind == "heading"
         return 0.15 if first and any(term.pattern.search(spaced(passage[at - 1].text)) for term in subjects) else 0.0
 
@@ -253,7 +261,7 @@ class Judge:
 
 def _readable(unit: Unit) -> bool:
     """Whether it is words rather than a drawing or a ruler."""
-    if re.search("[\u2500-\u259f]{2}", unit.text) or len(re.findall(r"</?[a-z]+[^>]*>", unit.text)) > 2:
+    if len(re.findall("[\u2500-\u259f]", unit.text)) > 1 or len(re.findall(r"</?[a-z]+[^>]*>", unit.text)) > 2:
         return False
     plain = sum(character.isalnum() or character.isspace() for character in unit.text)
     return unit.kind == "code" or plain >= 0.6 * len(unit.text)

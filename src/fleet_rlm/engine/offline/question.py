@@ -75,7 +75,7 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     (
         "definition",
         (
-            r"^\W*(what (is|are|was|were|does|do)|what's|define|explain|describe)\b",
+            r"^\W*(what (is|are|was|were|does|do|counts as|qualifies as)|what's|define|explain|describe)\b",
             r"^\W*(was (ist|sind|bedeutet)|qu'est-ce)\b|什么是|とは",
         ),
     ),
@@ -247,7 +247,9 @@ def read_question(text: str) -> Question:
     english = "the" in function_words
     if english:  # `how long`, `summarise …`: the words say what is wanted, not what to search
         function_words |= {word.lower() for word in re.findall(r"\bhow (\w+)", text, re.IGNORECASE)}
-        function_words |= {word.lower() for word in re.findall(r"\b(summar\w+|overview)", text, re.I)}
+        function_words |= {
+            word.lower() for word in re.findall(r"\b(summar\w+|overview|counts|qualifies)\b(?: as)?", text, re.I)
+        }
         function_words |= {word.lower() for word in re.findall(rf"^\W*(?:please )?({_IMPERATIVES})\b", text, re.I)}
     keys = (*_quoted(text), *_identifiers(text), *_names(text, function_words))
     taken = {part for key in keys for part in (key.word.lower(), *(word.lower() for word in words(key.word)))}

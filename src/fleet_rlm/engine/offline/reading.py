@@ -108,9 +108,6 @@ class _Reader:
 
     def _line(self, lines: list[str], at: int) -> int:
         line = lines[at]
-        fence = _FENCE.match(line)
-        if fence:
-            return self._fenced(lines, at, fence[1][:3])
         if not line.strip():
             self._paragraph()
             return at + 1
@@ -118,6 +115,9 @@ class _Reader:
         if any(level >= _ENTRY and level - _ENTRY >= indent for level, _ in self.path):
             self._paragraph()
             self.path = [(level, name) for level, name in self.path if level < _ENTRY + indent]
+        fence = _FENCE.match(line)
+        if fence:
+            return self._fenced(lines, at, fence[1][:3])
         heading = self._heading(lines, at)
         if heading:
             self._paragraph()

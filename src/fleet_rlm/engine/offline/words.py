@@ -122,11 +122,13 @@ def stem(word: str) -> str:
         return low[:-2] if len(low) > 6 else low[:-1] if len(low) > 4 else low
     if not _LATIN.search(low) or any(character.isdigit() for character in low):
         return low
-    if low.endswith(("ss", "us", "is", "os")) and len(low) < 8:
+    if low.endswith(("ss", "us", "is")):
         return low
     for ending, remain in _ENDINGS:
         if low.endswith(ending) and len(low) - len(ending) >= remain:
             cut = low[: -len(ending)]
+            if ending == "es" and not cut.endswith(("s", "x", "z", "ch", "sh")):
+                continue  # the e is the word's own: `states`, `modules`
             if ending in {"ing", "ed", "er", "ers", "or", "ors"} and cut[-1] == cut[-2] and cut[-1] not in "sl":
                 cut = cut[:-1]
             return cut

@@ -90,7 +90,7 @@ def listed(lines: list[Entry]) -> list[Entry]:
     own = [entry for entry in lines if entry["score"] >= 50]
     for entry in own or lines[:12]:
         name, colon, text = entry["name"].partition(": ")
-        short = colon and len(name) <= 100
+        short = colon and len(name.split()) <= (12 if own else 4)
         key = re.sub(r"\W+", "", (name if short else entry["name"]).lower())
         made = {**entry, "name": name if short else entry["name"], "text": text.strip() if short else ""}
         if key and (key not in found or len(found[key]["text"]) < len(made["text"]) < 400):

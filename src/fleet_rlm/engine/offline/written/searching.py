@@ -6,7 +6,7 @@ import heapq
 import math
 import re
 
-from fleet_rlm.engine.offline.written.texts import Docs, Entry, Heads, Places, Terms, passage, sections, titled
+from fleet_rlm.engine.offline.written.texts import Docs, Entry, Heads, Places, Terms, passage, sections, titled, under
 
 
 def find_terms(docs: Docs, terms: Terms, most: int = 40000) -> Places:
@@ -48,34 +48,50 @@ def weights(docs: Docs, places: Places) -> dict[str, float]:
     return {word: round(math.log1p(windows / len(at)), 2) if at else 0.0 for word, at in places.items()}
 
 
+def close_calls(docs: Docs, item: Entry, places: Places, worth: dict[str, float], most: int) -> list[tuple[str, int]]:
+    """Places of the rarer words whose own sentence, and then whose surroundings, hold most of the telling words."""
+    rare = sorted((word for word in item["terms"] if places[word]), key=lambda word: len(places[word]))
+    anchors: dict[tuple[str, int], int] = {}
+    for word in rare:
+        if len(anchors) < 50_000 or len(places[word]) < 2_000:
+            anchors.update({(doc, at // 80): at for doc, at in places[word]})
+    forms = [(form, worth[word]) for word, (word_forms, _) in item["terms"].items() for form in word_forms]
+    value = 0.4 * max((telling for _, telling in forms), default=0.0) if item["value"] else 0.0
+    digits = re.compile(r"(?<!\w)\d")
+
+    def telling(place: tuple[str, int]) -> float:
+        begin = max(0, place[1] - 250)
+        around = docs[place[0]][begin : place[1] + 250].lower()
+        at = place[1] - begin
+        start = max(around.rfind(mark, 0, at) for mark in (". ", "\n", "。"))
+        ends = [end for end in (around.find(mark, at) for mark in (". ", "\n", "。")) if end >= 0]
+        own = around[start + 1 : min(ends, default=len(around))]
+        held = sum(worth for form, worth in forms if form in own) + (value if digits.search(own) else 0.0)
+        return held + 0.2 * sum(worth for form, worth in forms if form in around)
+
+    return heapq.nlargest(most, ((doc, at) for (doc, _), at in anchors.items()), key=telling)
+
+
 def best_places(docs: Docs, item: Entry, places: Places, worth: dict[str, float], keep: int) -> list[Entry]:
     """The sentences that hold most of an output's telling words (and a value, when one is asked for), none twice."""
-    terms: Terms = item["terms"]
-    held: dict[tuple[str, int], set[str]] = {}
-    for word in terms:
-        for doc, at in places[word]:
-            held.setdefault((doc, at // 700), set()).add(word)
-
-    def of_block(block: tuple[str, int]) -> float:
-        beside = held.get((block[0], block[1] + 1), set()) | held.get((block[0], block[1] - 1), set())
-        return sum(worth[word] for word in held[block]) + 0.4 * sum(worth[word] for word in beside - held[block])
-
     shapes = {
         word: re.compile(("" if anywhere else r"(?<![^\W_])") + "(?:" + "|".join(map(re.escape, forms)) + ")", re.I)
-        for word, (forms, anywhere) in terms.items()
+        for word, (forms, anywhere) in item["terms"].items()
     }
-    value = 0.4 * max((worth[word] for word in terms), default=0.0) if item["value"] else 0.0
+    value = 0.4 * max((worth[word] for word in shapes), default=0.0) if item["value"] else 0.0
     asked = set(re.findall(r"\d+", item["question"]))
     ranked: dict[str, Entry] = {}
-    for doc, block in heapq.nlargest(max(400, 3 * keep), held, key=of_block):
-        begin = max(0, block * 700 - 300)
-        window = docs[doc][begin : begin + 1300]
+    for doc, at in close_calls(docs, item, places, worth, max(1000, 3 * keep)):
+        begin = max(0, at - 400)
+        window = docs[doc][begin : at + 500]
         whole = sum(worth[word] for word, shape in shapes.items() if shape.search(window))
         best: Entry = {"score": 0.0}
         for met in re.finditer(r"[^\n.!?。！？]+(?:[.!?。！？](?!\s)[^\n.!?。！？]+)*[.!?。！？]?", window):
             score = sum(worth[word] for word, shape in shapes.items() if shape.search(met[0]))
             if value and score and set(re.findall(r"\d+", met[0])) - asked:
                 score += value
+            if score and item["mode"] == "list" and re.search(r"\b(?:is|are) (?:an?|the|one of)\b|: ", met[0]):
+                score *= 1.3  # it says what something is
             if score > best["score"]:
                 best = {"score": score, "doc": doc, "at": begin + met.start(), "text": met[0].strip()[:600]}
         if best["score"] > 0:
@@ -84,6 +100,26 @@ def best_places(docs: Docs, item: Entry, places: Places, worth: dict[str, float]
             if key not in ranked or ranked[key]["score"] < best["score"]:
                 ranked[key] = best
     return heapq.nlargest(keep, ranked.values(), key=lambda found: found["score"])
+
+
+def headed(docs: Docs, heads: Heads, item: Entry, worth: dict[str, float], size: int, most: int = 2) -> list[Entry]:
+    """What stands below the headings that hold most of the telling words, when any holds more than half by worth."""
+    whole = sum(worth[word] for word in item["terms"]) or 1.0
+    found = []
+    for doc, outline in heads.items():
+        for position, (at, _, title) in enumerate(outline):
+            low = title.lower()
+            held = [word for word, (forms, _) in item["terms"].items() if any(form in low for form in forms)]
+            share = sum(worth[word] for word in held) / whole
+            if share > 0.5:
+                found.append((share, doc, at, position))
+    parts = []
+    for share, doc, at, position in heapq.nlargest(most, found, key=lambda row: row[0]):
+        text = docs[doc][at : at + size]
+        line, path = docs[doc].count("\n", 0, at) + 1, under(heads[doc][:position], at)
+        part = {"doc": doc, "begin": at, "end": at + size, "line": line, "under": path, "text": text}
+        parts.append({**part, "score": round(whole * share, 2), "hit": heads[doc][position][2]})
+    return parts
 
 
 def packed(docs: Docs, found: list[Entry], size: int = 6000) -> list[Entry]:
@@ -126,6 +162,8 @@ def look_up(docs: Docs, heads: Heads, work: dict[str, Entry], names: list[str], 
             {**passage(docs, heads, part["doc"], part["at"], part["score"], size), "hit": part["text"]}
             for part in ranked
         ]
+        if item["mode"] == "answer":
+            found = [*headed(docs, heads, item, worth, 2 * size), *found]
         whole = titled(docs, heads, item["heads"])
         spans = [(part["doc"], part["begin"], part["end"]) for part in whole]
         beside = [part for part in found if not any(part["doc"] == d and a <= part["begin"] < b for d, a, b in spans)]
