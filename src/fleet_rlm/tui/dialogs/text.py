@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.style import Style
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,10 +17,9 @@ from textual.widgets import Input, TextArea
 
 from fleet_rlm.screen_text import clean, clean_line
 from fleet_rlm.tui.dialogs.choose import TITLE_LIMIT, Confirm
-
-HIGHLIGHT_LINES = 2000
-"""Above this many lines, or with a line above `HIGHLIGHT_CHARS`, an editor stays plain: highlighting would crawl."""
-HIGHLIGHT_CHARS = 10_000
+from fleet_rlm.tui.widgets.highlight import highlighted, quick, unhighlighted
+from fleet_rlm.tui.widgets.rows import Span
+from fleet_rlm.tui.widgets.tones import Tones
 
 
 class AskText(ModalScreen[str | None]):
@@ -56,19 +58,29 @@ class AskText(ModalScreen[str | None]):
 
 
 class CodeEditor(TextArea):
-    """A `TextArea` for Python: tab indents by four, and highlighting only where it is quick."""
+    """A `TextArea` for Python in the house's own colours. Long code is edited plain: colouring it would be felt."""
 
     def __init__(self, code: str) -> None:
-        lines = code.split("\n")
-        quick = len(lines) <= HIGHLIGHT_LINES and all(len(line) <= HIGHLIGHT_CHARS for line in lines)
-        super().__init__(
-            code,
-            language="python" if quick else None,
-            theme="css",
-            soft_wrap=False,
-            show_line_numbers=True,
-            tab_behavior="indent",
-        )
+        self._colored: Sequence[tuple[str, tuple[Span, ...]]] = ()
+        self._of = ""
+        self._tones: Tones | None = None
+        super().__init__(code, theme="css", soft_wrap=False, show_line_numbers=True, tab_behavior="indent")
+
+    def get_line(self, line_index: int) -> Text:
+        line = super().get_line(line_index)
+        if self.text != self._of:
+            self._of = self.text
+            self._colored = highlighted(self._of) if quick(self._of) else unhighlighted(self._of)
+        tones = self._tones = self._tones or Tones.of(self.app)
+        if line_index < len(self._colored) and self._colored[line_index][0] == line.plain:
+            for start, end, tone in self._colored[line_index][1]:
+                style = tones(tone)
+                line.stylize(Style(color=style.color, bold=style.bold, italic=style.italic), start, end)
+        return line
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._tones = None
 
 
 class EditCode(ModalScreen[str | None]):

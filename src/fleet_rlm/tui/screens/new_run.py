@@ -69,13 +69,14 @@ class NewRunScreen(ModalScreen[None]):
     }
     NewRunScreen Select:focus SelectCurrent { border: none; background: $selection; }
     NewRunScreen .limit { width: 11; text-align: right; color: $muted; padding: 0 1 0 0; }
-    NewRunScreen .limits Input { width: 10; margin-right: 2; }
+    NewRunScreen .limits Input { width: 10; margin-right: 1; }
     NewRunScreen Checkbox, NewRunScreen Checkbox:focus { border: none; height: 1; padding: 0; background: $surface; }
     NewRunScreen Checkbox > .toggle--button { color: $panel; background: $panel; }
     NewRunScreen Checkbox.-on > .toggle--button { color: $success; background: $panel; }
     NewRunScreen Checkbox:focus > .toggle--label { background: $selection; color: $foreground; }
     NewRunScreen #inputs-row { display: none; height: auto; }
     NewRunScreen #inputs-row.-wanted { display: block; }
+    NewRunScreen #command, NewRunScreen #sandbox { padding: 0 1; }
     NewRunScreen #command { color: $muted; height: auto; max-height: 4; width: 1fr; }
     """
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012 - Textual declares it as an instance's
