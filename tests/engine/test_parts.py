@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fleet_rlm import events as ev
 from fleet_rlm import spec
 from fleet_rlm.engine import codeblock, inputs, preparation, signatures
+from fleet_rlm.engine.budgets import Spending
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.errors import RunAborted, SetupError
 from fleet_rlm.engine.prompts import added, common_prefix
@@ -131,6 +132,16 @@ def test_turns_are_given_in_order_and_a_waiter_that_leaves_loses_none() -> None:
     assert order == [("leaves", False), ("first", True), ("last", True)]
     slots.give()
     assert slots.take(scope) == 0.0
+
+
+def test_calls_are_counted_one_by_one_whoever_makes_them() -> None:
+    told: list[str] = []
+    spending = Spending(spec.Budgets(max_llm_calls=2), told.append)
+    assert [spending.count_call() for _ in range(2)] == [None, None]
+    assert "exceed the budget of 2" in (spending.count_call() or "")
+    assert spending.count_call() is not None
+    assert spending.calls == 2
+    assert told == ["the budget of 2 sub-LLM calls is spent; further calls are refused"]
 
 
 def wanted(**types: str) -> inputs.Wanted:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from dspy import lm15
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
+from fleet_rlm.sandbox.local import LocalInterpreter
 from tests.engine.conftest import Start
 from tests.engine.scripted import Script, action
 from tests.model_server import ModelServer, planner
@@ -206,3 +209,22 @@ def test_two_runs_in_one_process_may_not_mix_their_spans(start: Start) -> None:
     parents = [{event.parent for event in run.heard if event.parent} for run in (first, second)]
     assert parents[0] <= spans[0]
     assert parents[1] <= spans[1]
+
+
+def test_the_planner_thinks_while_the_sandbox_starts(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    thinking = threading.Event()
+    begin = LocalInterpreter.start
+
+    def late(self: LocalInterpreter) -> None:
+        assert thinking.wait(10), "the planner was not asked while the sandbox started"
+        begin(self)
+
+    def first(_prompt: str) -> str:
+        thinking.set()
+        return DONE
+
+    monkeypatch.setattr(LocalInterpreter, "start", late)
+    run = start(Script([first]))
+    assert run.finished().status == "submitted"
+    assert run.of(ev.PlannerStarted)[0].seq < run.of(ev.SandboxReady)[0].seq
+    assert [event.name for event in run.of(ev.InputSent)] == ["context", "question"]
