@@ -115,7 +115,9 @@ def test_too_many_unfinished_values_break_the_protocol() -> None:
         store.add(protocol.Part(key="one more", data=""))
 
 
-@pytest.mark.parametrize("value", [b"bytes", {"x": b"y"}, object(), {1, object()}], ids=str)
+@pytest.mark.parametrize(
+    "value", [b"bytes", {"x": b"y"}, object(), {1, object()}], ids=["bytes", "inside", "object", "in a set"]
+)
 def test_a_value_that_is_not_json_is_refused_by_name(value: object) -> None:
     with pytest.raises(TypeError, match="the input picture can't cross"):
         protocol.to_json(value, "the input picture")
