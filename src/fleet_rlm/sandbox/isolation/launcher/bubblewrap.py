@@ -79,6 +79,7 @@ def _arguments(plan: Plan, letter: int) -> list[str]:
         made += ["--ro-bind-data", str(_data(text.encode())), "/etc/" + name]
     made += ["--ro-bind", plan.inputs, INSIDE_INPUTS]
     made += ["--ro-bind", os.path.dirname(os.path.abspath(__file__)), _OURS + "/launcher"]
+    made += ["--remount-ro", "/dev", "--remount-ro", "/"]
     for name, value in runtime.environment(INSIDE_SCRATCH).items():
         made += ["--setenv", name, value]
     python = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT]
