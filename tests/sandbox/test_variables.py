@@ -143,6 +143,7 @@ def test_a_function_shows_how_it_is_called() -> None:
 def test_huge_values_are_looked_at_in_bounded_work() -> None:
     """Counted, not timed: of ten million elements some thousands are looked at."""
     inspector = Inspector()
+    inspector.SECONDS = 60.0  # type: ignore[misc]
     namespace = {"list": [0] * 10_000_000, "dict": dict.fromkeys(range(100_000)), "deep": (deep := [])}
     for _ in range(100_000):
         deep.append(inner := [])
@@ -154,6 +155,24 @@ def test_huge_values_are_looked_at_in_bounded_work() -> None:
 
 def test_an_integer_of_millions_of_digits_is_not_written_out() -> None:
     assert report(Inspector(), {"n": 1 << 10_000_000})["added"][0]["preview"] == "(10,000,001 bits)"
+
+
+def test_when_there_is_no_time_for_all_each_has_its_turn() -> None:
+    inspector = Inspector()
+    inspector.ROWS, inspector.SECONDS = 3, 60.0  # type: ignore[misc]
+    namespace = {f"v{number}": [number] for number in range(10)}
+    added: list[str] = []
+    for _ in range(4):
+        told = report(inspector, namespace)
+        assert not told["whole"]
+        added += names(told["added"])
+    assert added == list(namespace)
+    for value in namespace.values():
+        value.append(0)
+    changed = [name for _ in range(4) for name in names(report(inspector, namespace)["changed"])]
+    assert sorted(changed) == sorted(namespace)
+    del namespace["v0"], namespace["v9"]
+    assert sorted(report(inspector, namespace)["removed"]) == ["v0", "v9"]
 
 
 def test_thousands_of_variables_are_told_as_a_part() -> None:

@@ -188,7 +188,7 @@ class Inspector:
 
     def __init__(self) -> None:
         self.seen: dict[str, tuple[str, int | None, str | None]] = {}
-        self.nodes = 0
+        self.nodes = self.next = 0
 
     def report(self, namespace: dict[str, Any], hidden: set[str]) -> Message:
         """What was added, changed and removed since the last report; `whole` is False when time ran out.
@@ -196,19 +196,22 @@ class Inspector:
         Digests of large values are of samples: a change between the samples that keeps the length goes unseen.
         """
         end = time.perf_counter() + self.SECONDS
+        values = {
+            name: value
+            for name, value in list(namespace.items())
+            if type(name) is str and name[:1] != "_" and name not in hidden and type(value) is not types.ModuleType
+        }
+        known = [name for name in self.seen if name in values]
+        now = {name: self.seen[name] for name in known}
+        known = known[self.next :] + known[: self.next]  # where the last report had to stop, this one goes on
         added: list[Message] = []
         changed: list[Message] = []
-        now: dict[str, tuple[str, int | None, str | None]] = {}
-        whole = True
-        for name, value in list(namespace.items()):
-            if type(name) is not str or name[:1] == "_" or name in hidden or type(value) is types.ModuleType:
-                continue
-            before = self.seen.get(name)
-            if time.perf_counter() > end or len(now) >= self.ROWS:
-                whole = False
-                if before:
-                    now[name] = before
-                continue
+        looked = 0
+        for name in [*(name for name in values if name not in now), *known]:
+            if time.perf_counter() > end or looked >= self.ROWS:
+                break
+            looked += 1
+            value, before = values[name], now.get(name)
             try:
                 row = self.row(name, value)
             except UNFIT:  # such as: a thread of the code's changes it meanwhile
@@ -219,8 +222,9 @@ class Inspector:
             elif before != mark:
                 changed.append(row)
         removed = [name[: self.TEXT] for name in self.seen if name not in now]
-        self.seen = now
-        return {"added": added, "changed": changed, "removed": removed, "total": len(now), "whole": whole}
+        self.seen, whole = now, looked == len(values)
+        self.next = 0 if whole else (self.next + max(0, looked - len(added))) % max(1, len(known))
+        return {"added": added, "changed": changed, "removed": removed, "total": len(values), "whole": whole}
 
     def row(self, name: str, value: Any) -> Message:
         digest, self.nodes = blake2b(digest_size=8), NODES
