@@ -434,6 +434,11 @@ class ScriptedSource:
         if self._waiting:
             wake()
 
+    @property
+    def waiting(self) -> bool:
+        """True while there is something that was not drained."""
+        return bool(self._waiting)
+
     def push(self, *events: ev.AnyEvent | ev.Unknown) -> None:
         self._waiting.extend(events)
         if self._wake:

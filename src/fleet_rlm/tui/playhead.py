@@ -270,6 +270,14 @@ class Playhead:
         # Within an iteration, the one before it is what ended last.
         return next((end for end in reversed(ends) if end < here), 0)
 
+    def iteration_at(self, at: int) -> int | None:
+        """The number of the iteration that was the newest after `at` events."""
+        if not 0 < at <= len(self.events):
+            return None
+        seq = self.events[at - 1].seq
+        place = bisect_right(self.edge.iterations, seq, key=lambda iteration: iteration.first_seq)
+        return self.edge.iterations[place - 1].number if place else None
+
     def error_after(self, direction: Direction) -> int | None:
         return _neighbour(self._errors, self.position, direction)
 

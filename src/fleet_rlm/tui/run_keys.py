@@ -152,6 +152,10 @@ def _live_shown(now: Standing) -> Offer:
     return Offer(why_not="" if now.live else _not_live(now), shown=now.gate is None)
 
 
+def _tell(now: Standing) -> Offer:
+    return Offer(why_not="" if now.live else _not_live(now), shown=now.gate in (None, "fanout"))
+
+
 def _speed(now: Standing) -> Offer:
     if now.live:
         return Offer(why_not="A live run has its own speed.")
@@ -214,7 +218,7 @@ _SPECIAL = {
     "evaluate": _evaluate,
     "interrupt": _interrupt,
     "breakpoints": _breakpoints,
-    "tell": _live_shown,
+    "tell": _tell,
     "finish": _live_shown,
     "faster": _speed,
     "slower": _slower,
@@ -319,7 +323,6 @@ GATE_ACTIONS: dict[Boundary, tuple[tuple[str, str], ...]] = {
         ("s", "step"),
         ("5", "sample"),
         ("k", "skip"),
-        ("t", "tell"),
         ("x", "finish"),
     ),
     "error": (("space", "pause"), ("s", "step"), ("r", "retry"), ("t", "tell"), (":", "evaluate"), ("x", "finish")),

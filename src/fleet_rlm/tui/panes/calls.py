@@ -156,11 +156,11 @@ class CallsPane(Table):
             self._latencies_of = (done, self._generation)
             times = sorted(took(call, 0) for call in self.calls if call.finished and call.type == "sub_llm")
             self._latencies = f"p50 {seconds(_at(times, 0.5))} · p95 {seconds(_at(times, 0.95))}" if times else ""
-        parts = [self._latencies] if self._latencies else []
+        parts = [f"{state.failed_calls:,} failed"] if state.failed_calls else []
         if state.open_sub_calls:
-            parts.insert(0, f"{state.open_sub_calls:,} open")
-        if state.failed_calls:
-            parts.append(f"{state.failed_calls:,} failed")
+            parts.append(f"{state.open_sub_calls:,} open")
+        if self._latencies:
+            parts.append(self._latencies)
         return " · ".join(parts) or plural(len(self.calls), "call")
 
     # Order and filter

@@ -43,12 +43,17 @@ class CodePane(TextPane):
         super().__init__("code")
         self.wrap = True
         self.prompt_shown = False
+        self.k_skips = False
+        """True while `k` is the gate's key for skipping, not this pane's for scrolling."""
         self._moment: Moment | None = None
         self._drawn: tuple[object, ...] = ()
         self._iteration: IterationState | None = None
         self._held: IterationState | None = None
         self._long: dict[str, list[Line]] = {}
         self._code_row = 0
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        return not (action == "up_by_letter" and self.k_skips)
 
     # What it shows
 

@@ -142,6 +142,12 @@ class DocumentPane(TextPane):
             self._pending += self._seen.fresh(moment.state)
             self._cover_more()
 
+    @property
+    def busy(self) -> bool:
+        """True while a document is being opened or indexed, or what was seen is being found."""
+        opening = bool(self.entries) and self.index is None and not self._problem
+        return opening or (self.index is not None and self._share < 1.0) or self._covering
+
     def open(self, place: int, rows: list[tuple[int, int]] | None = None) -> None:
         """Show another entry; `rows` are offsets (start, end) to mark once it is there."""
         if self.index is not None:
@@ -271,7 +277,7 @@ class DocumentPane(TextPane):
                 row = self.index.row_of_line(max(0, int(words) - 1))
         except ValueError:
             return "A line such as 118, or a place such as 40%."
-        self.to_row(row, context=0)
+        self.to_row(row, context=0, always=True)
         return ""
 
     def on_mouse_down(self, event: events.MouseDown) -> None:

@@ -33,10 +33,10 @@ class EventsPane(Table):
     """Follows the newest while the cursor is on it."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("seq", "seq", 6, right=True),
-        Column("t", "t", 9, right=True),
-        Column("iteration", "it", 3, right=True, from_width=44),
-        Column("kind", "kind", 18),
+        Column("seq", "seq", 5, right=True),
+        Column("t", "t", 8, right=True),
+        Column("iteration", "it", 3, right=True, from_width=56),
+        Column("kind", "kind", 17),
         Column("fields", "carries"),
     )
 

@@ -43,6 +43,8 @@ class OutputLog:
         """By execution (row, characters of stdout before it), for those that are not closed."""
         self._chars: dict[str, int] = {}
         self._closed: set[str] = set()
+        self._done_iterations = 0
+        """How many iterations, from the first, have nothing more to say."""
         self.changed_from = 0
         """The first row that the newest update changed or added."""
 
@@ -117,7 +119,12 @@ class OutputLog:
 
     def _close(self, state: RunState, until: str | None = None, before: float = float("inf")) -> None:
         """Say how executions ended: all that did, or those before the one `until`, or before a time."""
-        for iteration in state.iterations[-3:] if self._closed and until is None else state.iterations:
+        newest = len(state.iterations) - 1
+        for place in range(self._done_iterations, newest + 1):
+            iteration = state.iterations[place]
+            if place < newest and all(execution.span in self._closed for execution in iteration.executions):
+                self._done_iterations += place == self._done_iterations
+                continue
             for execution in iteration.executions:
                 if execution.span == until:
                     return

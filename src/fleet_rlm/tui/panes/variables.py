@@ -21,11 +21,11 @@ class VariablesPane(Table):
     TAIL: ClassVar[bool] = False
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("change", "", 1),
-        Column("name", "name", 18),
-        Column("type", "type", 14, from_width=44),
+        Column("name", "name", 14),
+        Column("type", "type", 12, from_width=54),
         Column("size", "size", 6, right=True),
         Column("preview", "preview"),
-        Column("iteration", "it", 3, right=True, from_width=36),
+        Column("iteration", "it", 3, right=True, from_width=30),
     )
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ not drawn. `run_control` has the live controls, `run_travel` what moves the play
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 FRAME_SECONDS, BEAT_SECONDS, BACKLOG_SECONDS = 0.04, 0.2, 0.015
 REMEMBER_SECONDS = 1.0
+FREEZE_EVENTS = 10_000
 FILTERED = ("calls", "variables", "events")
 
 
@@ -88,6 +90,7 @@ class RunScreen(RunControl, RunTravel):
         self._drain_due = False
         self._keys_drawn: tuple[object, ...] = ()
         self._told_end = False
+        self._unfrozen = 0
         self._remember_due = False
         self._had_answer = False
         self._searched = "document"
@@ -140,6 +143,7 @@ class RunScreen(RunControl, RunTravel):
         fresh = self.playhead.take(self.clock())
         if started is None and self.playhead.edge.started is not None:
             self._recall_bookmarks(self.playhead.edge.started.run_id)
+        self._spare_the_collector(len(fresh))
         if len(fresh) == DRAIN:
             self._drain_due = True
             self.set_timer(BACKLOG_SECONDS, self._drain)
@@ -150,6 +154,16 @@ class RunScreen(RunControl, RunTravel):
                 self.notify(f"{end.words}. {end.hint}".strip(), title="The record ends early", severity="warning")
         if fresh or end is not None:
             self.draw()
+
+    def _spare_the_collector(self, fresh: int) -> None:
+        """What was folded lives as long as the screen: looking through it for garbage again and again would be felt."""
+        self._unfrozen += fresh
+        if self._unfrozen >= FREEZE_EVENTS:
+            self._unfrozen = 0
+            gc.freeze()
+
+    def on_unmount(self) -> None:
+        gc.unfreeze()
 
     def _beat(self) -> None:
         """Clocks go on, and what ended without a word is seen."""
@@ -202,11 +216,9 @@ class RunScreen(RunControl, RunTravel):
         words: list[Words] = [(figures(moment.state, moment.now), "muted"), sandbox(edge)]
         if not playhead.following:
             words[0] = (f"{figures(moment.state, moment.now)} of {figures(edge, now).rpartition(' ')[2]}", "operator")
-        marks = frozenset(
-            event.iteration or 0
-            for event in (playhead.events[min(at, len(playhead.events)) - 1] for at in playhead.bookmarks if at)
-        )
+        marks = frozenset(number for at in playhead.bookmarks if (number := playhead.iteration_at(at)))
         self.query_one(Timeline).show(cells, reached or None, of, tuple(words), marks)
+        self.code.k_skips = playhead.live and edge.gate is not None and edge.gate.at in ("code", "fanout")
         gate = edge.gate if playhead.live or self.source.mode == "follow" else None
         waited = now - edge.gate_since if edge.gate_since is not None else 0.0
         self.query_one(GateBar).show(gate, waited, self._gate_hints() if playhead.live else ())
@@ -264,11 +276,11 @@ class RunScreen(RunControl, RunTravel):
         bindings = super().active_bindings
         if not self.is_mounted:
             return bindings
-        now, found = self.standing, {}
+        now, found, typing = self.standing, {}, self.find.has_focus_within
         for key, active in bindings.items():
             if active.node is self:
                 offered = offer(active.binding.action, now)
-                shown = active.binding.show if offered.shown is None else offered.shown
+                shown = not typing and (active.binding.show if offered.shown is None else offered.shown)
                 words = offered.label or active.binding.description
                 active = active._replace(binding=replace(active.binding, description=words, show=shown))
             found[key] = active

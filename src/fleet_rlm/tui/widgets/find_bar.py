@@ -27,10 +27,10 @@ class FindBar(Horizontal):
     FindBar .found { width: auto; color: $muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Close", id="find.close", show=False),
-        Binding("ctrl+r", "toggle_regex", "Regular expression", id="find.regex", show=False, priority=True),
-        Binding("down", "next(1)", "Next hit", id="find.next", show=False),
-        Binding("up", "next(-1)", "Previous hit", id="find.previous", show=False, priority=True),
+        Binding("escape", "leave", "Close", id="find.close"),
+        Binding("ctrl+r", "toggle_regex", "Regular expression", id="find.regex", priority=True),
+        Binding("down", "next(1)", "Next", id="find.next", priority=True),
+        Binding("up", "next(-1)", "Before", id="find.previous", priority=True),
     ]
 
     class Typed(Message):
@@ -51,7 +51,7 @@ class FindBar(Horizontal):
 
     def __init__(self) -> None:
         super().__init__()
-        self.regex = False
+        self.regex, self.allow_regex = False, True
         self._what = ""
 
     def compose(self) -> ComposeResult:
@@ -62,7 +62,7 @@ class FindBar(Horizontal):
     def begin(self, what: str, text: str, allow_regex: bool = True) -> None:
         """Open for typing. `what` is searched, or filtered, such as `Search Output`."""
         self._what = what
-        self.regex = self.regex and allow_regex
+        self.allow_regex, self.regex = allow_regex, self.regex and allow_regex
         self.add_class("-open")
         self._draw_label()
         field = self.query_one(Input)
@@ -88,6 +88,9 @@ class FindBar(Horizontal):
         self.regex = not self.regex
         self._draw_label()
         self.post_message(self.Typed(self.query_one(Input).value, self.regex))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        return action != "toggle_regex" or self.allow_regex
 
     def action_leave(self) -> None:
         self.post_message(self.Left())

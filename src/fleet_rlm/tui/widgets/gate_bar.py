@@ -23,7 +23,7 @@ def why(gate: ev.GateWaiting, waited: float, limit: int = 70) -> str:
         if fan.duplicates:
             parts.append(plural(fan.duplicates, "duplicate"))
         if fan.estimated_cost_usd is not None:
-            parts.append(f"about {dollars(fan.estimated_cost_usd)}")
+            parts.append(f"~{dollars(fan.estimated_cost_usd)}")
         return " · ".join(parts)
     words = f"{gate.error.type}: {gate.error.message}" if gate.error else gate.why
     return f"{clean_line(words, limit)} · {seconds(waited)}" if words else seconds(waited)

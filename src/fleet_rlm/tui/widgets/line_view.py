@@ -185,10 +185,10 @@ class LineView(ScrollView, can_focus=True):
 
     # Where it is
 
-    def to_row(self, number: int, *, context: int | None = None) -> None:
-        """Bring a row into view: nothing moves when it is, else it comes to `context` lines below the top."""
+    def to_row(self, number: int, *, context: int | None = None, always: bool = False) -> None:
+        """Bring a row into view, `context` lines below the top; nothing moves when it is there, unless `always`."""
         first, end = self.visible_rows()
-        if not first <= number < end - 1 or number >= end:
+        if always or not first <= number < end - 1:
             self.tail = False
             above = self.page // 3 if context is None else context
             self._go(self._step((number, 0), -above))

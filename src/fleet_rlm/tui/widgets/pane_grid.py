@@ -322,7 +322,7 @@ class PaneGrid(Widget):
         self._resized()
 
     def _resized(self) -> None:
-        self.refresh(layout=True)
+        self._panes[self.in_view()[0]].refresh(layout=True)  # a child's: only that makes the grid arrange anew
         self.post_message(self.Arranged())
 
     def _border_at(self, x: int, y: int) -> Side | None:
