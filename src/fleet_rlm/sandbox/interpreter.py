@@ -139,11 +139,11 @@ class Interpreter:
             self._started = True
             hello = self._hello.get(timeout=self._start_timeout)
         except (TransportError, OSError) as error:
-            raise self._lose(f"the {self.backend} sandbox did not start: {error}") from error
+            raise self._lose(f"the {self.backend} sandbox did not start: {error}", "") from error
         except queue.Empty:
             said = self._transport.diagnostics()[-500:]
             words = f"the driver in the {self.backend} sandbox did not answer within {self._start_timeout:g} s. {said}"
-            raise self._lose(words) from None
+            raise self._lose(words, "") from None
         if hello is None or self._gone:
             raise CodeInterpreterError(self._gone)
         if hello.version != protocol.VERSION:
@@ -430,10 +430,10 @@ class Interpreter:
             self._lose(f"the {self.backend} sandbox is gone: {reason}")
         self._hello.put(None)
 
-    def _lose(self, reason: str) -> CodeInterpreterError:
+    def _lose(self, reason: str, then: str = ". Start the run again, or fork it from here.") -> CodeInterpreterError:
         """Everything ends here; the error to raise."""
         with self._state:
-            first, self._gone = not self._gone, self._gone or f"{reason}. Start the run again, or fork it from here."
+            first, self._gone = not self._gone, self._gone or reason + then
             cell = self._cell
         error = CodeInterpreterError(self._gone)
         if cell:
