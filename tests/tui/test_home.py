@@ -96,22 +96,23 @@ def test_the_preview_says_how_it_went_and_what_to_know(library: Path, make_app: 
     drive(make_app(), scenario)
 
 
-@pytest.mark.parametrize(
-    ("presses", "first", "words"),
-    [
-        (["s"], "Modules and principles", "by task"),
-        (["s", "s"], "Headers of the guide", "by question"),
-        (["s", "s", "S"], "Which failures repeat?", "by question, reversed"),
-        (["S"], "Headers of the guide", "oldest first"),
-        (["s"] * 5, "How many depots changed their code?", "most calls first"),
-        (["s"] * 6, "How many depots changed their code?", "dearest first"),
-    ],
-)
-def test_any_column_orders_the_runs(library: Path, make_app: Make, presses: list[str], first: str, words: str) -> None:
+def test_any_column_orders_the_runs(library: Path, make_app: Make) -> None:
+    orders = [
+        ("S", "Headers of the guide", "oldest first"),
+        ("s", "Modules and principles", "by task"),
+        ("s", "Headers of the guide", "by question"),
+        ("S", "Which failures repeat?", "by question, reversed"),
+        ("sss", "How many depots changed their code?", "most calls first"),
+        ("s", "How many depots changed their code?", "dearest first"),
+    ]
+
     async def scenario(pilot) -> None:
         _, table = await shown(pilot)
-        await pilot.press(*presses)
-        await settle(pilot, lambda: questions(table)[0] == first and words in screen_text(pilot.app), words)
+        for presses, first, words in orders:
+            await pilot.press(*presses)
+            await settle(
+                pilot, lambda f=first, w=words: questions(table)[0] == f and w in screen_text(pilot.app), words
+            )
         assert table.row is not None
         assert table.row.question == QUESTION, "the cursor stays on its run"
 

@@ -72,7 +72,7 @@ def test_home_in_other_themes(theme: str, library: None, make_app: Callable[...,
     assert snap_compare(make_app(theme), terminal_size=(120, 30), run_before=home_shown)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES[:2], ids=str)
 def test_first_start(size: tuple[int, int], make_app: Callable[..., FleetApp], snap_compare) -> None:
     assert snap_compare(make_app(), terminal_size=size, run_before=home_shown)
 

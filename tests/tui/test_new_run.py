@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.widgets import Checkbox, Input, Select, Static, TextArea
+from textual.widgets import Input, Select, Static, TextArea
 
 from fleet_rlm.spec import RunSpec
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs.paths import PickPath, completion, entries
 from fleet_rlm.tui.memory import Memory
 from fleet_rlm.tui.new_run import describe
+from fleet_rlm.tui.new_run.tick import Tick
 from fleet_rlm.tui.screens.new_run import NewRunScreen
 from tests.tui.conftest import drive, messages, screen_text, settle
 
@@ -224,7 +225,7 @@ def test_the_command_line_follows_the_form_and_can_be_copied(started) -> None:
     async def scenario(pilot) -> None:
         screen = await form(pilot)
         fill(screen, documents="a.txt", question="What's new?")
-        screen.query_one("#paused", Checkbox).value = True
+        screen.query_one("#paused", Tick).value = True
         await pilot.pause()
         wanted = """fleet-rlm-tui --docs a.txt --question 'What'"'"'s new?' --paused"""
         assert str(screen.query_one("#command", Static).content) == wanted

@@ -149,15 +149,15 @@ def test_a_theme_that_is_not_there_leaves_the_house_s_own_and_says_so(make_app: 
     drive(app, scenario)
 
 
-@pytest.mark.parametrize("name", ["nord", "ansi-dark", "textual-light", "fleet-light"])
-def test_every_theme_can_be_worn(name: str, make_app: Callable[..., FleetApp]) -> None:
+def test_every_theme_can_be_worn_and_is_remembered(make_app: Callable[..., FleetApp]) -> None:
     app = make_app()
 
     async def scenario(pilot) -> None:
         await settle(pilot, lambda: "fleet-light" in app.available_themes)
-        app.theme = name
-        await pilot.pause()
-        assert palette(app).muted
-        assert app.memory.get("theme", str, "") == name
+        for name in ("nord", "ansi-dark", "textual-light", "fleet-light"):
+            app.theme = name
+            await pilot.pause()
+            assert palette(app).muted
+            assert app.memory.get("theme", str, "") == name
 
     drive(app, scenario)

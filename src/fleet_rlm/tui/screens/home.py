@@ -81,7 +81,15 @@ class HomeScreen(Screen[None]):
         Binding(
             "r", "run_again", "Run again", tooltip="The same documents and question once more", id="home.run_again"
         ),
-        Binding("slash", "filter", "Filter", tooltip="By words in question, documents, answer", id="home.filter"),
+        # Before the table sees it: what is typed right after belongs to the filter.
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            tooltip="By words in question, documents, answer",
+            id="home.filter",
+            priority=True,
+        ),
         Binding("o", "open_file", "Open a file", tooltip="A run that was recorded elsewhere", id="home.open_file"),
         Binding("s", "sort", "Sort", tooltip="By the next column; S turns the order round", id="home.sort"),
         Binding("S", "reverse", "Reverse", tooltip="Turn the order round", id="home.reverse", show=False),
@@ -149,6 +157,8 @@ class HomeScreen(Screen[None]):
             self._look()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
+        if action == "filter" and isinstance(self.focused, Input):
+            return False
         if action in ("open", "run_again", "filter", "sort", "reverse", "delete", "copy"):
             return not self.empty
         return True

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Checkbox, Input, Label, Select, Static, TextArea
+from textual.widgets import Input, Label, Select, Static, TextArea
 from textual.worker import get_current_worker
 
 from fleet_rlm import config
@@ -26,6 +26,7 @@ from fleet_rlm.tui import figures
 from fleet_rlm.tui.dialogs.paths import PathSuggester, PickPath
 from fleet_rlm.tui.footer import KeyFooter
 from fleet_rlm.tui.new_run.draft import Budget, Draft, Incomplete, command_line, draft_of, join_paths, paths, spec_of
+from fleet_rlm.tui.new_run.tick import Tick
 
 if TYPE_CHECKING:
     from fleet_rlm.tui.app import FleetApp
@@ -48,7 +49,7 @@ class NewRunScreen(ModalScreen[None]):
         border: round $primary; border-title-color: $primary; border-title-style: bold; border-subtitle-color: $muted;
         margin-bottom: 1;
     }
-    NewRunScreen.-short #form { padding: 0 1; }
+    NewRunScreen.-short #form { padding: 0 1; margin-bottom: 0; height: 100%; }
     NewRunScreen .row { height: auto; }
     NewRunScreen .label { width: 11; color: $muted; }
     NewRunScreen Input, NewRunScreen Input.-textual-compact, NewRunScreen Input:focus {
@@ -70,10 +71,6 @@ class NewRunScreen(ModalScreen[None]):
     NewRunScreen Select:focus SelectCurrent { border: none; background: $selection; }
     NewRunScreen .limit { width: 11; text-align: right; color: $muted; padding: 0 1 0 0; }
     NewRunScreen .limits Input { width: 10; margin-right: 1; }
-    NewRunScreen Checkbox, NewRunScreen Checkbox:focus { border: none; height: 1; padding: 0; background: $surface; }
-    NewRunScreen Checkbox > .toggle--button { color: $panel; background: $panel; }
-    NewRunScreen Checkbox.-on > .toggle--button { color: $success; background: $panel; }
-    NewRunScreen Checkbox:focus > .toggle--label { background: $selection; color: $foreground; }
     NewRunScreen #inputs-row { display: none; height: auto; }
     NewRunScreen #inputs-row.-wanted { display: block; }
     NewRunScreen #command, NewRunScreen #sandbox { padding: 0 1; }
@@ -81,6 +78,9 @@ class NewRunScreen(ModalScreen[None]):
     """
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012 - Textual declares it as an instance's
     BINDINGS: ClassVar[list[BindingType]] = [
+        # Before the focused field sees them: what is typed right after a tab belongs to the next field.
+        Binding("tab", "app.focus_next", "Next field", id="new_run.next", show=False, priority=True),
+        Binding("shift+tab", "app.focus_previous", "Previous field", id="new_run.previous", show=False, priority=True),
         Binding("ctrl+r", "start", "Start", tooltip="Start the run", id="new_run.start", priority=True),
         Binding("ctrl+o", "pick", "Choose files", tooltip="Add a file or a folder", id="new_run.pick", priority=True),
         Binding("ctrl+l", "copy", "Copy command", tooltip="The command that does the same", id="new_run.copy",
@@ -150,7 +150,7 @@ class NewRunScreen(ModalScreen[None]):
                     yield Label(name, classes="limit")
                     yield _field(name, getattr(draft.budget, name))
                 if not label:
-                    yield Checkbox("start paused", draft.paused, id="paused", compact=True)
+                    yield Tick("start paused", draft.paused, name="paused")
         yield Static(id="limits-hint", classes="hint")
 
     def on_mount(self) -> None:
@@ -169,8 +169,8 @@ class NewRunScreen(ModalScreen[None]):
 
     @on(Input.Changed)
     @on(TextArea.Changed)
-    @on(Checkbox.Changed)
-    def _changed(self, message: Input.Changed | TextArea.Changed | Checkbox.Changed) -> None:
+    @on(Tick.Changed)
+    def _changed(self, message: Input.Changed | TextArea.Changed | Tick.Changed) -> None:
         self._read_form()
         match message.control.id:
             case "documents":
@@ -204,7 +204,7 @@ class NewRunScreen(ModalScreen[None]):
             model=typed("model"),
             sub_model=typed("sub_model"),
             budget=Budget(**{name: typed(name) for name in LIMITS}),
-            paused=self.query_one("#paused", Checkbox).value,
+            paused=self.query_one("#paused", Tick).value,
         )
         self.query_one("#command", Static).update(Content(clean_line(command_line(self._draft), HINT_CHARS)))
         self._show_limits()
