@@ -20,12 +20,21 @@ from fleet_rlm.sandbox import LocalInterpreter
 
 PRINTS = "for i in range(100_000): print('x' * 99)"
 BIG = "A line of some text that is not very long.\n" * (40_000_000 // 43)
+DOCUMENTS = {f"part {number}": BIG[: len(BIG) // 10] for number in range(10)}
 
 
 def seconds(work: Callable[[], Any]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def seconds_again(interpreter: Any, documents: dict[str, str]) -> float:
+    def work() -> object:
+        return interpreter.execute("n = len(documents)", {"documents": documents})
+
+    work()
+    return statistics.median(seconds(work) for _ in range(5))
 
 
 def measure(make: Callable[..., Any]) -> dict[str, float]:
@@ -49,6 +58,7 @@ def measure(make: Callable[..., Any]) -> dict[str, float]:
         took["40 MB input, again"] = statistics.median(
             seconds(lambda: interpreter.execute("n = len(context)", {"context": BIG})) for _ in range(5)
         )
+        took["40 MB in 10 documents, again"] = seconds_again(interpreter, DOCUMENTS)
     finally:
         interpreter.shutdown()
     return took

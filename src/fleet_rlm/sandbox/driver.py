@@ -150,7 +150,7 @@ _raw_name: Callable[[type], str] = type.__dict__["__name__"].__get__
 _bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 _dict_of: Callable[[type], dict[str, Any]] = type.__dict__["__dict__"].__get__
 CALM = {"date", "time", "datetime", "timedelta", "Decimal"}  # their repr runs no code but the C library's
-NODES = 2000  # elements looked at in one variable
+NODES, ROOM = 2000, 1 << 20  # elements, and characters of texts, looked at in one variable
 CONTAINERS: tuple[tuple[Any, str], ...] = (
     (dict, "{}"),
     (list, "[]"),
@@ -188,7 +188,7 @@ class Inspector:
 
     def __init__(self) -> None:
         self.seen: dict[str, tuple[str, int | None, str | None]] = {}
-        self.nodes = self.next = 0
+        self.nodes = self.room = self.next = 0
 
     def report(self, namespace: dict[str, Any], hidden: set[str]) -> Message:
         """What was added, changed and removed since the last report; `whole` is False when time ran out.
@@ -227,7 +227,7 @@ class Inspector:
         return {"added": added, "changed": changed, "removed": removed, "total": len(values), "whole": whole}
 
     def row(self, name: str, value: Any) -> Message:
-        digest, self.nodes = blake2b(digest_size=8), NODES
+        digest, self.nodes, self.room = blake2b(digest_size=8), NODES, ROOM
         self.feed(digest, value, 3)
         preview = self.preview(value, self.TEXT, 2)
         row: Message = {
@@ -376,8 +376,12 @@ class Inspector:
     def feed_text(self, digest: Any, text: Any, base: Any) -> None:
         length = base.__len__(text)
         digest.update(b"%d" % length)
-        starts: Iterable[int] = (0,) if length <= 1 << 16 else (*range(0, length, length // 32), length - 1024)
-        most = 1 << 16 if length <= 1 << 16 else 1024
+        starts: Iterable[int] = (0,)
+        most = length
+        if length > min(self.room, 1 << 16):
+            most = 1024 if self.room > 1 << 15 else 64
+            starts = (*range(0, length, max(most, length // 32)), length - most) if most > 64 else (0, length - most)
+        self.room -= min(length, 33 * most)
         for start in starts:
             piece = base.__getitem__(text, slice(start, start + most))
             digest.update(str.encode(piece, "utf-8", "surrogatepass") if base is str else piece)

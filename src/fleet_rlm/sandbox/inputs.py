@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from fleet_rlm.sandbox.protocol import INLINE_BYTES, Bound, to_json
+from fleet_rlm.sandbox.protocol import INLINE_BYTES, INLINE_TOTAL_BYTES, Bound, to_json
 from fleet_rlm.sandbox.transport import Transport
 
 _CHUNK = 1 << 20
@@ -43,7 +43,11 @@ class Inputs:
         `Any`: inputs are whatever the caller of the RLM gives. Raises `TypeError` for one that is not JSON, and
         `TransportError` when a file can't be stored.
         """
-        return {name: self._bind(name, value) for name, value in variables.items()}
+        bound, inline = {}, 0
+        for name, value in variables.items():
+            bound[name] = one = self._bind(name, value, min(INLINE_BYTES, INLINE_TOTAL_BYTES - inline))
+            inline += len(bytes(one.value)) if one.path is None else 0
+        return bound
 
     def forget(self, names: list[str], variables: Mapping[str, Any]) -> None:
         """The files of these are gone from the sandbox: store them again next time."""
@@ -52,7 +56,7 @@ class Inputs:
             if stored:
                 self._paths.pop(stored.ref, None)
 
-    def _bind(self, name: str, value: Any) -> Bound:
+    def _bind(self, name: str, value: Any, room: int) -> Bound:
         stored = self._stored.get(id(value))
         if stored is None or stored.value is not value:
             began = time.monotonic()
@@ -61,13 +65,15 @@ class Inputs:
             elif isinstance(value, (bytes, bytearray)):
                 stored = self._store(name, value, "bytes", _chunks_of_bytes(bytes(value)), began)
             else:
-                data = to_json(value, f"the input {name}").encode()
-                if len(data) <= INLINE_BYTES:
+                text = to_json(value, f"the input {name}", ascii_only=False)
+                data = to_json(value, f"the input {name}").encode() if len(text) <= room else b""
+                if 0 < len(data) <= room:
                     if self._last.get(name) != data:
                         self._last[name] = data
                         self._sent(name, len(data), time.monotonic() - began, "inline")
                     return Bound(value=msgspec.Raw(data))
-                stored = self._store(name, value, "json", _chunks_of_bytes(data), began)
+                chunks = _chunks_of_bytes(text.encode("utf-8", "surrogatepass"))
+                stored = self._store(name, value, "json", chunks, began)
         self._last[name] = stored.ref
         return Bound(path=stored.path, ref=stored.ref, type=stored.kind)
 

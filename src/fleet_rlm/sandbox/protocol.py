@@ -46,6 +46,8 @@ VALUE_CHARS = 64 << 20
 """Largest value that crosses at once: a call's arguments, its answer, what is submitted."""
 INLINE_BYTES = 64 << 10
 """Larger inputs cross as files."""
+INLINE_TOTAL_BYTES = 1 << 20
+"""Of one execution's small inputs together; the rest cross as files too."""
 WINDOW_BYTES = 8 << 20
 CODE_CHARS = 1 << 20
 """Longest code of one execution."""
@@ -282,14 +284,14 @@ def decode_final(text: str) -> dict[str, Json]:
         raise ProtocolError(str(error)) from error
 
 
-def to_json(value: Any, what: str) -> str:
-    """A host's value as JSON text, ASCII, for code in the sandbox. `Any`: whatever a caller or a tool hands over.
+def to_json(value: Any, what: str, *, ascii_only: bool = True) -> str:
+    """A host's value as JSON text for code in the sandbox. `Any`: whatever a caller or a tool hands over.
 
     Tuples and sets become lists; dataclasses, pydantic models and msgspec structs become dicts. Raises `TypeError`
     naming `what` for anything that has no such form: nothing is turned into text silently.
     """
     try:
-        return json.dumps(value, separators=(",", ":"), default=_plain)
+        return json.dumps(value, separators=(",", ":"), default=_plain, ensure_ascii=ascii_only)
     except (TypeError, ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise TypeError(f"{what} can't cross into the sandbox: {reason}") from error
