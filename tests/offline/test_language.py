@@ -80,6 +80,7 @@ def test_a_text_is_read_by_its_shape() -> None:
         ("The access code of the Marlow depot is kept secret.", []),
         ("The Marlow depot changed its access code last spring.", []),
         ("# Marlow depot\n\nThe access code is swordfish.", ["Marlow depot › The access code is swordfish."]),
+        ("# Marlow, pallets\n\nThe access code of the Harlow depot is 1234.", []),
         ("| Depot | Access code |\n|--|--|\n| Marlow | 7741 |", ["Depot: Marlow; Access code: 7741"]),
         ("What is the access code of the Marlow depot? Ask the keeper.", []),
     ],

@@ -138,6 +138,8 @@ class Judge:
         if not _ANAPHORA.match(own) and self._strangers(own):
             before = ""  # the sentence names somebody else: what stood before is no part of it
         shares = {term: _share(term, own, above, before) for term in self.weights}
+        if any(0 < shares[term] <= _ABOVE for term in self.required) and self._another(own):
+            shares |= {term: 0.0 for term in self.required if shares[term] <= _ABOVE}
         total = sum(self.weights.values()) or 1.0
         score = sum(self.weights[term] * share for term, share in shares.items()) / total
         ordinary = sum(self.weights[term] for term in self.ordinary)
@@ -181,6 +183,17 @@ class Judge:
             return False
         asked = (*self.question.focus[: nouns[-1] + 1], *self.required)
         return all(shares[term] >= _NEARLY for term in asked) and has_value(own, self.question)
+
+    def _another(self, own: str) -> bool:
+        """Whether it speaks of another thing of the same sort: `the Bideford depot`, asked about the Marlow depot."""
+        asked = self.question.text.lower()
+        for met in _NAME.finditer(own):
+            beside = " ".join([*own[: met.start(1)].split()[-1:], *own[met.end() : met.end() + 25].split()[:2]])
+            if met[1].lower() not in asked and any(
+                term.pattern.search(beside) for term in self.ordinary if not is_value_noun(term.word)
+            ):
+                return True
+        return False
 
     def _strangers(self, own: str) -> bool:
         """Whether the sentence names somebody or something that the question doesn't."""

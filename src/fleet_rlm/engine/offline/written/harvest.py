@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from fleet_rlm.engine.offline.written.texts import Docs, Entry, Terms, headings, lines_with, under
+from fleet_rlm.engine.offline.written.texts import Docs, Entry, Terms, headings, lines_with, under, with_lines
 
 
 def saying(text: str, at: int) -> str:
@@ -61,7 +61,7 @@ def endpoints(docs: Docs) -> list[Entry]:
                             "description": "",
                             "name": f"{key[0]} {where}",
                             "doc": doc,
-                            "line": text.count("\n", 0, at) + 1,
+                            "at": at,
                             "under": under(heads, at),
                         },
                     )
@@ -84,16 +84,17 @@ def endpoints(docs: Docs) -> list[Entry]:
                         "description": said[1].strip() if said else "",
                         "name": f"{key[0]} {met[1]}",
                         "doc": doc,
-                        "line": text.count("\n", 0, met.start()) + 1,
+                        "at": met.start(),
                         "under": "",
                     },
                 )
     general = [(verb, re.compile(re.escape(path).replace(r"\*", "[^/]+") + "$")) for verb, path in found if "*" in path]
-    return [
+    kept = [
         entry
         for (verb, path), entry in found.items()
         if "*" in path or not any(verb == other and shape.match(path) for other, shape in general)
     ]
+    return with_lines(docs, kept)
 
 
 def errors(docs: Docs) -> dict[str, list[Entry]]:
@@ -171,7 +172,7 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                             "text": "",
                             "count": 0,
                             "doc": doc,
-                            "line": text.count("\n", 0, at) + 1,
+                            "at": at,
                             "category": kind,
                             "fitting": False,
                         },
@@ -186,7 +187,7 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                             category=named[-1] if named and kind != "Logged errors" else kind,
                             fitting=True,
                             doc=doc,
-                            line=text.count("\n", 0, at) + 1,
+                            at=at,
                         )
         told = " ".join(entry["name"] + " " + entry["category"] for entry in found.values()).lower()
         for position, (at, level, title) in enumerate(heads):
@@ -199,12 +200,12 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                         "text": saying(text, at),
                         "count": 1,
                         "doc": doc,
-                        "line": text.count("\n", 0, at) + 1,
+                        "at": at,
                         "category": parents.split(" › ")[-1],
                         "fitting": True,
                     }
     grouped: dict[str, list[Entry]] = {}
-    for entry in found.values():
+    for entry in with_lines(docs, list(found.values())):
         grouped.setdefault(entry["category"], []).append(entry)
     return grouped
 
@@ -229,19 +230,20 @@ def code_blocks(docs: Docs) -> list[Entry]:
                         "language": language,
                         "code": code,
                         "doc": doc,
-                        "line": text.count("\n", 0, met.start()) + 1,
+                        "at": met.start(),
                     }
                 )
-    return found
+    return with_lines(docs, found)
 
 
 def header_list(docs: Docs) -> list[Entry]:
     """Every heading, in order."""
-    return [
-        {"name": title, "level": level, "doc": doc, "line": text.count("\n", 0, at) + 1}
+    found = [
+        {"name": title, "level": level, "doc": doc, "at": at}
         for doc, text in docs.items()
         for at, level, title in headings(text)
     ]
+    return with_lines(docs, found)
 
 
 def sampled_lines(docs: Docs, most: int = 120000) -> tuple[list[str], int]:
@@ -300,7 +302,7 @@ def lines_about(docs: Docs, terms: Terms, most: int = 50) -> list[Entry]:
             found.append((held, doc, at, line.strip()))
     full = max((held for held, *_ in found), default=0)
     chosen = [row for row in found if row[0] == full][:most] if full * 2 >= len(terms) else []
-    return [{"name": line[:400], "doc": doc, "line": docs[doc].count("\n", 0, at) + 1} for _, doc, at, line in chosen]
+    return with_lines(docs, [{"name": line[:400], "doc": doc, "at": at} for _, doc, at, line in chosen])
 
 
 def occurrences(docs: Docs, pattern: str, most: int = 500) -> list[Entry]:
@@ -312,8 +314,8 @@ def occurrences(docs: Docs, pattern: str, most: int = 500) -> list[Entry]:
             name = next((group for group in met.groups() if group), met[0]).strip().rstrip(".,;:")
             counts[name] += 1
             if name not in first and len(first) < most:
-                first[name] = {"name": name, "doc": doc, "line": text.count("\n", 0, met.start()) + 1}
-    return [{**entry, "count": counts[name]} for name, entry in first.items()]
+                first[name] = {"name": name, "doc": doc, "at": met.start()}
+    return with_lines(docs, [{**entry, "count": counts[name]} for name, entry in first.items()])
 
 
 def structure(docs: Docs) -> str:

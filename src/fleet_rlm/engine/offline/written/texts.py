@@ -146,6 +146,16 @@ def sections(docs: Docs, heads: Heads, size: int = 6000) -> list[Entry]:
     return found
 
 
+def with_lines(docs: Docs, entries: list[Entry]) -> list[Entry]:
+    """The entries with the number of the line that each offset `at` is in; counted once through each text."""
+    for doc, text in docs.items():
+        line, before = 1, 0
+        for entry in sorted((entry for entry in entries if entry["doc"] == doc), key=lambda entry: entry["at"]):
+            line, before = line + text.count("\n", before, entry["at"]), entry["at"]
+            entry["line"] = line
+    return [{key: value for key, value in entry.items() if key != "at"} for entry in entries]
+
+
 def lines_with(text: str, needles: list[str], most: int = 200000) -> list[tuple[int, str]]:
     """(offset, line) of the lines that hold one of the needles, as they are written; quick on any size."""
     found: dict[int, str] = {}
