@@ -71,10 +71,10 @@ def utf8(text: str) -> bytes:
 
 
 class Lines:
-    """Complete lines out of chunks of bytes; a line over the limit is skipped and counted."""
+    """Complete lines out of chunks of bytes; a line over the limit is skipped."""
 
     def __init__(self, most: int = LINE_BYTES) -> None:
-        self.most, self.size, self.skipped = most, 0, 0
+        self.most, self.size = most, 0
         self.parts: list[bytes] = []
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -86,8 +86,6 @@ class Lines:
             self.parts, self.size = [], 0
             if fits and joined:
                 yield joined
-            elif joined:
-                self.skipped += 1
         if rest:
             self.add(rest)
 
@@ -1249,8 +1247,6 @@ class Supervisor:
         elif kind == "init":
             self.config.update({key: value for key, value in message.items() if key in DEFAULTS})
             self.fork()
-        elif kind == "bye":
-            self.leave(0)
 
     def begin(self, message: Message, line: bytes) -> None:
         cell = self.running = self.last_cell = message["cell"]

@@ -5,7 +5,7 @@ A line that is none of them counts as a violation; a driver with too many of the
 
 **Host → driver.** `init` (limits, once, after `hello`; the worker is forked then) · `run` (one execution: code, names
 of the host's functions, names of SUBMIT's fields, variables by value or by `path`) · `part`, `ret` (the answer of a
-call) · `interrupt` · `clock` (stop or go on counting a cell's time) · `ping` · `bye`.
+call) · `interrupt` · `clock` (stop or go on counting a cell's time) · `ping`. The end of stdin ends the driver.
 
 **Driver → host.** `hello` · `out` (output, at most some thirty a second and stream; `late` after the cell's end, `gap`
 bytes dropped before it) · `part`, `call`, `cancel` · `vars`, `done` (in this order, the last of an execution) · `beat`
@@ -141,10 +141,6 @@ class Ping(_Message, frozen=True, kw_only=True, omit_defaults=False, tag="ping")
     n: int
 
 
-class Bye(_Message, frozen=True, kw_only=True, tag="bye"):
-    pass
-
-
 # -- both ways
 
 
@@ -246,7 +242,7 @@ class Note(_Message, frozen=True, kw_only=True, tag="note"):
     data: str
 
 
-ToDriver: TypeAlias = Init | Run | Return | Interrupt | Clock | Ping | Bye | Part
+ToDriver: TypeAlias = Init | Run | Return | Interrupt | Clock | Ping | Part
 FromDriver: TypeAlias = Hello | Out | Part | Call | Cancel | Done | Vars | Beat | Died | Pong | Ack | Note
 
 _encoder = msgspec.json.Encoder()
