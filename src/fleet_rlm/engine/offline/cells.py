@@ -71,6 +71,7 @@ def _own(node: ast.FunctionDef) -> set[str]:
     }
 
 
+@lru_cache(maxsize=512)
 def defined_in(code: str) -> frozenset[str]:
     """The functions and aliases of ours that a cell defines; none when it isn't Python."""
     try:
