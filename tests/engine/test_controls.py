@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -205,6 +206,33 @@ def test_commands_that_mean_nothing_now_say_so_and_change_nothing(start: Start) 
     assert errors[0] == "the run waits at `planner`, where this does nothing"
     assert any("regular expression" in message for message in errors)
     assert sum("where this does nothing" in notice.text for notice in run.of(ev.Notice)) == 3
+
+
+def test_a_pattern_that_would_search_for_ever_waits_instead_of_hanging(start: Start) -> None:
+    run = start(Script([action("long", f"x = {'a' * 60!r}  # b"), DONE]), paused=True)
+    run.wait_at("planner")
+    run.send(spec.SetBreakpoints(breakpoints=spec.Breakpoints(code_pattern="(a|a|aa)+$")))
+    run.send(spec.Continue())
+    assert "takes too long" in run.wait_at("code").why
+    run.send(spec.Continue())
+    run.finished()
+
+
+def test_what_a_run_returns_holds_no_secret_that_its_answer_repeats(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARBOUR_API_KEY", "quay-9-lantern-77")
+    run = start(Script([action("leak", "SUBMIT(answer='the key is quay-9-' + 'lantern-77')")]))
+    assert "lantern" not in str(run.finished().outputs)
+
+
+def test_a_dspy_that_cannot_be_loaded_fails_the_run_in_words(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fleet_rlm.engine.driving", None)
+    done = start(None).finished()
+    assert done.status == "failed"
+    assert done.error is not None
+    assert "can't load dspy" in done.error.message
+    assert done.error.hint
 
 
 def test_two_runs_at_once_keep_to_themselves(start: Start) -> None:

@@ -103,6 +103,13 @@ def test_what_the_planner_did_not_get_to_see_is_marked(start: Start) -> None:
     assert finished.shown_to_planner == ev.Shown(head=5_000, tail=5_000)
 
 
+def test_output_that_was_shown_whole_counts_as_seen_to_its_last_newline(start: Start) -> None:
+    run = start(Script([action("short", "print('seen')"), DONE]))
+    run.finished()
+    finished = run.of(ev.ExecutionFinished)[0]
+    assert finished.shown_to_planner == ev.Shown(head=finished.stdout_chars)
+
+
 def test_a_prompt_is_stored_once_and_read_back_whole(start: Start) -> None:
     script = Script([action("one", "print('a' * 5000)"), action("two", "print(2)"), DONE])
     run = start(script)

@@ -42,7 +42,7 @@ CLOSE_SECONDS, ABORT_SECONDS = 1.0, 0.25
 class Controls:
     """What a run is steered and told by; it lives as long as the session."""
 
-    emit: Callable[[ev.Event], None]
+    emit: Callable[[ev.Event], object]
     token: CancelToken
     gate: Gate
     spending: Spending

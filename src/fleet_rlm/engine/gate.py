@@ -6,7 +6,6 @@ otherwise. Commands come from any other thread. The gate decides nothing about w
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
+from fleet_rlm.documents.search import BadPattern, Matcher, Query
 from fleet_rlm.engine.cancel import CancelToken
 
 Emit = Callable[[ev.Event], object]
@@ -23,6 +23,9 @@ Evaluate = Callable[[str], str]
 
 STEP_FANOUT = 2
 """While stepping or pausing, a batch of this many sub-calls is a boundary even without a breakpoint."""
+
+PATTERN_SECONDS = 0.5
+"""The longest that a breakpoint's pattern may search a cell; then the run waits, rather than miss the breakpoint."""
 
 _STARTED, _PAUSED, _STEPPED = "started paused", "you paused", "step"
 
@@ -86,10 +89,10 @@ class Gate:
         """Raises `ValueError` when the code pattern is no regular expression."""
         pattern = None
         if breakpoints.code_pattern:
-            try:
-                pattern = re.compile(breakpoints.code_pattern)
-            except re.error as error:
-                raise ValueError(f"the breakpoint's pattern is no regular expression: {error}") from error
+            try:  # of `documents`: it refuses patterns that fill the memory, and each of its matches can be timed
+                pattern = Matcher(Query(breakpoints.code_pattern, regex=True, case="exact")).pattern
+            except BadPattern as error:
+                raise ValueError(f"the breakpoint's pattern can't be used: {error}") from error
         with self._change:
             self._breakpoints, self._pattern, self._spend_seen = breakpoints, pattern, False
 
@@ -177,7 +180,10 @@ class Gate:
                 return reason
             if self._breakpoints.every_cell:
                 return "breakpoint: every cell"
-            found = self._pattern.search(code) if self._pattern else None
+            try:
+                found = self._pattern.search(code, timeout=PATTERN_SECONDS) if self._pattern else None
+            except TimeoutError:
+                return f"/{self._breakpoints.code_pattern}/ takes too long on this code"
             return f"breakpoint: the code has `{found.group()[:60]}`" if found else ""
 
         return self._stand("code", why, parent, iteration, reasoning=reasoning, code=code)

@@ -333,7 +333,7 @@ class Observer(CallEvents):
             stdout_chars=report.stdout_chars,
             stderr_chars=report.stderr_chars,
             dropped=report.dropped,
-            shown_to_planner=_shown(report.told_chars, self._max_output_chars(node)),
+            shown_to_planner=_shown(report, self._max_output_chars(node)),
             state_lost=report.state_lost,
             span=node.span,
         )
@@ -378,8 +378,9 @@ def _answer_text(outputs: Json) -> str | None:
     return first if isinstance(first, str) else None
 
 
-def _shown(chars: int, limit: int) -> ev.Shown:
+def _shown(report: CellReport, limit: int) -> ev.Shown:
     """What of an execution's result dspy's prompt holds: all of it, or its two halves of the limit."""
-    if limit <= 0 or chars <= limit:
-        return ev.Shown(head=chars)
+    if limit <= 0 or report.told_chars <= limit:
+        # Told without its last newline, which is nothing that the planner missed.
+        return ev.Shown(head=max(report.told_chars, report.stdout_chars))
     return ev.Shown(head=limit // 2, tail=limit - limit // 2)

@@ -102,16 +102,17 @@ class RunSession:
         """Whether generated code runs at the moment."""
         return self._drive is not None and self._drive.executing
 
-    def tell(self, event: ev.Event) -> None:
-        """Record an event; one that comes too early or too late for the run is left out."""
+    def tell(self, event: ev.Event) -> ev.Event:
+        """Record an event and return it as recorded; one that comes too early or too late for the run is left out."""
         recorder = self._recorder
         if recorder is None:
-            return
+            return event
         self._meter.hear(event)
         try:
-            recorder.emit(event)
+            return recorder.emit(event)
         except RunIsOver:
             _log.debug("%s came after the end of the run", event.kind)
+            return event
 
     def _notice(self, text: str) -> None:
         self.tell(ev.Notice(level="warning", text=text))
@@ -149,8 +150,8 @@ class RunSession:
                 totals=self._meter.totals(),
                 span=self._span,
             )
-            self.tell(finished)
-            return finished
+            recorded = self.tell(finished)  # without secrets, which an answer may repeat
+            return recorded if isinstance(recorded, ev.RunFinished) else finished
 
     def _started(self, prepared: Prepared) -> ev.RunStarted:
         budgets = self.spec.budgets
@@ -187,7 +188,13 @@ class RunSession:
         threading.Thread(target=bring, name="fleet-import", daemon=True).start()
         if not self.token.wait(imported) or self.token.ended:
             return Ending("aborted", reason=self.token.reason)
-        imported.result()
+        try:
+            imported.result()
+        except Exception as error:  # noqa: BLE001 - whatever keeps dspy from loading, the run says so and ends
+            _log.exception("dspy can't be loaded")
+            hint = "Install fleet-rlm again into a clean environment (`make clean tui` in a checkout)."
+            words = f"The engine can't load dspy: {type(error).__name__}: {error}"
+            return Ending("failed", error=ev.Failure(type="ImportError", message=words, hint=hint))
         from fleet_rlm.engine import driving
 
         controls = driving.Controls(self.tell, self.token, self.gate, self.spending, self._span)
