@@ -53,6 +53,17 @@ def test_a_thread_that_outlives_its_cell_keeps_its_output_and_loses_its_calls(
     assert not asked
 
 
+def test_a_thread_that_always_prints_never_speaks_in_another_cell(place: Interpreter) -> None:
+    place.execute(
+        "import threading\nover = threading.Event()\n"
+        "def chat():\n    while not over.is_set(): print('from the thread')\n"
+        "t = threading.Thread(target=chat)\nt.start()"
+    )
+    heard = [place.execute(f"print({number})") for number in range(30)]
+    place.execute("over.set()\nt.join(20)")
+    assert heard == [str(number) for number in range(30)]
+
+
 def test_a_call_ends_with_its_cell(place: Interpreter) -> None:
     release = threading.Event()
     place.tools["wait"] = lambda: release.wait(20)

@@ -560,6 +560,7 @@ class Worker:
 
     def begin_output(self) -> None:
         """Pipes of this cell's own on descriptors 1 and 2; their other ends go to the supervisor."""
+        self.sort_writes()
         for cell in [cell for cell in self.held if not self.alive.get(cell)]:
             for fd in self.held.pop(cell):
                 with contextlib.suppress(OSError):
@@ -584,21 +585,24 @@ class Worker:
             self.stderr.reconfigure(line_buffering=True)
         except ValueError:  # a thread that outlived its cell closed them
             self.open_streams()
-        late = any(threads for cell, threads in list(self.alive.items()) if cell != self.cell)
-        for index, stream in enumerate((self.stdout, self.stderr)):
-            vars(stream).pop("write", None)
-            if late:
-                vars(stream)["write"] = self.sorted_write(stream, index)
+        self.sort_writes()
         sys.stdin = sys.__stdin__ = self.stdin  # type: ignore[misc] # restored because the code may replace them
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
 
-    def sorted_write(self, stream: Stream, index: int) -> Callable[[str], int]:
-        """While threads of earlier cells live: what they print goes to their own cell's pipe."""
+    def sort_writes(self) -> None:
+        """While threads of earlier cells live, what they print goes to their own cell's pipe."""
+        late = any(threads for cell, threads in list(self.alive.items()) if cell != self.cell or not self.running)
+        for index, stream in enumerate((self.stdout, self.stderr)):
+            if late:
+                vars(stream)["write"] = self.sorted_write(stream, index)
+            else:
+                vars(stream).pop("write", None)
 
+    def sorted_write(self, stream: Stream, index: int) -> Callable[[str], int]:
         def write(text: str) -> int:
             cell = getattr(self.local, "cell", self.cell)
-            if cell == self.cell:
+            if cell == self.cell and self.running:
                 return Stream.write(stream, text)
             fds = self.held.get(cell)
             if fds:
@@ -608,14 +612,16 @@ class Worker:
         return write
 
     def end_output(self) -> None:
+        if self.alive.get(self.cell):
+            with contextlib.suppress(OSError):
+                self.held[self.cell] = os.dup(1), os.dup(2)
+        self.sort_writes()  # from here on, and before this cell's pipes make way for the next one's
         try:
             self.stdout.flush()
             self.stderr.flush()
         except (OSError, ValueError):
             self.open_streams()  # without what could not be written
-        if self.alive.get(self.cell):
-            with contextlib.suppress(OSError):
-                self.held[self.cell] = os.dup(1), os.dup(2)
+            self.sort_writes()
         os.dup2(self.null, 1)
         os.dup2(self.null, 2)
 
