@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import fleet_rlm
+from fleet_rlm import shipped
 from fleet_rlm.documents import bundled
 from fleet_rlm.documents.load import load
 
@@ -76,12 +76,17 @@ def test_questions_across_sections_name_sections_that_exist() -> None:
 def test_an_installed_package_has_them_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "site-packages" / "fleet_rlm"
     (package / "_content").mkdir(parents=True)
-    (package / "__init__.py").touch()
     (package / "_content" / "answers.json").write_bytes(
         msgspec.json.encode({"demo": {"document": "g.md", "question": "Why?", "expected_facts": []}})
     )
-    monkeypatch.setattr(fleet_rlm, "__file__", str(package / "__init__.py"))
-    monkeypatch.setattr(bundled.resources, "files", lambda _: package)
+    monkeypatch.setattr(shipped, "_PACKAGE", package)
     assert bundled.demo_document() == package / "_content" / "g.md"
-    with pytest.raises(bundled.NotBundled, match="themes"):
-        bundled.themes_folder()
+    assert shipped.themes_folder() is None
+    (package / "_themes").mkdir()
+    assert shipped.themes_folder() == package / "_themes"
+
+
+def test_an_installation_without_its_content_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "_PACKAGE", tmp_path / "lib" / "fleet_rlm")
+    with pytest.raises(bundled.NotBundled, match="Install it again"):
+        bundled.demo_document()

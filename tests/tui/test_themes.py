@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.theme import BUILTIN_THEMES, Theme
 
-from fleet_rlm.documents.bundled import themes_folder
+from fleet_rlm.shipped import themes_folder
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.themes import (
     COLORS,
@@ -22,7 +22,7 @@ from fleet_rlm.tui.themes import (
 )
 from tests.tui.conftest import drive, messages, settle
 
-OURS, FAULTS = load_folder(themes_folder())
+OURS, FAULTS = load_folder(themes_folder() or Path())
 TEXT = ("foreground", "primary", "accent", "success", "error", "planner", "sandbox", "sub-llm", "operator")
 SOURCES = ("planner", "sandbox", "sub-llm", "operator", "error")
 GOOD = 'dark = true\n[colors]\nbackground = "#000000"\nforeground = "#ffffff"\nprimary = "#00aaff"\n'

@@ -1,7 +1,4 @@
-"""What ships with the package: the guide that `--demo` reads, and the themes.
-
-In a checkout they stand at its top (`rlm_content/`, `themes/`); in an installed package, inside it.
-"""
+"""The guide that `--demo` reads, which ships with the package, and what is known of it."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-import fleet_rlm
 from fleet_rlm.documents.work import DocumentError
+from fleet_rlm.shipped import shipped_folder
 
 
 class NotBundled(DocumentError):
@@ -34,12 +31,12 @@ class _Answers(msgspec.Struct, frozen=True, kw_only=True):
 
 def content_folder() -> Path:
     """The folder with the guide, `README.md` and `answers.json`. Raises `NotBundled`."""
-    return _folder("_content", "rlm_content")
-
-
-def themes_folder() -> Path:
-    """The folder with the themes of the project. Raises `NotBundled`."""
-    return _folder("_themes", "themes")
+    folder = shipped_folder("_content", "rlm_content")
+    if folder is None:
+        raise NotBundled(
+            "this installation lacks rlm_content/.", "Install it again: pip install --force-reinstall fleet-rlm"
+        )
+    return folder
 
 
 def demo() -> Demo:
@@ -55,15 +52,3 @@ def demo_document() -> Path:
 def known_answers() -> dict[str, Any]:
     """All of `answers.json`: lists and counts that the guide states (arbitrary JSON, hence the type)."""
     return msgspec.json.decode((content_folder() / "answers.json").read_bytes(), type=dict[str, Any])
-
-
-def _folder(inside: str, at_the_top: str) -> Path:
-    package = Path(fleet_rlm.__file__).resolve().parent
-    installed, checkout = package / inside, package.parents[1]
-    if installed.is_dir():
-        return installed
-    if (checkout / "pyproject.toml").is_file() and (checkout / at_the_top).is_dir():
-        return checkout / at_the_top
-    raise NotBundled(
-        f"this installation lacks {at_the_top}/.", "Install it again: pip install --force-reinstall fleet-rlm"
-    )

@@ -9,6 +9,7 @@ the app says it when the key is pressed all the same, and the command palette sh
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from textual.screen import Screen
 
 from fleet_rlm import config
 from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.shipped import themes_folder
 from fleet_rlm.tui.live_runs import LiveRun, LiveRuns
 from fleet_rlm.tui.memory import Memory
 from fleet_rlm.tui.safe_output import SafeOutput
@@ -33,7 +35,6 @@ from fleet_rlm.tui.themes import DEFAULT_THEME, FaultyTheme, load_folder, load_t
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
-    from textual.theme import Theme
 
     from fleet_rlm.spec import RunSpec
     from fleet_rlm.tui.source import RunSource
@@ -139,6 +140,8 @@ class FleetApp(App[list[str]]):
         self.call_after_refresh(self._after_first_paint)
 
     def _after_first_paint(self) -> None:
+        gc.freeze()  # what was imported stays anyway
+        gc.enable()
         self._load_themes()
         if self.settings.keys or self.settings.faults:
             self._check_settings()
@@ -369,12 +372,7 @@ class FleetApp(App[list[str]]):
 
     def _use_theme_at_once(self, name: str) -> None:
         """Only the theme in use before the first paint; the others come after it."""
-        from fleet_rlm.documents.bundled import NotBundled, themes_folder
-
-        try:
-            folders = [themes_folder(), config.themes_dir()]
-        except NotBundled:
-            folders = [config.themes_dir()]
+        folders = [folder for folder in (themes_folder(), config.themes_dir()) if folder is not None]
         for wanted in dict.fromkeys((name, DEFAULT_THEME)):
             for folder in reversed(folders):
                 if not wanted.replace("-", "").isalnum() or not (folder / f"{wanted}.toml").is_file():
@@ -392,14 +390,10 @@ class FleetApp(App[list[str]]):
 
     @work(thread=True, group="themes")
     def _load_themes(self) -> None:
-        from fleet_rlm.documents.bundled import NotBundled, themes_folder
-
-        faults: list[str] = []
-        themes: list[Theme] = []
-        try:
-            themes, faults = load_folder(themes_folder())
-        except NotBundled as error:
-            faults.append(str(error))
+        shipped = themes_folder()
+        themes, faults = (
+            load_folder(shipped) if shipped else ([], ["this installation lacks themes/: install it again"])
+        )
         own, own_faults = load_folder(config.themes_dir())
 
         def register() -> None:

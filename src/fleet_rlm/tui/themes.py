@@ -110,6 +110,8 @@ def palette(app: App[object]) -> Palette:
 
 def semantic_defaults(theme: Theme) -> dict[str, str]:
     """Our names for a theme that does not define them, such as one of Textual's own."""
+    if set(_SEMANTIC) <= theme.variables.keys():
+        return {}
     generated = theme.to_color_system().generate()
     foreground, background = generated["foreground"], generated["background"]
     primary = generated["primary"]

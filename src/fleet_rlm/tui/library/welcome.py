@@ -68,3 +68,6 @@ class Welcome(Middle):
             )
             for offer in _OFFERS:
                 yield Offer(*offer)
+
+    def on_mount(self) -> None:
+        self.query(Offer).first().focus()

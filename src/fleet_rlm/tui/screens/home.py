@@ -130,12 +130,10 @@ class HomeScreen(Screen[None]):
         with Horizontal(id="head"):
             yield Static(id="head-left")
             yield Static(id="head-right")
-            yield Input(id="filter", placeholder="filter by words", select_on_focus=False)
         with Container(id="body"):
             with Vertical(id="runs", classes="pane") as runs:
                 runs.border_title = "Runs"
                 yield RunTable(self.fleet.now)
-                yield Welcome()
             yield Preview()
         yield KeyFooter()
 
@@ -144,7 +142,12 @@ class HomeScreen(Screen[None]):
         self._draw_head()
         self.call_after_refresh(self._begin)
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
+        """What the first frame does without."""
+        head = self.query_one("#head")
+        if not (head.is_mounted and head.is_attached):  # the app is ending already
+            return
+        await head.mount(Input(id="filter", placeholder="filter by words", select_on_focus=False))
         self._look()
         self.set_interval(REFRESH_SECONDS, self._look_while_shown)
 
@@ -157,7 +160,7 @@ class HomeScreen(Screen[None]):
             self._look()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
-        if action == "filter" and isinstance(self.focused, Input):
+        if action == "filter" and (isinstance(self.focused, Input) or not self.query("#filter")):
             return False
         if action in ("open", "run_again", "filter", "sort", "reverse", "delete", "copy"):
             return not self.empty
@@ -220,6 +223,8 @@ class HomeScreen(Screen[None]):
             self._looking, self._known = False, True
             if news:
                 self.set_class(not rows and not self._words and not fault, "-empty")
+                if self.empty and not self.query(Welcome):
+                    self.query_one("#runs").mount(Welcome())
                 words = Content(clean_line(fault, FAULT_CHARS)) if fault else self._order_words
                 self.query_one("#runs").border_subtitle = "" if self.empty else words
                 self._focus_what_is_there()
@@ -232,7 +237,8 @@ class HomeScreen(Screen[None]):
     def _focus_what_is_there(self) -> None:
         focused = self.focused
         if self.empty and (focused is None or isinstance(focused, RunTable)):
-            self.query(Offer).first().focus()
+            for offer in self.query(Offer)[:1]:
+                offer.focus()
         elif not self.empty and (focused is None or isinstance(focused, Offer)):
             self.query_one(RunTable).focus()
         self.refresh_bindings()
