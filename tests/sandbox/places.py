@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from fleet_rlm.sandbox import (
     Execution,
@@ -41,7 +41,8 @@ class BootTransport(Transport):
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self.folder = Path(mkdtemp(prefix="boot-"))
+        self._scratch = TemporaryDirectory(prefix="boot-")
+        self.folder = Path(self._scratch.name)
 
     @property
     def id(self) -> str:
@@ -96,6 +97,7 @@ class BootTransport(Transport):
         if self._process:
             self.process.kill()
             self.process.wait()
+        self._scratch.cleanup()
 
 
 TRANSPORTS: dict[str, Callable[[], Transport]] = {"local": LocalTransport, "boot": BootTransport}
