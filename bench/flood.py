@@ -3,8 +3,9 @@
     python bench/flood.py [--rate 10000] [--seconds 8] [--document-mb 1000] [scenario …]
 
 Scenarios: empty (the peer), flood (output events at a rate), calls (5,000 finished calls), output (100,000 lines at
-once), document (a large one). A key is posted ten times a second; `key` is the time until its action ran, `late` how
-much later than due a 20 ms timer fires, `cpu` the share of one core.
+once), document (a large one). After two seconds a key is posted ten times a second: `key` is the time until its action
+ran, `late` how much later than due a 20 ms timer fires, `cpu` the share of one core; `text` and `indexed` are seconds
+from the start of the process until a document's first rows are there, and all of them.
 """
 
 from __future__ import annotations
@@ -23,199 +24,227 @@ import termios
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from msgspec.structs import replace
+from textual import events
+from textual.app import App
+from textual.timer import Timer
+from textual.widgets import Footer, Static
+
+from fleet_rlm import events as ev
+from fleet_rlm.spec import Command
+from fleet_rlm.tui.app import FleetApp
+from fleet_rlm.tui.memory import Memory
+from fleet_rlm.tui.settings import Settings
+from fleet_rlm.tui.source import Mode, RunSource, SourceEnd
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 SCENARIOS = ("empty", "flood", "calls", "output", "document")
+WARM_SECONDS, COLUMNS, LINES = 2.0, 120, 40
+BEGAN = time.perf_counter()
 
 
-def child(scenario: str, rate: float, seconds: float, megabytes: int, result: str) -> None:
+class Probe:
+    """Keys and a timer of an app, measured."""
+
+    def __init__(self, app: App[object], seconds: float, result: str) -> None:
+        self.app, self.seconds, self.result = app, seconds, Path(result)
+        self.posted: deque[float] = deque()
+        self.keys: list[float] = []
+        self.late: list[float] = []
+        self.marks: dict[str, float] = {"start s": time.perf_counter() - BEGAN}
+        self.more: dict[str, object] = {}
+        app.set_timer(WARM_SECONDS, self.begin)
+
+    def begin(self) -> None:
+        self.due = self.start = time.perf_counter()
+        self.cpu = time.process_time()
+        self.app.set_interval(0.02, self.beat)
+        self.app.set_interval(0.1, self.post_key)
+        self.app.set_timer(self.seconds, self.write)
+
+    def beat(self) -> None:
+        now = time.perf_counter()
+        self.late.append(max(0.0, now - self.due - 0.02))
+        self.due = now
+
+    def post_key(self) -> None:
+        self.posted.append(time.perf_counter())
+        self.app.post_message(events.Key("f12", None))
+
+    def pressed(self) -> None:
+        self.keys.append(time.perf_counter() - self.posted.popleft())
+
+    def write(self) -> None:
+        cpu, wall = time.process_time() - self.cpu, time.perf_counter() - self.start
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        figures = {
+            **{name: round(value, 2) for name, value in self.marks.items()},
+            "key p50 ms": at(self.keys, 0.5), "key max ms": at(self.keys, 1),
+            "late p99 ms": at(self.late, 0.99), "late max ms": at(self.late, 1),
+            "cpu %": round(100 * cpu / wall), "rss MB": round(resident), **self.more,
+        }  # fmt: skip
+        self.result.write_text(json.dumps(figures))
+        self.app.exit()
+
+
+class Empty(App[object]):
+    """The peer."""
+
+    BINDINGS = [("f12", "probe", "probe")]  # noqa: RUF012
+
+    def __init__(self, seconds: float, result: str) -> None:
+        super().__init__()
+        self.arguments = seconds, result
+
+    def compose(self) -> Iterator[Static | Footer]:
+        yield Static("empty")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.probe = Probe(self, *self.arguments)
+
+    def action_probe(self) -> None:
+        self.probe.pressed()
+
+
+class Watched(FleetApp):
+    """The app on a run."""
+
+    CSS_PATH = str(ROOT / "src/fleet_rlm/tui/styles/app.tcss")
+    BINDINGS = [("f12", "probe", "probe")]  # noqa: RUF012
+
+    def __init__(self, source: RunSource, seconds: float, result: str) -> None:
+        super().__init__(source, None, settings=Settings(), memory=Memory())
+        self.arguments = seconds, result
+        self.watching: Timer | None = None
+
+    def on_mount(self) -> None:
+        self.probe = Probe(self, *self.arguments)
+        self.watching = self.set_interval(0.01, self.watch)
+
+    def action_probe(self) -> None:
+        self.probe.pressed()
+
+    def watch(self) -> None:
+        from fleet_rlm.tui.screens.run import RunScreen
+
+        if not isinstance(self.screen, RunScreen):
+            return
+        index, marks = self.screen.document.index, self.probe.marks
+        self.probe.more = {"events": self.screen.state.events}
+        if index is not None and index.rows:
+            marks.setdefault("text s", time.perf_counter() - BEGAN)
+            if index.complete:
+                marks.setdefault("indexed s", time.perf_counter() - BEGAN)
+
+
+class Pushed:
+    """A source that a thread feeds with output events at a rate."""
+
+    mode: Mode = "live"
+    path: str | None = None
+    end: SourceEnd | None = None
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.queue: deque[ev.AnyEvent | ev.Unknown] = deque()
+        self.told = False
+
+    def open(self, wake: Callable[[], None]) -> None:
+        self.wake = wake
+        threading.Thread(target=self.feed, daemon=True).start()
+
+    def feed(self) -> None:
+        from tests.tui.synthetic import flood
+
+        start = time.perf_counter()
+        for sent, event in enumerate(flood(10_000_000), 1):
+            self.queue.append(event)
+            self.tell()
+            ahead = sent / self.rate - (time.perf_counter() - start)
+            if ahead > 0.002:
+                time.sleep(ahead)
+
+    def tell(self) -> None:
+        if not self.told:
+            self.told = True
+            self.wake()
+
+    def drain(self, limit: int = 2000) -> list[ev.AnyEvent | ev.Unknown]:
+        self.told = False
+        found = [self.queue.popleft() for _ in range(min(limit, len(self.queue)))]
+        if self.queue:
+            self.tell()
+        return found
+
+    def send(self, command: Command) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def run_child(arguments: argparse.Namespace) -> None:
     """The app of one scenario; writes its figures to a file."""
-    began = time.perf_counter()
-    from textual import events
-    from textual.app import App
-    from textual.widgets import Footer, Static
+    from tests.tui.synthetic import ScriptedSource, flood, many_calls
 
-    class Probe(App[None]):
-        """Keys and a timer, measured."""
-
-        def start_probe(self) -> None:
-            self.posted: deque[float] = deque()
-            self.keys: list[float] = []
-            self.late: list[float] = []
-            self.marks: dict[str, float] = {"start": time.perf_counter() - began}
-            self.due = time.perf_counter()
-            self.cpu = time.process_time()
-            self.t0 = time.perf_counter()
-            self.set_timer(2.0, self.warm)
-
-        def warm(self) -> None:
-            self.due = self.t0 = time.perf_counter()
-            self.cpu = time.process_time()
-            self.set_interval(0.02, self.beat)
-            self.set_interval(0.1, self.post_key)
-            self.set_timer(seconds, self.write)
-
-        def beat(self) -> None:
-            now = time.perf_counter()
-            self.late.append(max(0.0, now - self.due - 0.02))
-            self.due = now
-
-        def post_key(self) -> None:
-            self.posted.append(time.perf_counter())
-            self.post_message(events.Key("f12", None))
-
-        def action_probe(self) -> None:
-            self.keys.append(time.perf_counter() - self.posted.popleft())
-
-        def write(self) -> None:
-            cpu, wall = time.process_time() - self.cpu, time.perf_counter() - self.t0
-            rss = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-            figures = {
-                **{f"{name} s": round(value, 2) for name, value in self.marks.items()},
-                "key p50 ms": at(self.keys, 0.5), "key max ms": at(self.keys, 1),
-                "late p99 ms": at(self.late, 0.99), "late max ms": at(self.late, 1),
-                "cpu %": round(100 * cpu / wall), "rss MB": round(rss), **self.more(),
-            }  # fmt: skip
-            Path(result).write_text(json.dumps(figures))
-            self.exit()
-
-        def more(self) -> dict[str, float]:
-            return {}
-
+    scenario, rest = arguments.child, (arguments.seconds, arguments.result)
     if scenario == "empty":
-
-        class Empty(Probe):
-            BINDINGS = [("f12", "probe", "probe")]  # noqa: RUF012
-
-            def compose(self) -> Iterator[Static | Footer]:
-                yield Static("empty")
-                yield Footer()
-
-            def on_mount(self) -> None:
-                self.start_probe()
-
-        Empty().run()
-        return
-
-    from tui import synthetic
-
-    from fleet_rlm.tui.app import FleetApp
-    from fleet_rlm.tui.memory import Memory
-    from fleet_rlm.tui.settings import Settings
-    from fleet_rlm.tui.source import SourceEnd
-
-    class Live(FleetApp, Probe):  # type: ignore[misc]  # two apps' results, of which none is used
-        CSS_PATH = str(ROOT / "src/fleet_rlm/tui/styles/app.tcss")
-        BINDINGS = [("f12", "probe", "probe")]  # noqa: RUF012
-
-        def on_mount(self) -> None:
-            self.start_probe()
-            self.watch_timer = self.set_interval(0.01, self.watch)
-
-        def watch(self) -> None:
-            screen = self.screen
-            if not hasattr(screen, "playhead"):
-                return
-            index = screen.document.index
-            if index is not None and index.rows and "text" not in self.marks:
-                self.marks["text"] = time.perf_counter() - began
-            if index is not None and index.complete and "indexed" not in self.marks:
-                self.marks["indexed"] = time.perf_counter() - began
-
-        def more(self) -> dict[str, float]:
-            return {"events": self.screen.playhead.edge.events, "rows": self.screen.output.rows.end}
-
-    class Pushed:
-        """A source that a thread feeds at a rate."""
-
-        mode, path, end = "live", None, None
-
-        def __init__(self) -> None:
-            self.queue: deque[object] = deque()
-            self.waiting = False
-
-        def open(self, wake: object) -> None:
-            self.wake = wake
-            threading.Thread(target=self.feed, daemon=True).start()
-
-        def feed(self) -> None:
-            start, sent = time.perf_counter(), 0
-            for event in synthetic.flood(10_000_000):
-                self.queue.append(event)
-                sent += 1
-                if not self.waiting:
-                    self.waiting = True
-                    self.wake()  # type: ignore[operator]
-                ahead = sent / rate - (time.perf_counter() - start)
-                if ahead > 0.002:
-                    time.sleep(ahead)
-
-        def drain(self, limit: int = 2000) -> list[object]:
-            self.waiting = False
-            found = [self.queue.popleft() for _ in range(min(limit, len(self.queue)))]
-            if self.queue and not self.waiting:
-                self.waiting = True
-                self.wake()  # type: ignore[operator]
-            return found
-
-        def send(self, command: object) -> None: ...
-
-        def close(self) -> None: ...
-
-    source: object
-    if scenario == "flood":
-        source = Pushed()
+        Empty(*rest).run()
+    elif scenario == "flood":
+        Watched(Pushed(arguments.rate), *rest).run()
     elif scenario == "calls":
-        source = synthetic.ScriptedSource(synthetic.many_calls(5000).events, "live")
+        Watched(ScriptedSource(many_calls(5000).events), *rest).run()
     elif scenario == "output":
-        source = synthetic.ScriptedSource([*synthetic.flood(100_000, 50)], "live")
+        Watched(ScriptedSource(list(flood(100_000, 50))), *rest).run()
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "large.txt"
-            block = b"".join(b"%07d a line of a large document, of ordinary length\n" % i for i in range(20_000))
-            with path.open("wb") as file:
-                for _ in range(megabytes * 1_000_000 // len(block)):
-                    file.write(block)
-            script = synthetic.Script()
-            from fleet_rlm import events as ev
+        Watched(ScriptedSource(run_about(Path(arguments.document))), *rest).run()
 
-            size = path.stat().st_size
-            script.start(documents=())
-            started = script.events[0]
-            ref = ev.DocumentRef(path=str(path), name="large.txt", bytes=size, sha256="0" * 64, chars=size)
-            from msgspec.structs import replace
 
-            one = ev.Input(name="context", type="str", chars=size, documents=(ref,))
-            events_ = [replace(started, inputs=(one,))]
-            began = time.perf_counter()
-            app = Live(synthetic.ScriptedSource(events_, "live"), None, settings=Settings(), memory=Memory(None))
-            app.run()
-        return
-    app = Live(source, None, settings=Settings(), memory=Memory(None))  # type: ignore[arg-type]
-    _ = SourceEnd
-    app.run()
+def write_large(path: Path, megabytes: int) -> None:
+    """A document of many ordinary lines."""
+    block = b"".join(b"%07d a line of a large document, of ordinary length\n" % i for i in range(20_000))
+    with path.open("wb") as file:
+        for _ in range(megabytes * 1_000_000 // len(block)):
+            file.write(block)
+
+
+def run_about(path: Path) -> list[ev.AnyEvent | ev.Unknown]:
+    """The first event of a run about a document."""
+    from tests.tui.synthetic import Script
+
+    size = path.stat().st_size
+    script = Script()
+    script.start()
+    started = script.events[0]
+    assert isinstance(started, ev.RunStarted)
+    ref = ev.DocumentRef(path=str(path), name=path.name, bytes=size, sha256="0" * 64, chars=size)
+    return [replace(started, inputs=(ev.Input(name="context", type="str", chars=size, documents=(ref,)),))]
 
 
 def at(values: list[float], share: float) -> float | None:
+    """A quantile, in milliseconds."""
     ordered = sorted(values)
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1) if ordered else None
 
 
-def measure(scenario: str, arguments: argparse.Namespace) -> dict[str, float]:
+def measure(scenario: str, arguments: argparse.Namespace) -> dict[str, object]:
+    """Run one scenario in a terminal of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "result.json"
-        os.environ["FLEET_RLM_HOME"] = folder
+        result, document = Path(folder) / "result.json", Path(folder) / "large.txt"
+        if scenario == "document":
+            write_large(document, arguments.document_mb)
         leader, follower = pty.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", COLUMNS="120", LINES="40")
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        environment = {**os.environ, "FLEET_RLM_HOME": folder, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
         command = [
-            sys.executable, str(Path(__file__)), "--child", scenario, "--result", str(result), "--rate", str(arguments.rate),
-            "--seconds", str(arguments.seconds), "--document-mb", str(arguments.document_mb),
+            sys.executable, __file__, "--child", scenario, "--result", str(result), "--rate", str(arguments.rate),
+            "--seconds", str(arguments.seconds), "--document", str(document),
         ]  # fmt: skip
-        process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, start_new_session=True)
+        ends = {"stdin": follower, "stdout": follower, "stderr": follower}
+        process = subprocess.Popen(command, env=environment, start_new_session=True, **ends)
         os.close(follower)
         said = b""
         while process.poll() is None:
@@ -227,7 +256,7 @@ def measure(scenario: str, arguments: argparse.Namespace) -> dict[str, float]:
         os.close(leader)
         if not result.exists():
             raise SystemExit(f"{scenario}: no result\n{said.decode(errors='replace')}")
-        found: dict[str, float] = json.loads(result.read_text())
+        found: dict[str, object] = json.loads(result.read_text())
         return found
 
 
@@ -237,11 +266,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=10_000)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--document-mb", type=int, default=1000)
-    parser.add_argument("--child", default="")
-    parser.add_argument("--result", default="")
+    parser.add_argument("--child", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--result", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--document", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        child(arguments.child, arguments.rate, arguments.seconds, arguments.document_mb, arguments.result)
+        run_child(arguments)
         return
     for scenario in arguments.scenarios:
         figures = measure(scenario, arguments)

@@ -283,6 +283,7 @@ BINDINGS: tuple[Binding, ...] = (
     _key("previous_hit", "N", "previous_hit", "Hit before", "Of the search in the focused pane"),
     _key("goto", "ctrl+g", "goto", "Go to line", "Or to a share of the document, such as 40%"),
     _key("documents", "d", "documents", "Documents", "Choose which one is shown"),
+    _key("about", "a", "about", "About", "What this run is made of: models, sandbox, budgets, versions, notices"),
     _key("prompt", "p", "prompt", "Prompt", "What the planner was given for this iteration, or its code again"),
     _key("copy", "y", "copy", "Copy", "What the focused pane shows"),
     _key("pager", "o", "pager", "Pager", "Show it in the pager"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet_rlm.tui.figures import clock, count, dollars, plural, seconds
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import CallState, PlannerState, RetryState, RunState
+from fleet_rlm.tui.figures import clock, count, dollars, plural, seconds
 from fleet_rlm.tui.playhead import INSTANT, Playhead
 from fleet_rlm.tui.source import SourceEnd
 
@@ -67,6 +67,8 @@ def badges(state: RunState, end: SourceEnd | None) -> list[Words]:
     found: list[Words] = []
     if state.started and state.started.models.offline:
         found.append(("OFFLINE MODEL", "operator"))
+    if words := unprotected(state):
+        found.append((words, "operator"))
     if state.extraction is not None:
         found.append(("FORCED", "sub-llm"))
     if state.sandbox.times_lost:
@@ -96,9 +98,18 @@ def sandbox(state: RunState, limit: int = 60) -> Words:
         return f"{box.backend}: starting", "muted"
     if box.status == "lost":
         return f"{box.backend}: lost", "error"
-    words = f"{box.backend} · {box.isolation}" if box.isolation else box.backend
-    tone = "operator" if box.not_protected and not box.proven else "sandbox" if box.isolation else "muted"
-    return clean_line(words, limit), tone
+    if not box.isolation:
+        return clean_line(box.backend, limit), "muted"
+    words = f"{box.backend} · {box.isolation.replace(', ', ' · ')}"
+    return clean_line(words, limit), "operator" if unprotected(state) else "sandbox"
+
+
+def unprotected(state: RunState) -> str:
+    """What the sandbox does not keep safe, when that is something a person would expect; else nothing."""
+    words = state.sandbox.isolation.split()
+    if "NOT" not in words:
+        return ""
+    return "NOT ISOLATED" if words[0] == "NOT" else "FILES NOT PROTECTED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import msgspec
 from fleet_rlm import events as ev
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import RunState
-from fleet_rlm.tui.figures import clock, dollars, plural
+from fleet_rlm.tui.figures import dollars, plural, seconds
 from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.playhead import Moment
 from fleet_rlm.tui.run_words import ENDS, activity
@@ -54,7 +54,7 @@ def _rows(state: RunState, doing: str) -> Iterator[Row]:
     if finished is not None:
         words, tone = ENDS[finished.status]
         cost = f" · {dollars(finished.totals.cost_usd)}" if finished.totals.cost_usd is not None else ""
-        yield Row(f"{words.lower()} in {clock(finished.totals.seconds)}{cost}", f"bold {tone}".replace("-", "_"))
+        yield Row(f"{words.lower()} in {seconds(finished.totals.seconds)}{cost}", f"bold {tone}".replace("-", "_"))
         if finished.reason:
             yield from rows_of(finished.reason, "muted")
         if finished.error is not None:

@@ -48,10 +48,10 @@ class CallsPane(Table):
         Column("status", "", 1),
         Column("iteration", "it", 2, right=True, from_width=44),
         Column("what", "from"),
-        Column("model", "model", 16, from_width=66),
+        Column("model", "model", 16, from_width=76),
         Column("input", "in", 5, right=True),
         Column("output", "out", 5, right=True, from_width=38),
-        Column("cost", "cost", 8, right=True, from_width=56),
+        Column("cost", "cost", 8, right=True, from_width=60),
         Column("time", "time", 6, right=True),
     )
     SORTABLE: ClassVar[tuple[str, ...]] = ("number", "time", "input", "output", "cost", "status", "what")

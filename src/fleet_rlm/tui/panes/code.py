@@ -235,7 +235,8 @@ def _figures(iteration: IterationState, now: float) -> Iterator[str]:
     planner = iteration.planners[-1] if iteration.planners else None
     if planner is not None:
         if planner.finished is None:
-            yield planner_words(planner, now)
+            if planner.streamed:
+                yield planner_words(planner, now)
             return
         words = f"planner {seconds(iteration.planner_seconds)}"
         if planner.finished.cost_usd:

@@ -415,9 +415,10 @@ class DocumentPane(TextPane):
         rows = max(1, self.rows.end)
         first, end = self.visible_rows()
         inside = first * page // rows <= y <= max(first * page // rows, (end - 1) * page // rows)
-        if end - first >= rows:
-            inside = False
-        return [Segment("█" if inside else "▐", self.tones(TONES[self._minimap[1][y]]))]
+        seen = self._minimap[1][y]
+        if end - first >= rows:  # all of it can be seen: there is nothing to find one's way in
+            return [Segment("▐" if seen is not Seen.UNREAD else " ", self.tones(TONES[seen]))]
+        return [Segment("█" if inside else "▐", self.tones(TONES[seen]))]
 
     def _cells(self, page: int) -> list[Seen]:
         place = self._provenance.place_of(self.place) if self._provenance and self._coverage else None

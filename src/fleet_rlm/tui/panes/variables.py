@@ -85,7 +85,11 @@ class VariablesPane(Table):
         )
 
     def empty(self) -> str:
-        return f"no variable matches {self._filter!r}" if self._filter else "no variables yet"
+        if self._filter:
+            return f"no variable matches {self._filter!r}"
+        if self._moment is not None and self._moment.state.sandbox.times_lost:
+            return "the variables were lost with the sandbox"
+        return "no variables yet"
 
     @property
     def titled(self) -> Titled:

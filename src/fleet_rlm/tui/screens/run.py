@@ -1,7 +1,8 @@
 """Run: watch a run, step through it, go back in it. Live, replayed and followed runs look and behave the same.
 
 The source's events are drained a frame at a time and folded; panes draw the playhead's moment. What is not in view is
-not drawn. `run_control` has the live controls, `run_travel` what moves the playhead, `run_keys` the keys.
+not drawn. `run_control` has the live controls, `run_travel` what moves the playhead, `run_search` the searches, and
+`run_keys` the keys.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, BindingType
 from textual.message import Message
+from textual.notifications import SeverityLevel
 
+from fleet_rlm.events import Notice
 from fleet_rlm.spec import Breakpoints, RunSpec
 from fleet_rlm.state import CallState, RunState
 from fleet_rlm.tui import run_keys
+from fleet_rlm.tui.about_run import about
 from fleet_rlm.tui.dialogs import AskText
 from fleet_rlm.tui.external import CannotRun, page_text
 from fleet_rlm.tui.figures import plural
@@ -33,18 +37,19 @@ from fleet_rlm.tui.panes.events import EventsPane
 from fleet_rlm.tui.panes.output import OutputPane
 from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.panes.variables import VariablesPane
-from fleet_rlm.tui.playhead import DRAIN, Moment, Playhead
+from fleet_rlm.tui.playhead import DRAIN, AnyEvent, Moment, Playhead
 from fleet_rlm.tui.run_keys import GATE_ACTIONS, Standing, offer
 from fleet_rlm.tui.run_words import Activity, Words, activity, badges, figures, run_state, sandbox
 from fleet_rlm.tui.screens.pick_document import PickDocument
 from fleet_rlm.tui.screens.reader import Reader
 from fleet_rlm.tui.screens.run_control import RunControl
+from fleet_rlm.tui.screens.run_search import FILTERED, RunSearch
 from fleet_rlm.tui.screens.run_travel import RunTravel
 from fleet_rlm.tui.widgets.find_bar import FindBar
 from fleet_rlm.tui.widgets.gate_bar import GateBar
 from fleet_rlm.tui.widgets.key_bar import KeyHint
 from fleet_rlm.tui.widgets.line_view import LineView
-from fleet_rlm.tui.widgets.pane_grid import NAMES, PaneGrid, Proportions
+from fleet_rlm.tui.widgets.pane_grid import PaneGrid, Proportions
 from fleet_rlm.tui.widgets.run_header import RunHeader
 from fleet_rlm.tui.widgets.table import Table
 from fleet_rlm.tui.widgets.timeline import Timeline, cell_of
@@ -56,10 +61,11 @@ if TYPE_CHECKING:
 FRAME_SECONDS, BEAT_SECONDS, BACKLOG_SECONDS = 0.04, 0.2, 0.015
 REMEMBER_SECONDS = 1.0
 FREEZE_EVENTS = 10_000
-FILTERED = ("calls", "variables", "events")
+MOST_TOLD = 3
+"""Notices that are told at once; all of them stand in About."""
 
 
-class RunScreen(RunControl, RunTravel):
+class RunScreen(RunControl, RunTravel, RunSearch):
     """One run. It drains its source from its mounting on, also while another screen is shown."""
 
     DEFAULT_CSS = """
@@ -93,10 +99,8 @@ class RunScreen(RunControl, RunTravel):
         self._unfrozen = 0
         self._remember_due = False
         self._had_answer = False
-        self._searched = "document"
-        """The pane that the find bar searches."""
-        self._typed: dict[str, str] = {}
-        """By pane, what was typed there last."""
+        self.searched = "document"
+        self.typed = {}
 
     @property
     def state(self) -> RunState:
@@ -144,6 +148,8 @@ class RunScreen(RunControl, RunTravel):
         if started is None and self.playhead.edge.started is not None:
             self._recall_bookmarks(self.playhead.edge.started.run_id)
         self._spare_the_collector(len(fresh))
+        if self.source.mode == "live":
+            self._tell_notices(fresh)
         if len(fresh) == DRAIN:
             self._drain_due = True
             self.set_timer(BACKLOG_SECONDS, self._drain)
@@ -154,6 +160,12 @@ class RunScreen(RunControl, RunTravel):
                 self.notify(f"{end.words}. {end.hint}".strip(), title="The record ends early", severity="warning")
         if fresh or end is not None:
             self.draw()
+
+    def _tell_notices(self, fresh: list[AnyEvent]) -> None:
+        notices = [event for event in fresh if isinstance(event, Notice)]
+        for notice in notices[-MOST_TOLD:]:
+            severity: SeverityLevel = "information" if notice.level == "info" else notice.level
+            self.notify(notice.text, severity=severity, timeout=8)
 
     def _spare_the_collector(self, fresh: int) -> None:
         """What was folded lives as long as the screen: looking through it for garbage again and again would be felt."""
@@ -316,8 +328,8 @@ class RunScreen(RunControl, RunTravel):
         pane = getattr(self, self.grid.chosen)
         if isinstance(pane, TextPane) and pane.search is not None:
             pane.end_search()
-        elif self.grid.chosen in FILTERED and self._typed.get(self.grid.chosen):
-            self._search(self.grid.chosen, "", False)
+        elif self.grid.chosen in FILTERED and self.typed.get(self.grid.chosen):
+            self.search_in(self.grid.chosen, "", False)
         elif self.grid.maximised is not None:
             self.grid.toggle_maximised()
         elif self.document.marks:
@@ -349,6 +361,9 @@ class RunScreen(RunControl, RunTravel):
         elif isinstance(pane, Table):
             pane.action_last()
         self.draw()
+
+    def action_about(self) -> None:
+        self.app.push_screen(Reader("About this run", about(self.playhead.edge, self.source.path)))
 
     def action_prompt(self) -> None:
         self.grid.show("code")
@@ -397,65 +412,6 @@ class RunScreen(RunControl, RunTravel):
 
         self.grid.show("document")
         self.app.push_screen(AskText("Go to", placeholder="a line such as 118, or a place such as 40%"), typed)
-
-    # Searching
-
-    def action_search(self) -> None:
-        name = self.grid.chosen
-        what = "Filter" if name in FILTERED else "Search"
-        self._searched = name
-        self.find.begin(f"{what} {NAMES[name]}", self._typed.get(name, ""), allow_regex=name not in FILTERED)
-
-    @on(FindBar.Typed)
-    def _find_typed(self, message: FindBar.Typed) -> None:
-        self._search(self._searched, message.text, message.regex)
-
-    def _search(self, name: str, text: str, regex: bool) -> None:
-        self._typed[name] = text
-        pane = getattr(self, name)
-        if isinstance(pane, TextPane):
-            wrong = pane.find(text, regex)
-            self.find.tell(wrong or (pane.search.words if pane.search else ""), bool(wrong))
-        else:
-            pane.filter(text)
-            self.find.tell(plural(pane.count(), "match", "matches") if text else "")
-        self.grid.draw_titles()
-
-    @on(TextPane.SearchMoved)
-    def _search_moved(self, message: TextPane.SearchMoved) -> None:
-        if message.pane.search is not None:
-            self.find.tell(message.pane.search.words)
-        self.grid.draw_titles()
-        self._draw_keys()
-
-    @on(FindBar.Next)
-    def _find_next(self, message: FindBar.Next) -> None:
-        pane = getattr(self, self._searched)
-        if isinstance(pane, TextPane):
-            pane.next_hit(message.direction)
-        else:
-            pane.action_cursor(message.direction)
-
-    @on(FindBar.Accepted)
-    def _find_accepted(self) -> None:
-        self.find.end()
-        self.grid.show(self._searched)
-
-    @on(FindBar.Left)
-    def _find_left(self) -> None:
-        self._search(self._searched, "", False)
-        self._find_accepted()
-
-    def action_next_hit(self) -> None:
-        self._next_hit(1)
-
-    def action_previous_hit(self) -> None:
-        self._next_hit(-1)
-
-    def _next_hit(self, direction: int) -> None:
-        pane = getattr(self, self.grid.chosen)
-        if isinstance(pane, TextPane) and (words := pane.next_hit(direction)):
-            self.notify(words, timeout=2)
 
     # Taking something along
 

@@ -11,6 +11,10 @@ from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import RunState
 from fleet_rlm.tui.figures import count, plural
 from fleet_rlm.tui.run_words import Activity, Words
+from fleet_rlm.tui.widgets.wrap import cells
+
+LEAST_WORDS = 12
+"""Fewer cells than this say nothing."""
 
 
 def documents(state: RunState) -> str:
@@ -35,43 +39,43 @@ class RunHeader(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._left: tuple[str, str, str] = ("", "", "")
-        self._right: tuple[tuple[str, str], ...] = ()
+        self._drawn: tuple[tuple[str, str, str], Words, Activity, tuple[Words, ...]] | None = None
 
     def show(self, state: RunState, words: Words, doing: Activity, badges: Sequence[Words]) -> None:
         task = clean_line(state.started.task.name, 24) if state.started else ""
         question = clean_line(state.question or (state.started.task.signature if state.started else ""), 400)
-        left = (task, question, documents(state))
-        right: list[tuple[str, str]] = []
-        if doing.words:
-            right.append((doing.words, f"${doing.tone}"))
-        right += [(f" {text} ", f"bold $background on ${tone}") for text, tone in badges]
-        right.append((words[0], f"bold ${words[1]}"))
-        if (left, tuple(right)) != (self._left, self._right):
-            self._left, self._right = left, tuple(right)
+        drawn = ((task, question, documents(state)), words, doing, tuple(badges))
+        if drawn != self._drawn:
+            self._drawn = drawn
             self.refresh()
 
     def render(self) -> Content:
+        if self._drawn is None:
+            return Content()
+        (task, question, named), words, doing, badges = self._drawn
         width = self.size.width
-        right = list(self._right)
-        while len(right) > 1 and sum(len(text) + 2 for text, _ in right) > width * 0.6:
-            if right[0][1].startswith("bold"):
-                break
-            longest = width - sum(len(text) + 2 for text, _ in right[1:]) - int(width * 0.35)
-            if longest < 12 or len(right[0][0]) <= longest:
-                right.pop(0)
-            else:
-                right[0] = (clean_line(right[0][0], longest), right[0][1])
-                break
-        end = Content("  ").join(Content.styled(text, tone) for text, tone in right)
-        room = width - end.cell_length - 2
-        task, question, documents_ = self._left
-        room -= len(task) + 2 if task else 0
+        end = _standing(words, doing, list(badges), int(width * 0.65))
+        room = width - end.cell_length - 2 - (cells(task) + 2 if task else 0)
         shown = clean_line(question, max(room, 1))
-        left_room = room - len(shown) - 2
         start = Content.assemble(
             (f"{task}  " if task else "", "$muted"),
             (shown, "bold $foreground"),
-            (f"  {documents_}" if documents_ and len(documents_) <= left_room else "", "$muted"),
+            (f"  {named}" if named and cells(named) <= room - cells(shown) - 2 else "", "$muted"),
         )
         return Content.assemble(start, " " * max(2, width - start.cell_length - end.cell_length), end)
+
+
+def _standing(words: Words, doing: Activity, badges: list[Words], room: int) -> Content:
+    """Activity, badges and state in at most `room` cells. The state always stays; what the run does goes first."""
+
+    def needed() -> int:
+        return cells(words[0]) + sum(cells(text) + 4 for text, _ in badges)
+
+    while badges and needed() > room:
+        badges.pop()
+    left = room - needed() - 2
+    said = doing.words if cells(doing.words) <= left else clean_line(doing.words, left) if left >= LEAST_WORDS else ""
+    parts = [Content.styled(said, f"${doing.tone}")] if said else []
+    parts += [Content.styled(f" {text} ", f"bold $background on ${tone}") for text, tone in badges]
+    parts.append(Content.styled(words[0], f"bold ${words[1]}"))
+    return Content("  ").join(parts)

@@ -102,8 +102,11 @@ class Timeline(Widget):
     def render(self) -> Content:
         width = self.size.width
         figures = list(self._figures)
-        while len(figures) > 1 and sum(len(text) + 2 for text, _ in figures) > width // 2:
-            figures.pop()
+        while len(figures) > 1 and (over := sum(len(text) + 2 for text, _ in figures) - width // 2) > 0:
+            text, tone = figures.pop()
+            shorter = text[: max(0, len(text) - over)].rpartition(" · ")[0]
+            if shorter:
+                figures.append((shorter, tone))
         end = Content("  ").join(Content.styled(text, f"${tone}") for text, tone in figures)
         room = max(8, width - end.cell_length - 2)
         start = self._cells_in(room)
