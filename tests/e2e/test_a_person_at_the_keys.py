@@ -10,6 +10,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.state import RunState, fold_all
 from tests.e2e.conftest import Opener, only_run
+from tests.waiting import until
 
 QUESTION = "Why was crane 4 stopped?"
 CHANGED = "print('the operator was here', 6 * 7)"
@@ -32,17 +33,19 @@ def test_watch_pause_change_hint_continue_quit_and_replay(
     screen.wait("PAUSED before code")
     screen.press("c")
     screen.wait("run this version")
+    before = screen.text()
     screen.press("f7")
+    until(lambda: screen.pump(0.02) and screen.text() != before, 10, "the selection of all")  # a paste overtakes a key
     screen.paste(CHANGED)
     screen.wait("the operator was here")
     screen.press("ctrl+r")
     screen.wait("PAUSED before the planner|PAUSED on an error")
     screen.press("t")
-    screen.wait("(?i)planner reads|tell the planner")
+    screen.wait("enter accept|Tell the planner")
     screen.paste(HINT)
     screen.wait("night allowance too")
     screen.press("enter")
-    screen.wait("night allowance too", absent=True)
+    screen.wait("planner reads")
     screen.press("space")
     screen.wait("SUBMITTED", seconds=60)
     screen.press("6")
