@@ -5,7 +5,7 @@
 Scenarios: empty (the peer), flood (output events at a rate), calls (5,000 finished calls), output (100,000 lines at
 once), document (a large one). After two seconds a key is posted ten times a second: `key` is the time until its action
 ran, `late` how much later than due a 20 ms timer fires, `cpu` the share of one core; `text` and `indexed` are seconds
-from the start of the process until a document's first rows are there, and all of them.
+from when the modules are loaded until a document's first rows are there, and all of them.
 """
 
 from __future__ import annotations

@@ -241,7 +241,10 @@ _SPECIAL = {
 def _key(
     name: str, keys: str, action: str, label: str, tip: str, show: bool = False, display: str | None = None
 ) -> Binding:
-    return Binding(keys, action, label, tooltip=tip, id=f"run.{name}", show=show, key_display=display)
+    # Before the focused pane sees them: what is typed right after belongs to where the action leads. Not so `k`,
+    # which scrolls where it can.
+    first = "k" not in keys.split(",")
+    return Binding(keys, action, label, tooltip=tip, id=f"run.{name}", show=show, key_display=display, priority=first)
 
 
 BINDINGS: tuple[Binding, ...] = (

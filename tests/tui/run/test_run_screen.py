@@ -54,7 +54,7 @@ def paused(at: ev.Boundary = "code") -> Script:
         ("error", ["r", "enter"], spec.Retry()),
         ("code", ["x", "y"], spec.Finish()),
         ("code", ["colon", *"1+1", "enter"], spec.Evaluate(expression="1+1")),
-        ("code", ["ctrl+c", "y"], spec.Abort(reason="the person")),
+        ("code", ["ctrl+c", "y"], spec.Abort(reason="aborted by the person")),
         ("code", ["m"], spec.Note(bookmark=True)),
     ],
 )

@@ -166,7 +166,7 @@ def test_failed(look: Look) -> None:
 
 def test_aborted(look: Look) -> None:
     script = rich(until="batch")
-    script.end("aborted", reason="the person")
+    script.end("aborted", reason="aborted by the person")
     look(script, keys=["6"])
 
 

@@ -11,9 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Checkbox, Input, Static
+from textual.widgets import Input, Static
 
 from fleet_rlm.spec import Breakpoints
+from fleet_rlm.tui.new_run.tick import Tick
 
 
 class BreakpointsDialog(ModalScreen[Breakpoints | None]):
@@ -26,10 +27,9 @@ class BreakpointsDialog(ModalScreen[Breakpoints | None]):
         border-title-color: $operator; border-title-style: bold; border-title-background: $surface;
         border-subtitle-color: $muted; border-subtitle-background: $surface;
     }
-    BreakpointsDialog Checkbox { border: none; padding: 0; background: $surface; width: 100%; }
-    BreakpointsDialog Checkbox:focus { border: none; background: $selection; }
+    BreakpointsDialog Tick { width: 100%; padding: 0; }
     BreakpointsDialog Horizontal { height: 1; }
-    BreakpointsDialog .name { width: 28; padding: 0 0 0 4; }
+    BreakpointsDialog .name { width: 24; padding: 0 0 0 4; }
     BreakpointsDialog Input { width: 1fr; height: 1; border: none; padding: 0 1; background: $panel; }
     BreakpointsDialog Input:focus { border: none; background: $selection; }
     BreakpointsDialog .wrong { color: $error; height: auto; padding: 0 4; }
@@ -49,9 +49,9 @@ class BreakpointsDialog(ModalScreen[Breakpoints | None]):
         now = self._now
         with Vertical() as box:
             box.border_title = Content("Wait by itself")
-            box.border_subtitle = Content("enter set · space tick · esc close")
-            yield Checkbox("before every cell", now.every_cell, id="every")
-            yield Checkbox("on an error", now.on_error, id="error")
+            box.border_subtitle = Content("space tick · enter in a field, or ctrl+s: set · esc close")
+            yield Tick("before every cell", now.every_cell, name="every")
+            yield Tick("on an error", now.on_error, name="error")
             yield from self._field("pattern", "code matches", now.code_pattern or "", "such as os\\.remove|open\\(")
             yield from self._field("fanout", "batch of at least", str(now.fanout or ""), "such as 10")
             spend = "" if now.spend_usd is None else f"{now.spend_usd:g}"
@@ -67,12 +67,6 @@ class BreakpointsDialog(ModalScreen[Breakpoints | None]):
     def _submitted(self, message: Input.Submitted) -> None:
         message.stop()
         self.action_accept()
-
-    def on_key(self, event: object) -> None:
-        if getattr(event, "key", "") == "enter" and isinstance(self.focused, Checkbox):
-            self.action_accept()
-            assert hasattr(event, "stop")
-            event.stop()
 
     def action_accept(self) -> None:
         try:
@@ -97,8 +91,8 @@ class BreakpointsDialog(ModalScreen[Breakpoints | None]):
         if (batch is not None and batch < 1) or (cost is not None and not cost >= 0):
             raise ValueError("A batch is at least 1, a cost is not negative.")
         return Breakpoints(
-            every_cell=self.query_one("#every", Checkbox).value,
-            on_error=self.query_one("#error", Checkbox).value,
+            every_cell=self.query_one("#every", Tick).value,
+            on_error=self.query_one("#error", Tick).value,
             code_pattern=pattern or None,
             fanout=batch,
             spend_usd=cost,

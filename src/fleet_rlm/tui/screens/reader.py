@@ -14,6 +14,9 @@ from fleet_rlm.tui.external import CannotRun, page_text
 from fleet_rlm.tui.widgets.line_view import LineView
 from fleet_rlm.tui.widgets.rows import TextRows, rows_of
 
+SHORT = 12
+"""Lines of a window that is large enough for a short text."""
+
 
 class Reader(ModalScreen[None]):
     """Scrolls, copies, opens in the pager; closes with escape, q or enter."""
@@ -37,8 +40,11 @@ class Reader(ModalScreen[None]):
         self._title, self._text = clean_line(title, 100), text
 
     def compose(self) -> ComposeResult:
-        view = LineView(TextRows(rows_of(self._text)))
+        rows = TextRows(rows_of(self._text))
+        view = LineView(rows)
         view.wrap = True
+        if rows.end <= SHORT and len(self._text) <= SHORT * SHORT:
+            view.styles.height = SHORT
         view.border_title = Content(self._title)
         view.border_subtitle = Content("y copy · o pager · esc close")
         yield view

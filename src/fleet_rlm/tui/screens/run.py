@@ -272,10 +272,10 @@ class RunScreen(RunControl, RunTravel, RunSearch):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         if not self.is_mounted:
             return True
+        if self.find.has_focus_within:
+            return False  # what is typed belongs to the search
         if action == "sample":
             return self.playhead.live and self.standing.gate == "fanout"
-        if action == "change" and self.focused is not None and self.find.has_focus_within:
-            return False
         return None if offer(action, self.standing).why_not else True
 
     def why_disabled(self, action: str) -> str:
@@ -284,19 +284,24 @@ class RunScreen(RunControl, RunTravel, RunSearch):
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
-        """With the words for what each key does at this moment."""
+        """With the words for what each key does at this moment; this screen's in their own order, first."""
         bindings = super().active_bindings
         if not self.is_mounted:
             return bindings
-        now, found, typing = self.standing, {}, self.find.has_focus_within
+        now, typing = self.standing, self.find.has_focus_within
+        own: dict[str, ActiveBinding] = {}
+        others: dict[str, ActiveBinding] = {}
         for key, active in bindings.items():
-            if active.node is self:
+            if active.node is not self:
+                others[key] = active
+            else:
                 offered = offer(active.binding.action, now)
                 shown = not typing and (active.binding.show if offered.shown is None else offered.shown)
                 words = offered.label or active.binding.description
-                active = active._replace(binding=replace(active.binding, description=words, show=shown))
-            found[key] = active
-        return found
+                own[key] = active._replace(binding=replace(active.binding, description=words, show=shown))
+        order = {binding.id: place for place, binding in enumerate((*run_keys.BINDINGS, run_keys.LEAVE))}
+        ordered = sorted(own.items(), key=lambda item: order.get(item[1].binding.id, len(order)))
+        return {**dict(ordered), **others}
 
     def _draw_keys(self) -> None:
         drawn = (self.standing, self.focused)

@@ -123,7 +123,7 @@ class RunControl(Screen[None]):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.tell_engine(spec.Abort(reason="the person"))
+                self.tell_engine(spec.Abort(reason="aborted by the person"))
 
         detail = "Everything stops within a second. What was recorded so far is kept."
         self.app.push_screen(Confirm("Abort the run?", "Abort", "Go on", detail, danger=True), answered)

@@ -20,7 +20,6 @@ class FindBar(Horizontal):
 
     DEFAULT_CSS = """
     FindBar { height: 1; padding: 0 1; background: $panel; display: none; }
-    FindBar.-open { display: block; }
     FindBar .label { width: auto; color: $primary; text-style: bold; }
     FindBar Input { width: 1fr; height: 1; border: none; padding: 0 1; background: $panel; }
     FindBar Input:focus { border: none; background: $panel; }
@@ -63,13 +62,13 @@ class FindBar(Horizontal):
         """Open for typing. `what` is searched, or filtered, such as `Search Output`."""
         self._what = what
         self.allow_regex, self.regex = allow_regex, self.regex and allow_regex
-        self.add_class("-open")
+        self.display = True
         self._draw_label()
         field = self.query_one(Input)
         with field.prevent(Input.Changed):
             field.value = text
         field.select_all()
-        field.focus()
+        self.screen.set_focus(field)  # at once: what is typed next belongs here
         self.tell("")
 
     def tell(self, words: str, wrong: bool = False) -> None:
@@ -78,7 +77,7 @@ class FindBar(Horizontal):
         self.query_one(".found", Static).update(Content.styled(clean_line(words, 60), tone))
 
     def end(self) -> None:
-        self.remove_class("-open")
+        self.display = False
 
     def _draw_label(self) -> None:
         kind = " regex" if self.regex else ""

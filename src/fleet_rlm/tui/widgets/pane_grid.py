@@ -178,7 +178,7 @@ class PaneGrid(Widget):
             self.maximised = name if focus else self.maximised
         self._apply()
         if focus:
-            self._panes[name].focus(scroll_visible=False)
+            self.screen.set_focus(self._panes[name], scroll_visible=False)  # at once: the next key belongs there
         self.post_message(self.Arranged())
 
     def step(self, direction: int) -> None:
@@ -192,7 +192,7 @@ class PaneGrid(Widget):
     def toggle_maximised(self) -> bool:
         self.maximised = None if self.maximised else self.chosen
         self._apply()
-        self._panes[self.chosen].focus(scroll_visible=False)
+        self.screen.set_focus(self._panes[self.chosen], scroll_visible=False)
         self.post_message(self.Arranged())
         return self.maximised is not None
 
