@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -289,3 +290,18 @@ def test_the_form_of_an_old_run_shows_its_text_harmlessly(started) -> None:
         assert not any(character in value for value in values for character in "\x1b\x07\x9b\n")
 
     drive(app, scenario)
+
+
+def test_a_long_value_is_shown_from_its_beginning_and_entered_at_its_end(started) -> None:
+    app, _ = started()
+    many = tuple(f"/a/folder/with/a/long/name/document-{number}.txt" for number in range(9))
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot, RunSpec(question="Why?", documents=many))
+        field = screen.query_one("#documents", Input)
+        await settle(pilot, lambda: re.search(r"Documents +/a/folder/with/a/long/name/document-0", screen_text(app)))
+        field.focus()
+        await settle(pilot, lambda: "document-8.txt" in screen_text(app))
+        assert field.cursor_position == len(field.value)
+
+    drive(app, scenario, size=(80, 24))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -51,6 +51,7 @@ class NewRunScreen(ModalScreen[None]):
     }
     NewRunScreen.-short #form { padding: 0 1; margin-bottom: 0; height: 100%; }
     NewRunScreen .row { height: auto; }
+    NewRunScreen .row Input { width: 1fr; }
     NewRunScreen .label { width: 11; color: $muted; }
     NewRunScreen Input, NewRunScreen Input.-textual-compact, NewRunScreen Input:focus {
         border: none; height: 1; padding: 0 1; background: $panel;
@@ -76,6 +77,7 @@ class NewRunScreen(ModalScreen[None]):
     NewRunScreen #command, NewRunScreen #sandbox { padding: 0 1; }
     NewRunScreen #command { color: $muted; height: auto; max-height: 4; width: 1fr; }
     """
+    AUTO_FOCUS = ""
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012 - Textual declares it as an instance's
     BINDINGS: ClassVar[list[BindingType]] = [
         # Before the focused field sees them: what is typed right after a tab belongs to the next field.
@@ -164,6 +166,16 @@ class NewRunScreen(ModalScreen[None]):
         self._hint("sandbox", BUSY, "trying what this machine offers")
         self._ask_isolation()
         self._read_form()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if isinstance(event.widget, Input):
+            # A long value is shown from its beginning until its field is entered; this brings the cursor into view.
+            event.widget.cursor_position = 0
+            event.widget.cursor_position = len(event.widget.value)
+
+    def on_descendant_blur(self, event: events.DescendantBlur) -> None:
+        if isinstance(event.widget, Input):
+            event.widget.scroll_to(x=0, animate=False, force=True)
 
     # What is typed
 

@@ -189,9 +189,9 @@ class EngineClient:
                 False, clean_line(self._failure.message, WORDS_LIMIT), clean_line(self._failure.hint or "", WORDS_LIMIT)
             )
         how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
-        last = f" It last said: {self._said[-1]}" if self._said else ""
-        hint = "What was recorded until then is kept; r runs it again." if self.path else "r runs it again."
-        return SourceEnd(False, f"the engine ended before the run did ({how}).{last}", hint)
+        last = f"; it last said: {self._said[-1].rstrip('.')}" if self._said else ""
+        hint = "What was recorded until then is kept. Run it again from Home with r."
+        return SourceEnd(False, f"the engine ended before the run did ({how}){last}", hint)
 
     def _escalate(self) -> None:
         """End an engine that does not end by itself: first asked, then told, then the whole process group."""
