@@ -316,16 +316,21 @@ def _seen(progress: Progress) -> str:
     numbers = re.findall(r"\d+(?:,\d{3})*", status)
     match phase:
         case "survey" if len(numbers) >= 3:
-            return f"I have {numbers[0]} document(s) with {numbers[1]} characters and {numbers[2]} headings."
+            documents, characters, headings = map(_many, numbers[:3], ("document", "character", "heading"))
+            return f"I have {documents} with {characters} and {headings}."
         case "gather":
-            return f"By shape alone I found {sum(int(number) for number in numbers)} things."
+            return f"By shape alone I found {_many(str(sum(int(number.replace(",", "")) for number in numbers)), 'thing')}."
         case "search" if numbers:
             kept = sum(int(number) for number in re.findall(r": (\d+)", status.partition(";")[0]))
-            return f"The search kept {kept} passages."
+            return f"The search kept {_many(str(kept), 'passage')}."
         case "ask" if len(numbers) >= 2:
-            return f"{numbers[1]} of {numbers[0]} sub-queries found an answer in their passage."
+            return f"{numbers[1]} of {_many(numbers[0], 'sub-query', 'sub-queries')} found an answer."
         case _:
             return ""
+
+
+def _many(number: str, one: str, several: str = "") -> str:
+    return f"{number} {one if number == '1' else several or one + 's'}"
 
 
 def _intent(phase: str, job: Job) -> str:
