@@ -319,7 +319,8 @@ def _seen(progress: Progress) -> str:
             documents, characters, headings = map(_many, numbers[:3], ("document", "character", "heading"))
             return f"I have {documents} with {characters} and {headings}."
         case "gather":
-            return f"By shape alone I found {_many(str(sum(int(number.replace(",", "")) for number in numbers)), 'thing')}."
+            things = sum(int(number.replace(",", "")) for number in numbers)
+            return f"By shape alone I found {_many(f'{things:,}', 'thing')}."
         case "search" if numbers:
             kept = sum(int(number) for number in re.findall(r": (\d+)", status.partition(";")[0]))
             return f"The search kept {_many(str(kept), 'passage')}."
