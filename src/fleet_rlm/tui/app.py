@@ -48,6 +48,8 @@ _SIGNS = {
     "full_stop": ".", "comma": ",", "plus": "+", "minus": "-", "dollar_sign": "$", "delete": "del", "escape": "esc",
     "left": "←", "right": "→", "up": "↑", "down": "↓", "less_than_sign": "<", "greater_than_sign": ">",
     "equals_sign": "=", "exclamation_mark": "!", "number_sign": "#", "circumflex_accent": "^",
+    "left_parenthesis": "(", "right_parenthesis": ")", "left_curly_bracket": "{", "right_curly_bracket": "}",
+    "apostrophe": "'", "underscore": "_",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from fleet_rlm.documents.textfile import TextFile
 from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, DocumentError, never, size_in_words
 from fleet_rlm.state import ExecutionState, RunState
 
+MOST_KNOWN = 20_000
 MOST_DOCUMENTS = 256
 """That many are open at once; of the others no coverage is known."""
 
@@ -99,6 +100,8 @@ class Provenance:
         self._lock = threading.Lock()
         self._locator: Locator | None = None
         self._places: list[int] = []
+        self._known: dict[str, tuple[Span, ...]] = {}
+        """What was found before: every step back in a run asks for the same texts again."""
 
     def build(self, cancelled: Cancelled = never) -> bool:
         """Read the documents, once; False when cancelled. Those that are gone are left out."""
@@ -149,7 +152,12 @@ class Provenance:
         with self._lock:
             if self._locator is None:
                 return ()
+            if (known := self._known.get(text)) is not None:
+                return known
             try:
-                return self._locator.locate(text, cancelled)
+                found = self._locator.locate(text, cancelled)
             except DocumentError:  # cancelled, or the disk failed: what is known stays
                 return ()
+            if len(self._known) < MOST_KNOWN:
+                self._known[text] = found
+            return found

@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
+from fleet_rlm.shipped import themes_folder
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs import AskText, Confirm, EditCode
 from fleet_rlm.tui.dialogs.text import CodeEditor
@@ -18,6 +19,7 @@ from fleet_rlm.tui.memory import Memory
 from fleet_rlm.tui.screens.breakpoints import BreakpointsDialog
 from fleet_rlm.tui.screens.reader import Reader
 from fleet_rlm.tui.source import SourceEnd
+from fleet_rlm.tui.themes import load_theme
 from fleet_rlm.tui.widgets.pane_grid import Proportions
 from tests.tui.conftest import drive, messages, screen_text, settle
 from tests.tui.run.conftest import Clock, show, still
@@ -552,6 +554,33 @@ def test_sizes_by_keys_and_by_mouse_are_remembered(make_app: Make) -> None:
         await settle(pilot, lambda: memory.get("run.layout", Proportions, Proportions()) != Proportions())
 
     drive(make_app(memory=memory), scenario)
+
+
+def test_another_theme_reaches_every_line_at_once(make_app: Make) -> None:
+    async def scenario(pilot) -> None:
+        screen = await show(pilot, ScriptedSource(rich().events, "replay"))
+        pilot.app.register_theme(load_theme(themes_folder() / "fleet-light.toml"))
+        pilot.app.theme = "fleet-light"
+        await settle(pilot, lambda: "#12141c" not in pilot.app.export_screenshot())
+        old = {"#c8d0e8", "#7aa2f7", "#9ece6a", "#161925"}
+        assert not [color for color in old if color in pilot.app.export_screenshot()]
+        assert screen.grid.chosen == "code"
+
+    drive(make_app(), scenario)
+
+
+def test_text_is_selected_with_the_mouse_and_ctrl_c_copies_it(make_app: Make) -> None:
+    async def scenario(pilot) -> None:
+        screen = await show(pilot, ScriptedSource(rich().events, "replay"))
+        place = screen.code.region.offset
+        await pilot.mouse_down(offset=place + Offset(6, 3))
+        await pilot.hover(offset=place + Offset(12, 3))
+        await pilot.mouse_up(offset=place + Offset(12, 3))
+        await settle(pilot, lambda: screen.get_selected_text())
+        await pilot.press("ctrl+c")
+        assert pilot.app.clipboard == "SUBMIT("
+
+    drive(make_app(), scenario)
 
 
 def test_a_click_on_a_tab_shows_it(make_app: Make) -> None:

@@ -14,6 +14,8 @@ from fleet_rlm.tui.playhead import AnyEvent
 from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.table import Cell, Column, Table
 
+FILTERED_AT_ONCE = 2000
+"""Events that are looked through before the screen gets its turn again."""
 _COMMON = frozenset({"seq", "t", "iteration", "span", "parent"})
 _TONES = {
     "planner": "planner",
@@ -70,11 +72,18 @@ class EventsPane(Table):
             return
         if self._filtered > self._count:
             self._kept = [place for place in self._kept if place < self._count]
-        for place in range(self._filtered, self._count):
+        end = min(self._count, self._filtered + FILTERED_AT_ONCE)
+        for place in range(self._filtered, end):
             event = self._events[place]
             if self._filter in f"{event.kind} {event.span or ''}".lower() or self._filter in _fields(event).lower():
                 self._kept.append(place)
-        self._filtered = self._count
+        self._filtered = end
+        if end < self._count:
+            self.set_timer(0.01, self._keep_on)
+
+    def _keep_on(self) -> None:
+        self._keep()
+        self.records_changed()
 
     def count(self) -> int:
         return self._count if self._kept is None else len(self._kept)

@@ -274,6 +274,8 @@ class RunScreen(RunControl, RunTravel, RunSearch):
             return True
         if self.find.has_focus_within:
             return False  # what is typed belongs to the search
+        if action == "abort" and self.selections:
+            return True  # what is selected is copied
         if action == "sample":
             return self.playhead.live and self.standing.gate == "fanout"
         return None if offer(action, self.standing).why_not else True

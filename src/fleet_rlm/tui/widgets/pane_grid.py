@@ -246,6 +246,9 @@ class PaneGrid(Widget):
                 parts.append(Content.styled(f" {titled.extra}", f"not bold {muted}"))
         return Content.assemble(*parts)
 
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.draw_titles())
+
     def on_descendant_focus(self) -> None:
         for name, pane in self._panes.items():
             if pane.has_focus or pane.has_focus_within:
