@@ -191,10 +191,10 @@ class RunSession:
         try:
             imported.result()
         except Exception as error:  # noqa: BLE001 - whatever keeps dspy from loading, the run says so and ends
-            _log.exception("dspy can't be loaded")
-            hint = "Install fleet-rlm again into a clean environment (`make clean tui` in a checkout)."
-            words = f"The engine can't load dspy: {type(error).__name__}: {error}"
-            return Ending("failed", error=ev.Failure(type="ImportError", message=words, hint=hint))
+            _log.debug("dspy can't be loaded", exc_info=True)
+            hint = "Install fleet-rlm again: pip install --force-reinstall fleet-rlm"
+            message = f"The engine can't be loaded: {error}."
+            return Ending("failed", error=ev.Failure(type=type(error).__name__, message=message, hint=hint))
         from fleet_rlm.engine import driving
 
         controls = driving.Controls(self.tell, self.token, self.gate, self.spending, self._span)
