@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PIP_INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
 ARGS ?=
+JOBS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help tui sync sync-dev test lint format check bench screenshots clean
@@ -18,7 +19,7 @@ tui: $(VENV)/.base ## Set up if needed and start the app (ARGS="--demo" plays th
 	@$(BIN)/fleet-rlm-tui $(ARGS)
 
 test: $(VENV)/.test ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev ## Ruff, mypy (strict) and the architecture's import contracts
 	$(BIN)/ruff check .
