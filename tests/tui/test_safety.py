@@ -127,7 +127,7 @@ def test_hostile_names_act_on_nothing_in_new_run_and_its_picker(hostile_home: Pa
         terminal.press("down", "enter")
         terminal.wait(r"\.txt")
         terminal.press("ctrl+r")
-        terminal.wait("1 file|there is no|quote")
+        terminal.wait("Add a file or a folder", absent=True)
         terminal.press("ctrl+r")
         terminal.wait("Not started")
         terminal.press("esc", "ctrl+q")
