@@ -27,8 +27,6 @@ from tests.tui.synthetic import BATCH_CODE, Script, ScriptedSource, flood, many_
 
 Make = Callable[..., FleetApp]
 
-CODE_GATE = ev.GateWaiting(at="code", why="you paused", reasoning="r", code=BATCH_CODE)
-
 
 def paused(at: ev.Boundary = "code") -> Script:
     script = rich(until="error")
@@ -40,34 +38,46 @@ def paused(at: ev.Boundary = "code") -> Script:
 # Live controls
 
 
-@pytest.mark.parametrize(
-    ("at", "keys", "command"),
-    [
-        ("code", ["space"], spec.Continue()),
-        ("code", ["f5"], spec.Continue()),
-        ("code", ["s"], spec.Step()),
-        ("error", ["f10"], spec.Step()),
-        ("code", ["k"], spec.Skip()),
-        ("code", ["3", "K"], spec.Skip()),
-        ("fanout", ["k"], spec.Skip()),
-        ("fanout", ["5"], spec.Sample(count=5)),
-        ("planner", ["t", *"use z", "enter"], spec.Hint(text="use z")),
-        ("code", ["r", *"no", "enter"], spec.Retry(text="no")),
-        ("error", ["r", "enter"], spec.Retry()),
-        ("code", ["x", "y"], spec.Finish()),
-        ("code", ["colon", *"1+1", "enter"], spec.Evaluate(expression="1+1")),
-        ("code", ["ctrl+c", "y"], spec.Abort(reason="aborted by the person")),
-        ("code", ["m"], spec.Note(bookmark=True)),
+AT_GATES: dict[ev.Boundary, list[tuple[list[str], spec.Command]]] = {
+    "planner": [
+        (["t", *"use z", "enter"], spec.Hint(text="use z")),
+        (["s"], spec.Step()),
     ],
-)
-def test_keys_at_a_gate_tell_the_engine(make_app: Make, at: ev.Boundary, keys: list[str], command: object) -> None:
+    "code": [
+        (["space"], spec.Continue()),
+        (["f5"], spec.Continue()),
+        (["s"], spec.Step()),
+        (["k"], spec.Skip()),
+        (["3", "K"], spec.Skip()),
+        (["r", *"no", "enter"], spec.Retry(text="no")),
+        (["x", "y"], spec.Finish()),
+        (["colon", *"1+1", "enter"], spec.Evaluate(expression="1+1")),
+        (["m"], spec.Note(bookmark=True)),
+        (["ctrl+c", "y"], spec.Abort(reason="aborted by the person")),
+    ],
+    "fanout": [
+        (["space"], spec.Continue()),
+        (["k"], spec.Skip()),
+        (["5"], spec.Sample(count=5)),
+    ],
+    "error": [
+        (["f10"], spec.Step()),
+        (["r", "enter"], spec.Retry()),
+    ],
+}
+
+
+@pytest.mark.parametrize("at", AT_GATES)
+def test_keys_at_a_gate_tell_the_engine(make_app: Make, at: ev.Boundary) -> None:
     source = ScriptedSource(paused(at).events)
 
     async def scenario(pilot) -> None:
         await show(pilot, source)
-        await pilot.press(*keys)
-        await settle(pilot, lambda: source.commands, "the command")
-        assert source.commands == [command]
+        for keys, command in AT_GATES[at]:
+            source.commands.clear()
+            await pilot.press(*keys)
+            await settle(pilot, lambda: source.commands, f"what {keys} does")
+            assert source.commands == [command]
 
     drive(make_app(), scenario)
 
@@ -183,16 +193,25 @@ def test_the_result_of_an_evaluation_is_shown_when_it_comes(make_app: Make) -> N
     drive(make_app(), scenario)
 
 
-@pytest.mark.parametrize(("key", "why"), [("c", "waits before it"), ("r", "waits before code"), ("K", "waits before"),
-                                          ("colon", "while the run waits"), ("plus", "own speed")])  # fmt: skip
-def test_a_key_that_does_nothing_now_says_why(make_app: Make, key: str, why: str) -> None:
+def test_a_key_that_does_nothing_now_says_why(make_app: Make) -> None:
     source = ScriptedSource(rich(until="batch").events)
+    reasons = {
+        "c": "waits before it",
+        "r": "waits before code",
+        "K": "waits before",
+        "colon": "while the run waits",
+        "plus": "own speed",
+        "dollar_sign": "newest moment",
+        "d": "one document",
+    }
 
     async def scenario(pilot) -> None:
         await show(pilot, source)
-        await pilot.press(key)
-        await settle(pilot, lambda: messages(pilot.app))
-        assert why in messages(pilot.app)[-1]
+        for key, why in reasons.items():
+            pilot.app.clear_notifications()
+            await pilot.press(key)
+            await settle(pilot, lambda: messages(pilot.app), f"why {key} does nothing")
+            assert why in messages(pilot.app)[-1]
         assert source.commands == []
 
     drive(make_app(), scenario)
