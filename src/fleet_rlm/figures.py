@@ -34,11 +34,11 @@ def clock(value: float) -> str:
 
 
 def dollars(value: float) -> str:
-    """`$0`, `$0.0004`, `$0.07`, `$12.40`."""
+    """`$0`, `$0.0004`, `$0.009`, `$0.07`, `$12.40`."""
     if value == 0:
         return "$0"
     if value < 0.01:
-        return f"${value:.4f}" if value >= 0.00005 else "<$0.0001"
+        return f"${value:.4f}".rstrip("0") if value >= 0.00005 else "<$0.0001"
     return f"${value:.2f}"
 
 

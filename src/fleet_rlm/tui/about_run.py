@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from fleet_rlm.documents.work import size_in_words
 from fleet_rlm.events import RunStarted
+from fleet_rlm.figures import dollars, plural, seconds
 from fleet_rlm.state import RunState
-from fleet_rlm.tui.figures import dollars, plural, seconds
 
 
 def about(state: RunState, path: str | None) -> str:

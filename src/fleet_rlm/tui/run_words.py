@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleet_rlm.figures import clock, count, dollars, plural, seconds
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import CallState, PlannerState, RetryState, RunState
-from fleet_rlm.tui.figures import clock, count, dollars, plural, seconds
 from fleet_rlm.tui.playhead import INSTANT, Playhead
 from fleet_rlm.tui.source import SourceEnd
 

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from fleet_rlm import events as ev
+from fleet_rlm.figures import clock, count, dollars, plural, seconds
 from fleet_rlm.state import fold_all
-from fleet_rlm.tui.figures import clock, count, dollars, plural, seconds
 from fleet_rlm.tui.playhead import Playhead
 from fleet_rlm.tui.run_keys import BINDINGS, GATE_ACTIONS, Standing, offer
 from fleet_rlm.tui.run_words import activity, badges, run_state

@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
+from fleet_rlm import figures
 from fleet_rlm.screen_text import clean, clean_line
-from fleet_rlm.tui import figures
 from fleet_rlm.tui.library.row import GOING_ON, MARKS, STATUS_WORDS, documents
 
 if TYPE_CHECKING:

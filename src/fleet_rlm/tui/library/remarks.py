@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fleet_rlm.figures import count
 from fleet_rlm.state import IterationState, RunState
-from fleet_rlm.tui.figures import count
 
 SHOWN_AT_MOST = 0.5
 """Above this share of a text the bound on what was looked at says nothing worth a remark."""

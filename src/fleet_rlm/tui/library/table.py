@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
+from fleet_rlm import figures
 from fleet_rlm.screen_text import clean_line
-from fleet_rlm.tui import figures
 from fleet_rlm.tui.library.row import MARKS, documents, when
 from fleet_rlm.tui.widgets.table import Cell, Column, Table
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from fleet_rlm import events as ev
+from fleet_rlm.figures import dollars, plural, seconds
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import RunState
-from fleet_rlm.tui.figures import dollars, plural, seconds
 from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.playhead import Moment
 from fleet_rlm.tui.run_words import ENDS, activity

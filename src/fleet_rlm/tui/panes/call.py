@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleet_rlm import events as ev
+from fleet_rlm.figures import count, dollars, plural, seconds
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import CallState
-from fleet_rlm.tui.figures import count, dollars, plural, seconds
 from fleet_rlm.tui.panes.calls import tokens, took
 from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.playhead import Moment

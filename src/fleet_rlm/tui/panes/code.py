@@ -11,8 +11,8 @@ from textual import work
 from textual.message import Message
 
 from fleet_rlm import events as ev
+from fleet_rlm.figures import dollars, seconds
 from fleet_rlm.state import ExecutionState, IterationState, PlannerState, RunState
-from fleet_rlm.tui.figures import dollars, seconds
 from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.playhead import Moment
 from fleet_rlm.tui.run_words import activity, planner_words, spinner

@@ -8,8 +8,8 @@ from typing import ClassVar
 import msgspec
 
 from fleet_rlm import events as ev
+from fleet_rlm.figures import plural
 from fleet_rlm.screen_text import clean_line
-from fleet_rlm.tui.figures import plural
 from fleet_rlm.tui.playhead import AnyEvent
 from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.table import Cell, Column, Table

@@ -14,7 +14,7 @@ from textual.worker import get_current_worker
 
 from fleet_rlm.documents.search import KEPT_HITS, BadPattern, Found, Hit, Matcher, Query
 from fleet_rlm.documents.work import Cancelled
-from fleet_rlm.tui.figures import plural
+from fleet_rlm.figures import plural
 from fleet_rlm.tui.playhead import Moment
 from fleet_rlm.tui.widgets.line_view import LineView
 from fleet_rlm.tui.widgets.pane_grid import Titled

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from fleet_rlm.figures import count, plural
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import VariableState
-from fleet_rlm.tui.figures import count, plural
 from fleet_rlm.tui.playhead import Moment
 from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.table import Cell, Column, Table

@@ -16,8 +16,8 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
+from fleet_rlm import figures
 from fleet_rlm.screen_text import clean_line
-from fleet_rlm.tui import figures
 from fleet_rlm.tui.footer import KeyFooter
 from fleet_rlm.tui.library.preview import Preview
 from fleet_rlm.tui.library.row import GOING_ON

@@ -17,12 +17,11 @@ from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Static, TextArea
 from textual.worker import get_current_worker
 
-from fleet_rlm import config
+from fleet_rlm import config, figures
 from fleet_rlm.documents.work import DocumentError, size_in_words
 from fleet_rlm.screen_text import clean, clean_line
 from fleet_rlm.spec import RunSpec
 from fleet_rlm.tasks.catalog import TASKS
-from fleet_rlm.tui import figures
 from fleet_rlm.tui.dialogs.paths import PathSuggester, PickPath
 from fleet_rlm.tui.footer import KeyFooter
 from fleet_rlm.tui.new_run.draft import Budget, Draft, Incomplete, command_line, draft_of, join_paths, paths, spec_of

@@ -20,13 +20,13 @@ from textual.message import Message
 from textual.notifications import SeverityLevel
 
 from fleet_rlm.events import Notice
+from fleet_rlm.figures import plural
 from fleet_rlm.spec import Breakpoints, RunSpec
 from fleet_rlm.state import CallState, RunState
 from fleet_rlm.tui import run_keys
 from fleet_rlm.tui.about_run import about
 from fleet_rlm.tui.dialogs import AskText
 from fleet_rlm.tui.external import CannotRun, page_text
-from fleet_rlm.tui.figures import plural
 from fleet_rlm.tui.footer import KeyFooter
 from fleet_rlm.tui.panes.answer import AnswerPane
 from fleet_rlm.tui.panes.call import CallPane

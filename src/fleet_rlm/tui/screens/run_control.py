@@ -5,10 +5,10 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from fleet_rlm import spec
+from fleet_rlm.figures import plural
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.tui.dialogs import AskText, Confirm, EditCode
 from fleet_rlm.tui.external import CannotRun, edit_text
-from fleet_rlm.tui.figures import plural
 from fleet_rlm.tui.panes.code import CodePane
 from fleet_rlm.tui.playhead import Playhead
 from fleet_rlm.tui.screens.breakpoints import BreakpointsDialog

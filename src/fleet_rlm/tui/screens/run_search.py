@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import on
 from textual.screen import Screen
 
-from fleet_rlm.tui.figures import plural
+from fleet_rlm.figures import plural
 from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.widgets.find_bar import FindBar
 from fleet_rlm.tui.widgets.pane_grid import NAMES, PaneGrid
