@@ -11,6 +11,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,8 @@ _FIELDS = (
 )
 _GOING_ON = ("running", "waiting")
 _BATCH = 200
+BUSY_SECONDS = 10.0
+"""How long to wait for another process that writes the index; after that the index lives in memory."""
 _SHORTEST_TRIGRAM_TERM = 3
 
 
@@ -293,9 +296,9 @@ class Library:
     def _connect(self, where: str) -> sqlite3.Connection:
         if where != ":memory:" and not self.index.exists():
             os.close(os.open(self.index, os.O_WRONLY | os.O_CREAT, 0o600))
-        db = sqlite3.connect(where, timeout=10.0, check_same_thread=False)
+        db = sqlite3.connect(where, timeout=BUSY_SECONDS, check_same_thread=False)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            _use_write_ahead_log(db)
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -380,6 +383,20 @@ def _claim(file: int) -> None:
         raise RunIsRunning("The run is still being recorded: abort it first.") from error
     except OSError:  # a file system without locks
         return
+
+
+def _use_write_ahead_log(db: sqlite3.Connection) -> None:
+    """SQLite doesn't wait by itself while another process changes a new index over: two that start at once collide."""
+    patience = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > patience:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
