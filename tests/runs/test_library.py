@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet_rlm import events as ev
+from fleet_rlm.runs import library as library_module
 from fleet_rlm.runs.library import Column, Library, NoSuchRun, Refreshed, RunIsRunning
 from fleet_rlm.runs.recorder import Recorder
 from runs.recording import finished, middle, record, started
@@ -250,6 +251,23 @@ def test_two_processes_refresh_one_index_at_once(folder: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
     assert [reader.communicate(timeout=60)[0].strip() for reader in readers] == ["60 []"] * 3
+
+
+def test_an_index_that_another_process_is_changing_over_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = iter([sqlite3.OperationalError("database is locked")] * 3)
+
+    class Busy:
+        """SQLite refuses at once, whatever its timeout, when two processes change a new index over at once."""
+
+        def execute(self, _statement: str) -> None:
+            for refusal in refusals:
+                raise refusal
+
+    library_module._use_write_ahead_log(Busy())  # type: ignore[arg-type] # the one method that is used
+    monkeypatch.setattr(library_module, "BUSY_SECONDS", 0.0)
+    refusals = iter([sqlite3.OperationalError("database is locked")])
+    with pytest.raises(sqlite3.OperationalError):
+        library_module._use_write_ahead_log(Busy())  # type: ignore[arg-type] # the one method that is used
 
 
 def test_the_size_of_a_finished_run_does_not_matter(library: Library, folder: Path) -> None:
