@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fleet_rlm.engine.offline.extract import reply, take_apart
 from fleet_rlm.engine.offline.judge import Judge
 from fleet_rlm.engine.offline.question import read_question
 from fleet_rlm.engine.offline.reading import units
@@ -88,3 +89,14 @@ def test_a_text_is_read_by_its_shape() -> None:
 def test_an_answer_is_about_the_thing_that_is_named_and_holds_a_value(passage: str, answers: list[str]) -> None:
     found = Judge(read_question("What is the access code of the Marlow depot?")).weigh(units(passage))
     assert [answer.text for answer in found.answers] == answers
+
+
+def test_a_heading_with_a_colon_is_no_part_of_the_passage_below_it() -> None:
+    prompt = (
+        "Quote the sentences of the passage that answer the question.\n"
+        "Question: What must a client do when an upload is rejected?\n"
+        'Passage from "context", line 3, under "Harbour API: a guide › 8. Uploading › 8.3 When an upload is rejected":\n'
+        "When an upload is rejected, the client must read the list of problems."
+    )
+    assert take_apart(prompt).path == ("Harbour API: a guide", "8. Uploading", "8.3 When an upload is rejected")
+    assert reply(prompt) == "When an upload is rejected, the client must read the list of problems."

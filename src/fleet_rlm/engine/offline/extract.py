@@ -29,7 +29,9 @@ Mode = Literal["answer", "list", "summary"]
 _LABEL = re.compile(r"^\s*[#*]*\s*(question|query|instructions?|task)\b[^:\n]{0,40}:[*]*[ \t]*(.*)$", re.I | re.M)
 _MATERIAL = re.compile(
     r"^[ \t]*[#*]*[ \t]*(passages?|text|context|documents?|excerpts?|sections?|content|material|article|logs?|chunk|"
-    r"input|data|sentences|candidates|snippet|page|code)\b[^:\n]{0,300}:[*]*[ \t]*(?=\S|\n)",
+    r"input|data|sentences|candidates|snippet|page|code)\b"
+    # Up to the first colon that does not stand in a quoted title.
+    r"(?:\"[^\"\n]{0,300}\"|[^:\"\n]|\"(?![^\"\n]{0,300}\")){0,300}:[*]*[ \t]*(?=\S|\n)",
     re.I | re.M,
 )
 _DELIMITED = re.compile(r"<(\w+)[^>\n]*>\n?(.*)</\1>|\"\"\"(.*)\"\"\"|`{3,}\w*\n(.*)`{3,}|-{4,}\n(.*)\n-{4,}", re.S)
