@@ -7,8 +7,9 @@ code that compiles, and a wrong language is reported, so that the planner can be
 
 from __future__ import annotations
 
-import ast
 import re
+
+from fleet_rlm import syntax
 
 _OPEN = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n`]*$", re.MULTILINE)
 _PYTHON = {"", "python", "py", "python3", "py3", "ipython", "repl", "tool_code"}
@@ -32,7 +33,7 @@ class Verbatim(str):
 
 def _compiles(code: str) -> bool:
     try:
-        ast.parse(code)
+        syntax.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

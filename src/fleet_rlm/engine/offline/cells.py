@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
+from fleet_rlm import syntax
 from fleet_rlm.engine.offline.fields import Output, kind_of_type
 from fleet_rlm.engine.offline.listing import head_term
 from fleet_rlm.engine.offline.question import Term, kind_of, read_question
@@ -47,7 +48,7 @@ def _tools() -> dict[str, tuple[str, frozenset[str]]]:
     found = {}
     for module in (texts, searching, asking, fitting, harvest):
         source = inspect.getsource(module)
-        for node in ast.parse(source).body:
+        for node in syntax.parse(source).body:
             named = node.name if isinstance(node, ast.FunctionDef) else None
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 named = node.targets[0].id
@@ -75,7 +76,7 @@ def _own(node: ast.FunctionDef) -> set[str]:
 def defined_in(code: str) -> frozenset[str]:
     """The functions and aliases of ours that a cell defines; none when it isn't Python."""
     try:
-        tree = ast.parse(code)
+        tree = syntax.parse(code)
     except (SyntaxError, ValueError):
         return frozenset()
     named = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -93,14 +94,14 @@ def compose(body: str, defined: Collection[str] = (), inputs: Collection[str] = 
     DSPy binds the inputs again before each cell, so a name of ours that is an input's gets an underscore.
     """
     tools = _tools()
-    wanted = [name for name in _names(ast.parse(body)) if name in tools]
+    wanted = [name for name in _names(syntax.parse(body)) if name in tools]
     needed: set[str] = set()
     while wanted:
         name = wanted.pop()
         if name not in needed and name not in defined:
             needed.add(name)
             wanted += [other for other in tools[name][1] if other in tools]
-    used = {name for tool in needed for name in tools[tool][1]} | _names(ast.parse(body))
+    used = {name for tool in needed for name in tools[tool][1]} | _names(syntax.parse(body))
     imports = [line for name, line in _IMPORTS.items() if name in used]
     aliases = [tools[name][0] for name in tools if name in needed and not tools[name][0].startswith("def ")]
     functions = [tools[name][0] for name in tools if name in needed and tools[name][0].startswith("def ")]
@@ -108,7 +109,7 @@ def compose(body: str, defined: Collection[str] = (), inputs: Collection[str] = 
     header = "\n".join([*([purpose] if purpose else []), *imports, *aliases])
     code = "\n\n".join(part for part in (header, *functions, rest) if part)
     taken = frozenset(inputs) & (tools.keys() | _GLOBALS)
-    return ast.unparse(_Renamed(taken).visit(ast.parse(code))) if taken else code
+    return ast.unparse(_Renamed(taken).visit(syntax.parse(code))) if taken else code
 
 
 class _Renamed(ast.NodeTransformer):

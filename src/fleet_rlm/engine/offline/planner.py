@@ -7,11 +7,11 @@ what the operator told it. So it takes up a run that was edited, skipped, restar
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from fleet_rlm import syntax
 from fleet_rlm.engine.offline import cells
 from fleet_rlm.engine.offline.fields import Output, plan_outputs
 from fleet_rlm.engine.offline.prompt import PlannerPrompt, Step
@@ -193,7 +193,7 @@ def _hints_in(code: str) -> list[str]:
     """Hints that an earlier cell carries along."""
     met = _HINTS.search(code)
     try:
-        found = ast.literal_eval(met[1]) if met else []
+        found = syntax.literal(met[1]) if met else []
     except (ValueError, SyntaxError):  # edited by the operator into something else
         found = []
     return [hint for hint in found if isinstance(hint, str)]

@@ -7,11 +7,12 @@ cut by the lengths that DSPy states for each output; and the iteration is read f
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+from fleet_rlm import syntax
 
 Wire = Literal["chat", "json", "xml"]
 Schema: TypeAlias = dict[str, Any]
@@ -267,7 +268,7 @@ def _schema(kind: str, note: str) -> Schema:
         return found if isinstance(found, dict) else {}
     if kind.startswith("Literal[") and kind.endswith("]"):
         try:
-            return {"enum": list(ast.literal_eval(f"({kind[8:-1]},)"))}
+            return {"enum": list(syntax.literal(f"({kind[8:-1]},)"))}
         except (ValueError, SyntaxError):
             pass  # the note below lists the choices too
     one_of = re.match(r"must (?:exactly match \(no extra characters\) one of|be one of): (.*)", note)

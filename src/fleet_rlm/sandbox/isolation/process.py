@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import select
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from fleet_rlm import syntax
 from fleet_rlm.sandbox.isolation.folders import SandboxFolder, sweep
 from fleet_rlm.sandbox.isolation.launcher.plan import Plan
 from fleet_rlm.sandbox.isolation.report import report
@@ -307,7 +307,7 @@ class IsolatedProcess:
             *lines, self._heard = self._heard.split(b"\n")
             started = False
             for line in lines:
-                started |= self._take(ast.literal_eval(line.decode("ascii")), progress)
+                started |= self._take(syntax.literal(line.decode("ascii")), progress)
             if ended and progress is not None and not started:
                 raise IsolationError("the launcher ended before it could start a sandbox: " + self._diagnostics())
             return started
