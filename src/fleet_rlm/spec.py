@@ -39,6 +39,40 @@ class Breakpoints(msgspec.Struct, frozen=True, kw_only=True):
     """Once, when the run's cost passes this."""
 
 
+class ModalOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """A sandbox in Modal's cloud. Nothing of the person's is in it unless it is named here."""
+
+    app: str = "fleet-rlm"
+    """Modal's app that the sandboxes belong to; made when it does not exist."""
+    image: str | None = None
+    """An image's id (`im-…`) or a registry's reference (`python:3.12`); None: Debian with `python_version`."""
+    python_version: str = "3.12"
+    packages: tuple[str, ...] = ()
+    """From PyPI, installed into the image, in pip's notation."""
+    cpu: float | None = None
+    """Cores, reserved and at most; None: one reserved, four at most."""
+    memory_mb: int | None = None
+    """MiB, reserved and at most; None: 1 GiB reserved, 8 GiB at most."""
+    volume: str | None = None
+    """Name of a Volume (version 2) for documents and results that outlive the sandbox; made when it does not exist."""
+    volume_path: str = "/data"
+    secrets: tuple[str, ...] = ()
+    """Names of Modal's secrets whose values the code may read in its environment."""
+    tags: dict[str, str] = {}
+    network: bool = False
+    """Whether generated code reaches the network."""
+    timeout: float = 3600.0
+    """Longest life of a sandbox, in seconds."""
+    idle_timeout: float = 60.0
+    """Seconds after which a sandbox ends in which nothing runs."""
+    orphan: float = 60.0
+    """Seconds without a word from this program after which its sandbox ends what runs in it."""
+
+
+SandboxChoice: TypeAlias = Literal["local", "modal", "auto"]
+"""Where code runs: an isolated process of this machine, Modal's cloud, or Modal where it is configured, else local."""
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A run, complete: everything that New run, `fleet-rlm run` and a re-run can say."""
 
@@ -57,7 +91,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     sub_model: str | None = None
     watched: bool = True
     """False when nobody looks on: the offline model then writes as fast as it can."""
-    sandbox: Literal["local"] = "local"
+    sandbox: SandboxChoice = "local"
+    modal: ModalOptions = ModalOptions()
     budgets: Budgets = Budgets()
     breakpoints: Breakpoints = Breakpoints()
     concurrency: int = DEFAULT_CONCURRENCY

@@ -21,6 +21,7 @@ from fleet_rlm.sandbox import (
     SandboxInfo,
     SandboxObserver,
     StateLost,
+    Stored,
     Transport,
     TransportError,
     Variables,
@@ -40,6 +41,8 @@ class BootTransport(Transport):
     backend = "boot"
 
     def __init__(self) -> None:
+        self.steps: dict[str, float] = {}
+        self.hint = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch = TemporaryDirectory(prefix="boot-")
         self.folder = Path(self._scratch.name)
@@ -79,12 +82,12 @@ class BootTransport(Transport):
         assert self.process.stdout is not None
         return self.process.stdout.read(1 << 16) or b""
 
-    def put(self, name: str, chunks: Iterator[bytes]) -> str:
+    def put(self, name: str, chunks: Iterator[bytes]) -> Stored:
         path = self.folder / name
         with path.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
-        return str(path)
+        return Stored(str(path))
 
     def diagnostics(self) -> str:
         return ""
@@ -92,6 +95,9 @@ class BootTransport(Transport):
     def end(self) -> str | None:
         code = self.process.poll()
         return None if code is None else f"exit code {code}"
+
+    def settle(self) -> None:
+        pass
 
     def kill(self) -> None:
         if self._process:

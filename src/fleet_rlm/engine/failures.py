@@ -121,7 +121,8 @@ def failure_of(error: BaseException) -> ev.Failure:
         return ev.Failure(
             type="SandboxFailed",
             message=str(error),
-            hint="Run again; if it stays so, the last lines of the run file say how far it came.",
+            hint=getattr(error, "hint", "")
+            or "Run again; if it stays so, the last lines of the run file say how far it came.",
         )
     return ev.Failure(
         type=type(error).__name__,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fleet_rlm.sandbox.interpreter import Interpreter
     from fleet_rlm.sandbox.local import LocalInterpreter, LocalTransport
     from fleet_rlm.sandbox.observer import Execution, ExecutionOutcome, SandboxObserver, StateLost, Variables
-    from fleet_rlm.sandbox.transport import IsolationReport, Limits, SandboxInfo, Transport, TransportError
+    from fleet_rlm.sandbox.transport import IsolationReport, Limits, SandboxInfo, Stored, Transport, TransportError
 
 _HOMES = {
     "calls": ("HostCall", "current_call"),
@@ -20,7 +20,7 @@ _HOMES = {
     "interpreter": ("Interpreter",),
     "local": ("LocalInterpreter", "LocalTransport"),
     "observer": ("Execution", "ExecutionOutcome", "SandboxObserver", "StateLost", "Variables"),
-    "transport": ("IsolationReport", "Limits", "SandboxInfo", "Transport", "TransportError"),
+    "transport": ("IsolationReport", "Limits", "SandboxInfo", "Stored", "Transport", "TransportError"),
 }
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "SandboxInfo",
     "SandboxObserver",
     "StateLost",
+    "Stored",
     "Transport",
     "TransportError",
     "Variables",

@@ -84,8 +84,8 @@ class Inputs:
             size += len(chunk)
         ref = digest.hexdigest()
         if ref not in self._paths:
-            self._paths[ref] = self._transport.put(ref, chunks())
-            self._sent(name, size, time.monotonic() - began, "file")
+            self._paths[ref], how = self._transport.put(ref, chunks())
+            self._sent(name, 0 if how == "kept" else size, time.monotonic() - began, how)
         stored = self._stored[id(value)] = _Stored(value, ref, kind, self._paths[ref])
         return stored
 

@@ -41,6 +41,14 @@ def _with_callbacks(method: _Method) -> _Method:
     return cast(_Method, with_callbacks(method))
 
 
+class SandboxGone(CodeInterpreterError):  # type: ignore[misc]  # dspy ships no types
+    """The sandbox could not be started, or is lost; `hint` says what to do, when that is known."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class Interpreter:
     """Runs code in one sandbox, cell after cell, state kept between them; starts it when first needed.
 
@@ -117,7 +125,7 @@ class Interpreter:
         self._setups_stand = True
         self._untold = ""
         self._late_chars = 0
-        self._gone = ""
+        self._gone = self._hint = ""
         self._stopped = False
         self._started = False
 
@@ -127,25 +135,26 @@ class Interpreter:
     def start(self) -> None:
         """Start the sandbox, unless it runs. Raises `CodeInterpreterError` when it can't be started, or is gone."""
         if self._gone:
-            raise CodeInterpreterError(self._gone)
+            raise SandboxGone(self._gone, self._hint)
         if self._started:
             return
-        began, steps = time.monotonic(), {}
+        began = time.monotonic()
         self._tell("on_starting", self._transport.backend, "")
         try:
             isolation = self._transport.start(self._limits, lambda what: self._tell("on_starting", self.backend, what))
-            steps["sandbox"] = time.monotonic() - began
+            steps = dict(self._transport.steps) or {"sandbox": time.monotonic() - began}
             self._channel.start()
             self._started = True
             hello = self._hello.get(timeout=self._start_timeout)
         except (TransportError, OSError) as error:
-            raise self._lose(f"the {self.backend} sandbox did not start: {error}", "") from error
+            hint = getattr(error, "hint", "")
+            raise self._lose(f"the {self.backend} sandbox did not start: {error}", "", hint=hint) from error
         except queue.Empty:
             said = self._transport.diagnostics()[-500:]
             words = f"the driver in the {self.backend} sandbox did not answer within {self._start_timeout:g} s. {said}"
             raise self._lose(words, "") from None
         if hello is None or self._gone:
-            raise CodeInterpreterError(self._gone)
+            raise SandboxGone(self._gone, self._hint)
         if hello.version != protocol.VERSION:
             raise self._lose(f"the driver speaks protocol {hello.version}, this host {protocol.VERSION}")
         tail, value = min(64 << 10, self._output_bytes), protocol.VALUE_CHARS
@@ -153,13 +162,15 @@ class Interpreter:
         if self._orphan:
             threading.Thread(target=self._keep_alive, name="sandbox-ping", daemon=True).start()
         seconds = time.monotonic() - began
-        steps["driver"] = seconds - steps["sandbox"]
+        steps["driver"] = max(0.0, seconds - sum(steps.values()))
         self.info = SandboxInfo(self.backend, self._transport.id, hello.python, isolation, seconds, steps)
         self._tell("on_ready", self.info)
 
     @_with_callbacks
     def shutdown(self) -> None:
-        """End the sandbox; idempotent."""
+        """End the sandbox in good order; idempotent."""
+        if self._started and not self._gone:
+            self._transport.settle()
         self.kill("the sandbox was shut down")
 
     def kill(self, why: str = "the sandbox was ended") -> None:
@@ -314,13 +325,14 @@ class Interpreter:
         except TypeError as error:
             raise CodeInterpreterError(f"{error}. Give it as text, numbers, lists or dicts.") from error
         except (TransportError, OSError) as error:
-            raise self._lose(f"an input could not be stored in the sandbox: {error}") from error
+            hint = getattr(error, "hint", "")
+            raise self._lose(f"an input could not be stored in the sandbox: {error}", hint=hint) from error
         self._ids += 1
         cell = Cell(Execution(self._ids, purpose, code, name), self._output_bytes, contextvars.copy_context())
         self._tell("on_execution", cell.execution)
         with self._state:
             if self._gone:
-                raise CodeInterpreterError(self._gone)
+                raise SandboxGone(self._gone, self._hint)
             self._cell = cell
         try:
             run = protocol.Run(
@@ -427,15 +439,18 @@ class Interpreter:
 
     def _ended(self, reason: str) -> None:
         if not self._stopped:
-            self._lose(f"the {self.backend} sandbox is gone: {reason}")
+            self._lose(f"the {self.backend} sandbox is gone: {reason}", hint=self._transport.hint)
         self._hello.put(None)
 
-    def _lose(self, reason: str, then: str = ". Start the run again, or fork it from here.") -> CodeInterpreterError:
+    def _lose(
+        self, reason: str, then: str = ". Start the run again, or fork it from here.", hint: str = ""
+    ) -> SandboxGone:
         """Everything ends here; the error to raise."""
         with self._state:
             first, self._gone = not self._gone, self._gone or reason + then
+            self._hint = self._hint or hint
             cell = self._cell
-        error = CodeInterpreterError(self._gone)
+        error = SandboxGone(self._gone, self._hint)
         if cell:
             cell.settle(error)
         if first:

@@ -14,7 +14,7 @@ from fleet_rlm.sandbox.cell import instructions
 from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolatedProcess, launch
 from fleet_rlm.sandbox.protocol import DRIVER
-from fleet_rlm.sandbox.transport import IsolationReport, Limits, Transport, TransportError
+from fleet_rlm.sandbox.transport import IsolationReport, Limits, Stored, Transport, TransportError
 
 _READ_BYTES = 64 << 10
 _SAID_BYTES = 16 << 10
@@ -27,6 +27,8 @@ class LocalTransport(Transport):
 
     def __init__(self, modes: Sequence[str] = DEFAULT_ORDER, scratch_parent: Path | None = None) -> None:
         """`modes` of isolation in the order to try them; `scratch_parent` holds the sandbox's folder."""
+        self.steps: dict[str, float] = {}
+        self.hint = ""
         self._modes, self._scratch_parent = tuple(modes), scratch_parent
         self._process: IsolatedProcess | None = None
         self._killed = False
@@ -66,8 +68,8 @@ class LocalTransport(Transport):
             self._stream_ended()
         return data
 
-    def put(self, name: str, chunks: Iterator[bytes]) -> str:
-        return self._running().put(name, chunks)
+    def put(self, name: str, chunks: Iterator[bytes]) -> Stored:
+        return Stored(self._running().put(name, chunks))
 
     def diagnostics(self) -> str:
         with self._state:
@@ -75,6 +77,9 @@ class LocalTransport(Transport):
 
     def end(self) -> str | None:
         return self._process.end() if self._process else "it was never started"
+
+    def settle(self) -> None:
+        """Nothing outlives a local sandbox."""
 
     def kill(self) -> None:
         with self._state:

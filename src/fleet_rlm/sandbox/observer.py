@@ -82,7 +82,7 @@ class SandboxObserver:
         """The driver answered."""
 
     def on_input_sent(self, name: str, size: int, seconds: float, how: str) -> None:
-        """An input crossed, for the first time or changed; `size` in bytes, `how`: `inline` or `file`."""
+        """An input crossed, for the first time or changed; `size` in bytes, `how`: `inline`, or as `Stored.how`."""
 
     def on_execution(self, execution: Execution) -> None:
         """Code is about to be sent."""

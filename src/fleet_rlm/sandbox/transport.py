@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,30 @@ class SandboxInfo:
 
 
 class TransportError(RuntimeError):
-    """The sandbox can't be started or reached; the message says why and what to do."""
+    """The sandbox can't be started or reached; the message says why, `hint` what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Stored(NamedTuple):
+    """A large input in the sandbox."""
+
+    path: str
+    """*Inside* the sandbox."""
+    how: str = "file"
+    """`file` or `copied` (from a local file), `volume`, or `kept` there by an earlier sandbox: nothing crossed."""
 
 
 class Transport(Protocol):
     """One sandbox. Every method may be called from any thread; `read` from one thread, `write` from one at a time."""
 
     backend: str
+    steps: dict[str, float]
+    """Where the seconds of the start went, for a transport whose start has parts; empty otherwise."""
+    hint: str
+    """What a person can do about the end, once `end` said why; empty when that is not known."""
 
     @property
     def id(self) -> str:
@@ -79,14 +96,17 @@ class Transport(Protocol):
     def read(self) -> bytes:
         """Bytes from the driver's standard output as they come; `b""` at its end."""
 
-    def put(self, name: str, chunks: Iterator[bytes]) -> str:
-        """Store a large input beside the driver under a plain file name; returns its path *inside* the sandbox."""
+    def put(self, name: str, chunks: Iterator[bytes]) -> Stored:
+        """Store a large input under a plain file name, where the driver finds it."""
 
     def diagnostics(self) -> str:
         """The last few kilobytes that the driver wrote to standard error (cleaned of nothing: hostile text)."""
 
     def end(self) -> str | None:
         """Why the driver ended (`killed by signal 9 (out of memory?)`), or None while it runs."""
+
+    def settle(self) -> None:
+        """Before an orderly end: make lasting what is to outlive the sandbox. Bounded, and never raises."""
 
     def kill(self) -> None:
         """End everything of this sandbox now, idempotent, without waiting for its consent; nothing is left behind."""

@@ -1,0 +1,115 @@
+"""`ModalInterpreter`: dspy's interpreter in Modal's cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from fleet_rlm.sandbox.cell import instructions
+from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
+from fleet_rlm.sandbox.modal.client import Deadlines
+from fleet_rlm.sandbox.modal.transport import ModalTransport
+from fleet_rlm.spec import ModalOptions
+
+SILENCE = 75.0
+"""Seconds without a word after which a sandbox is lost: longer than a cut may last."""
+_DEFAULT = ModalOptions()
+
+
+class ModalInterpreter(Interpreter):
+    """Runs code in a sandbox of Modal's cloud: `dspy.RLM(…, interpreter_factory=ModalInterpreter)`.
+
+    The network is blocked, and nothing of this machine's is in the sandbox: no file, no key, no environment. A secret
+    of the Modal workspace is there only when `secret_names` names it. To give options to the sandboxes of an RLM:
+    `interpreter_factory=ModalInterpreter.factory(volume_name="results", memory=4096)`.
+
+    Usable as a context manager, from any thread, and inside a running event loop.
+    """
+
+    execution_instructions: ClassVar[str] = instructions(CELL_SECONDS)
+
+    def __init__(
+        self,
+        tools: Mapping[str, Callable[..., Any]] | None = None,
+        output_fields: list[dict[str, Any]] | None = None,
+        *,
+        timeout: float = _DEFAULT.timeout,
+        idle_timeout: float = _DEFAULT.idle_timeout,
+        execution_timeout: float | None = CELL_SECONDS,
+        app: str = _DEFAULT.app,
+        image: str | None = None,
+        python_version: str = _DEFAULT.python_version,
+        image_packages: Sequence[str] = (),
+        cpu: float | None = None,
+        memory: int | None = None,
+        volume_name: str | None = None,
+        volume_path: str = _DEFAULT.volume_path,
+        secret_names: Sequence[str] = (),
+        network: bool = False,
+        tags: Mapping[str, str] | None = None,
+        orphan: float = _DEFAULT.orphan,
+        deadlines: Deadlines | None = None,
+        **options: Any,
+    ) -> None:
+        """Nothing is started, and `modal` is not imported yet.
+
+        Args:
+            tools: host functions that code may call by name.
+            output_fields: dspy's description of SUBMIT's values.
+            timeout: longest life of the sandbox, in seconds.
+            idle_timeout: seconds after which a sandbox ends in which nothing runs.
+            execution_timeout: seconds for one execution, calls to the host included; None: no limit.
+            app: Modal's app, made when it does not exist.
+            image: an image's id (`im-…`) or a registry's reference; None: Debian with `python_version`.
+            python_version: of the image, 3.10 or newer.
+            image_packages: from PyPI, in pip's notation; the image is built once.
+            cpu: cores; None: one reserved, four at most.
+            memory: MiB, reserved and at most; None: 1,024 reserved, 8,192 at most.
+            volume_name: a Volume (version 2) at `volume_path`, made when it does not exist.
+            volume_path: where the volume stands in the sandbox.
+            secret_names: Modal's secrets that the code may read in its environment.
+            network: let the code reach the network.
+            tags: for the sandbox, to find it at Modal.
+            orphan: seconds after which a sandbox that hears nothing of this program ends.
+            deadlines: for each step at Modal.
+            options: as of `Interpreter`: observer, grace, concurrency, output_bytes, callbacks …
+        """
+        chosen = ModalOptions(
+            app=app,
+            image=image,
+            python_version=python_version,
+            packages=tuple(image_packages),
+            cpu=cpu,
+            memory_mb=memory,
+            volume=volume_name,
+            volume_path=volume_path,
+            secrets=tuple(secret_names),
+            tags=dict(tags or {}),
+            network=network,
+            timeout=timeout,
+            idle_timeout=idle_timeout,
+            orphan=orphan,
+        )
+        options.setdefault("silence", SILENCE)
+        super().__init__(
+            lambda: ModalTransport(chosen, deadlines=deadlines),
+            tools,
+            output_fields,
+            execution_timeout=execution_timeout,
+            orphan=orphan,
+            **options,
+        )
+
+    @classmethod
+    def factory(cls, **options: Any) -> Callable[[], ModalInterpreter]:
+        """What `dspy.RLM(interpreter_factory=…)` takes, with the planner's instructions: `options` as of the class."""
+        seconds = options.get("execution_timeout", CELL_SECONDS)
+
+        class Configured(cls):  # type: ignore[valid-type,misc]  # a class of one's own carries the instructions
+            execution_instructions: ClassVar[str] = instructions(seconds)
+
+            def __init__(self, *args: Any, **more: Any) -> None:
+                super().__init__(*args, **{**options, **more})
+
+        Configured.__name__ = Configured.__qualname__ = cls.__name__
+        return Configured
