@@ -1,8 +1,9 @@
 """fleet-rlm: watch, steer and replay Recursive Language Model runs.
 
 The public API: `run` asks a question of documents (a `RunResult`), `record` records the `dspy.RLM` calls of a program
-of one's own, `open_run` reads or follows a run file (a `RunFile` of `events`), and `LocalInterpreter` runs generated
-code isolated. Each is imported when it is first used: importing this package loads nothing.
+of one's own, `open_run` reads or follows a run file (a `RunFile` of `events`), and `LocalInterpreter` and
+`ModalInterpreter` run generated code isolated, here and in the cloud. Each is imported when it is first used:
+importing this package loads nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Budgets": "fleet_rlm.spec",
     "LocalInterpreter": "fleet_rlm.sandbox.local",
+    "ModalInterpreter": "fleet_rlm.sandbox.modal.interpreter",
+    "ModalOptions": "fleet_rlm.spec",
     "NotARun": "fleet_rlm.runs.reader",
     "RunFile": "fleet_rlm.runs.reader",
     "RunResult": "fleet_rlm.engine.api",

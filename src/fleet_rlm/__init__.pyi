@@ -7,6 +7,8 @@ from fleet_rlm.runs.reader import NotARun as NotARun
 from fleet_rlm.runs.reader import RunFile as RunFile
 from fleet_rlm.runs.reader import open_run as open_run
 from fleet_rlm.sandbox.local import LocalInterpreter as LocalInterpreter
+from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter as ModalInterpreter
 from fleet_rlm.spec import Budgets as Budgets
+from fleet_rlm.spec import ModalOptions as ModalOptions
 
 __version__: str

@@ -122,7 +122,7 @@ class Settings:
     file: Path
     """`config.toml`; need not exist."""
     table: Mapping[str, Mapping[str, object]]
-    """Its sections `[model]` and `[run]`."""
+    """Its sections `[model]`, `[run]` and `[modal]`."""
     problems: tuple[Problem, ...]
 
     def find(self, *variables: str, key: str | None = None) -> Value | None:
@@ -405,6 +405,14 @@ def _text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _yes_or_no(value: object) -> bool:
+    return isinstance(value, bool)
+
+
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
@@ -422,12 +430,25 @@ _TABLE: Mapping[str, Mapping[str, tuple[Callable[[object], bool], str]]] = {
     },
     "run": {
         "isolation": (_text, "names of isolation modes in quotes"),
+        "sandbox": (_text, "local, modal or auto in quotes"),
         "max_iterations": (_whole, "a whole number from 1 on"),
         "max_llm_calls": (_whole, "a whole number from 1 on"),
         "max_tokens": (_whole, "a whole number from 1 on"),
         "max_seconds": (_amount, "a number above 0"),
         "max_cost_usd": (_amount, "a number above 0"),
         "concurrency": (_whole, "a whole number from 1 on"),
+    },
+    "modal": {
+        "app": (_text, "an app's name in quotes"),
+        "image": (_text, "an image's id or reference in quotes"),
+        "python_version": (_text, 'a version in quotes, such as "3.12"'),
+        "packages": (_texts, 'a list of names, such as ["numpy"]'),
+        "volume": (_text, "a volume's name in quotes"),
+        "secrets": (_texts, 'a list of names, such as ["search-key"]'),
+        "network": (_yes_or_no, "true or false"),
+        "cpu": (_amount, "a number above 0"),
+        "memory": (_whole, "a whole number of MiB"),
+        "timeout": (_amount, "a number of seconds"),
     },
 }
 

@@ -19,7 +19,7 @@ from fleet_rlm.engine.budgets import Spending
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.errors import RunAborted, SetupError
 from fleet_rlm.engine.prompts import added, common_prefix
-from fleet_rlm.engine.quiet import quiet_dspy
+from fleet_rlm.engine.quiet import quiet_libraries
 from fleet_rlm.state import fold_all
 from tests.waiting import until
 
@@ -264,7 +264,7 @@ def test_numbers_that_mean_nothing_are_refused(fields: dict[str, object]) -> Non
 def test_overlapping_runs_give_dspys_log_back_as_it_was() -> None:
     logger = logging.getLogger("dspy")
     before = (logger.handlers, logger.propagate)
-    first, second = quiet_dspy(), quiet_dspy()
+    first, second = quiet_libraries(), quiet_libraries()
     first.__enter__()
     second.__enter__()
     assert logger.handlers != before[0]

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import msgspec
 import typer
 
-from fleet_rlm import config, tasks
+from fleet_rlm import config, sandbox_choice, tasks
 from fleet_rlm import events as ev
 from fleet_rlm.cli import printing
+from fleet_rlm.cli import sandbox_options as options
 from fleet_rlm.cli.progress import Progress
 from fleet_rlm.figures import count, dollars, plural, seconds
 from fleet_rlm.spec import DEFAULT_CONCURRENCY, Budgets, RunSpec
@@ -25,7 +26,7 @@ from fleet_rlm.spec import DEFAULT_CONCURRENCY, Budgets, RunSpec
 if TYPE_CHECKING:
     from fleet_rlm.engine.session import RunSession
 
-_BUDGETS, _MODELS, _OUTPUT = "Budgets (0: no limit)", "Models and sandbox", "Record and output"
+_BUDGETS, _MODELS, _OUTPUT = "Budgets (0: no limit)", "Models", "Record and output"
 _ANSWERED = ("submitted", "extracted", "stopped")
 
 
@@ -63,13 +64,17 @@ def run(
     sub_model: Annotated[
         str | None, typer.Option("--sub-model", help="The model of sub-LLM calls.", rich_help_panel=_MODELS)
     ] = None,
-    sandbox: Annotated[
-        str, typer.Option("--sandbox", help="Where generated code runs: local.", rich_help_panel=_MODELS)
-    ] = "local",
     concurrency: Annotated[
         int | None,
         typer.Option("--concurrency", min=1, max=256, help="Sub-LLM calls at once.", rich_help_panel=_MODELS),
     ] = None,
+    sandbox: options.Sandbox = None,
+    volume_name: options.VolumeName = None,
+    secret_name: options.SecretName = None,
+    image_package: options.ImagePackage = None,
+    cpu: options.Cpu = None,
+    memory: options.Memory = None,
+    sandbox_timeout: options.SandboxTimeout = None,
     max_iterations: Annotated[
         int | None, typer.Option("--max-iterations", min=1, help="Turns of the planner.", rich_help_panel=_BUDGETS)
     ] = None,
@@ -102,8 +107,6 @@ def run(
 
     Exit status: 0 with an answer, 1 when the run failed, 2 when it could not begin, 130 when it was aborted.
     """
-    if sandbox != "local":
-        _refuse(f"There is no sandbox named {sandbox!r}.", "There is: local.", as_json)
     question, documents = _told_apart(words or [], docs or [], as_json)
     asked = Budgets(
         max_iterations=max_iterations or 0,
@@ -113,6 +116,19 @@ def run(
         max_cost_usd=max_cost,
     )
     settings = config.load()
+    wanted = sandbox_choice.SandboxRequest(
+        sandbox=sandbox,
+        volume_name=volume_name,
+        secret_names=tuple(secret_name or ()),
+        image_packages=tuple(image_package or ()),
+        cpu=cpu,
+        memory=memory,
+        timeout=sandbox_timeout,
+    )
+    try:
+        place, modal = sandbox_choice.choose(settings, wanted)
+    except sandbox_choice.Unusable as error:
+        _refuse(str(error), error.hint, as_json)
     spec = RunSpec(
         question=question,
         documents=tuple(documents),
@@ -123,6 +139,8 @@ def run(
         model=model,
         sub_model=sub_model,
         watched=False,
+        sandbox=place,
+        modal=modal,
         budgets=budgets(asked, settings.run_defaults, _task_budgets(task, signature)),
         concurrency=concurrency or settings.run_defaults.concurrency or DEFAULT_CONCURRENCY,
         record=str(record) if record else None,

@@ -41,6 +41,8 @@ def run(
     inputs: Mapping[str, ev.Json] | None = None,
     model: str | None = None,
     sub_model: str | None = None,
+    sandbox: sp.SandboxChoice = "local",
+    modal: sp.ModalOptions | None = None,
     budgets: sp.Budgets | None = None,
     concurrency: int = sp.DEFAULT_CONCURRENCY,
     record: Place | None = None,
@@ -50,7 +52,8 @@ def run(
 
     `docs` are files, folders and globs. `signature` (DSPy's notation) overrides the task's, `inputs` gives values to
     its further inputs. Models and keys come from the environment, as for the command line; without any the offline
-    model answers. `budgets` default to the task's. `listeners` hear each event with its line in the run file.
+    model answers. `sandbox` is where generated code runs, `modal` how its sandboxes are made in the cloud. `budgets`
+    default to the task's. `listeners` hear each event with its line in the run file.
 
     Raises `fleet_rlm.engine.errors.SetupError` when the run can't begin. A run that fails later is a result, whose
     `status` is `failed` and whose `error` says why. Ctrl-C aborts the run.
@@ -70,6 +73,8 @@ def run(
             inputs=dict(inputs or {}),
             model=model,
             sub_model=sub_model,
+            sandbox=sandbox,
+            modal=modal or sp.ModalOptions(),
             budgets=budgets,
             concurrency=concurrency,
             watched=False,

@@ -9,8 +9,10 @@ from fleet_rlm.engine.preparation import Prepared
 from fleet_rlm.sandbox.cell import instructions
 from fleet_rlm.sandbox.interpreter import Interpreter
 from fleet_rlm.sandbox.local import LocalInterpreter
+from fleet_rlm.sandbox.modal.interpreter import SILENCE
+from fleet_rlm.sandbox.modal.transport import ModalTransport
 from fleet_rlm.sandbox.observer import SandboxObserver
-from fleet_rlm.spec import RunSpec
+from fleet_rlm.spec import ModalOptions, RunSpec
 
 LEAST_CALLS = 16
 """Host functions that run at once in a sandbox, at least: batches and tools beside the sub-calls."""
@@ -26,16 +28,40 @@ class Backend:
     name: str
 
 
-def choose(spec: RunSpec, prepared: Prepared) -> Backend:
+def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:
     """The backend that the run asks for."""
     seconds = spec.cell_seconds if spec.cell_seconds > 0 else None
+    width = max(LEAST_CALLS, 2 * spec.concurrency)
+    if prepared.sandbox == "modal":
+        options = spec.modal
+
+        def make_modal(observer: SandboxObserver) -> Interpreter:
+            return Interpreter(
+                lambda: ModalTransport(options, tags={"run": run_id}),
+                execution_timeout=seconds,
+                concurrency=width,
+                silence=SILENCE,
+                orphan=options.orphan,
+                observer=observer,
+            )
+
+        return Backend(make_modal, f"{instructions(seconds)}{_there(options)}", "modal")
 
     def make(observer: SandboxObserver) -> Interpreter:
         return LocalInterpreter(
-            modes=prepared.isolation,
-            execution_timeout=seconds,
-            concurrency=max(LEAST_CALLS, 2 * spec.concurrency),
-            observer=observer,
+            modes=prepared.isolation, execution_timeout=seconds, concurrency=width, observer=observer
         )
 
-    return Backend(make, instructions(seconds), spec.sandbox)
+    return Backend(make, instructions(seconds), "local")
+
+
+def _there(options: ModalOptions) -> str:
+    """What a planner may count on in this run's cloud sandboxes beyond the usual."""
+    words = ""
+    if options.packages:
+        words += f" Installed packages: {', '.join(options.packages)}."
+    if options.volume:
+        words += f" Files in {options.volume_path} are kept for later runs."
+    if options.network:
+        words += " The network can be reached."
+    return words

@@ -4,6 +4,7 @@ The question is a JSON object; every key is optional, and the answer has a part 
 
 - `signature` (with `instructions`): its fields with their types, or `error` and `hint`;
 - `cwd`, `model`, `sub_model`: always answered under `models`: which models a run would use, and what is missing;
+- always `modal`: whether a token is configured, and what is missing (`ready`, `words`, `hint`);
 - `isolation: true`: each mode of local isolation, tried on this machine now (some tens of milliseconds each).
 """
 
@@ -17,6 +18,7 @@ import msgspec
 from fleet_rlm import config
 from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.events import Json
+from fleet_rlm.modal_login import modal_login
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, launch
 from fleet_rlm.sandbox.transport import Limits, TransportError
 
@@ -38,7 +40,7 @@ def describe(question: str) -> bytes:
         asked = msgspec.json.decode(question, type=Question)
     except msgspec.DecodeError as error:
         return msgspec.json.encode({"error": f"the question can't be read: {error}", "hint": ""})
-    answer: dict[str, Json] = {"models": _models(asked)}
+    answer: dict[str, Json] = {"models": _models(asked), "modal": _modal(asked)}
     if asked.signature is not None:
         answer["signature"] = _signature(asked.signature, asked.instructions)
     if asked.isolation:
@@ -63,6 +65,13 @@ def _models(asked: Question) -> Json:
         return {"model": model.model, "source": model.source, "offline": model.offline, "problem": problem}
 
     return {"planner": one(choice.planner), "sub": one(choice.sub), "ready": choice.problem is None}
+
+
+def _modal(asked: Question) -> Json:
+    login = modal_login(config.load(asked.cwd).environment)
+    if login.problem is not None:
+        return {"ready": False, "words": login.problem.message, "hint": login.problem.hint}
+    return {"ready": True, "words": f"by {login.source}", "hint": ""}
 
 
 def _isolation(mode: str) -> Json:

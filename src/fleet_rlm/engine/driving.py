@@ -27,7 +27,7 @@ from fleet_rlm.engine.models import CallInterrupted, Calls, ObservedEngine, lang
 from fleet_rlm.engine.observer import Observer
 from fleet_rlm.engine.planner import GatedPlanner, Seat
 from fleet_rlm.engine.preparation import Prepared
-from fleet_rlm.engine.quiet import quiet_dspy
+from fleet_rlm.engine.quiet import quiet_libraries
 from fleet_rlm.engine.sandboxes import Sandboxes
 
 _log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class Controls:
     gate: Gate
     spending: Spending
     run_span: str
+    run_id: str
 
 
 class Drive:
@@ -64,7 +65,7 @@ class Drive:
         )
         width = max(1, spec.concurrency)
         bridge = Bridge(self._observer, self._gate, self._token, self._spending, width, prepared.sub.model)
-        backend = backends.choose(spec, prepared)
+        backend = backends.choose(spec, prepared, controls.run_id)
         self._sandboxes = Sandboxes(
             backend, emit=controls.emit, observer=self._observer, bridge=bridge, token=self._token
         )
@@ -87,7 +88,7 @@ class Drive:
         if self._spec.budgets.max_seconds is not None:
             threading.Thread(target=self._watch_clock, args=(clock,), name="fleet-clock", daemon=True).start()
         try:
-            with quiet_dspy():
+            with quiet_libraries():
                 planner, sub = self._prepared.planner, self._prepared.sub
                 engines.append(ObservedEngine(planner, self._calls))
                 if sub is not planner:

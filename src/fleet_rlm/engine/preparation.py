@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import fleet_rlm
-from fleet_rlm import config, tasks
+from fleet_rlm import config, sandbox_choice, tasks
 from fleet_rlm import events as ev
 from fleet_rlm.engine import inputs
 from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.model_settings import ModelSettings
 from fleet_rlm.runs import redact
 from fleet_rlm.sandbox.isolation import IsolationError, parse_modes
-from fleet_rlm.spec import RunSpec
+from fleet_rlm.spec import RunSpec, SandboxChoice
 
 OFFLINE_MODEL = "offline/extractive"
 """How the built-in model calls itself in a run."""
@@ -42,7 +42,9 @@ class Prepared:
     sub: ModelSettings
     secrets: tuple[str, ...]
     isolation: tuple[str, ...]
-    """Modes to try, in order."""
+    """Modes of local isolation to try, in order."""
+    sandbox: SandboxChoice = "local"
+    """Never `auto`."""
 
 
 def prepare(
@@ -56,6 +58,7 @@ def prepare(
     _check_numbers(spec)
     settings = config.load(spec.cwd)
     planner, sub = models if models is not None else _configured(settings, spec)
+    place = _place(spec, settings)
     asked = _asked_by_task(spec) if spec.signature is None else _asked_by_signature(spec, spec.signature)
     documents = documents if documents is not None else inputs.read_documents(spec, cancelled)
     bound = inputs.bind(spec, asked.wanted, documents)
@@ -66,11 +69,12 @@ def prepare(
         ),
         field_words={**asked.field_words, **bound.told},
         bound=bound,
-        notices=(*(str(problem) for problem in settings.problems), *documents.notices),
+        notices=(*filter(None, [place.notice]), *(str(problem) for problem in settings.problems), *documents.notices),
         planner=planner,
         sub=sub,
         secrets=(*redact.secrets_in(settings.environment), *keys),
         isolation=_isolation(settings.isolation),
+        sandbox=place.sandbox,
     )
 
 
@@ -151,6 +155,17 @@ def _settings(model: config.ModelConfig, spec: RunSpec) -> ModelSettings:
     if model.offline:
         return ModelSettings(model=OFFLINE_MODEL, offline=True, watched=spec.watched)
     return ModelSettings(model=model.model, api_key=model.api_key, api_base=model.api_base, max_tokens=model.max_tokens)
+
+
+def _place(spec: RunSpec, settings: config.Settings) -> sandbox_choice.Place:
+    if spec.sandbox != "local" and (problem := sandbox_choice.check(spec.modal)) is not None:
+        raise SetupError(problem.message, problem.hint)
+    place = sandbox_choice.settle(spec.sandbox, settings)
+    if place.problem is not None:
+        raise SetupError(place.problem.message, place.problem.hint)
+    if place.sandbox == "modal":
+        settings.export()  # Modal's client looks for its token there
+    return place
 
 
 def _isolation(configured: str | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Keep dspy's own log away from a terminal that belongs to somebody else."""
+"""Keep the logs of dspy and Modal's client away from a terminal that belongs to somebody else."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import logging
 import threading
 from collections.abc import Iterator
 
+MODAL_LOGGERS = ("modal-client", "modal-utils")
+
 
 @contextlib.contextmanager
-def quiet_dspy() -> Iterator[None]:
-    """In here, what dspy logs goes to `fleet_rlm.dspy`, not through a handler of its own to standard error."""
+def quiet_libraries() -> Iterator[None]:
+    """In here, what they log goes to `fleet_rlm.<name>`, not through handlers of their own to standard error."""
     with _quiet:
         _quiet.enter()
     try:
@@ -21,7 +23,7 @@ def quiet_dspy() -> Iterator[None]:
 
 
 class _Quiet:
-    """Runs may overlap in one process: the first takes dspy's handlers away, the last gives them back."""
+    """Runs may overlap in one process: the first takes the handlers away, the last gives them back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,21 +43,34 @@ class _Quiet:
             logger = logging.getLogger("dspy")
             self._handlers, self._propagates = logger.handlers, logger.propagate
             logger.handlers, logger.propagate = [_PassOn()], False
+            for name in MODAL_LOGGERS:  # by a filter: the client adds its handler when it is imported, which is later
+                logging.getLogger(name).addFilter(_divert)
 
     def leave(self) -> None:
         self._runs -= 1
         if self._runs == 0:
             logger = logging.getLogger("dspy")
             logger.handlers, logger.propagate = self._handlers, self._propagates
+            for name in MODAL_LOGGERS:
+                logging.getLogger(name).removeFilter(_divert)
 
 
 class _PassOn(logging.Handler):
     """To the run's diagnostics: nobody hears them unless they listen to `fleet_rlm`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        target = logging.getLogger("fleet_rlm.dspy")
-        if target.isEnabledFor(logging.DEBUG):
-            target.debug("%s: %s", record.levelname, record.getMessage())
+        _pass_on(record, "dspy")
+
+
+def _divert(record: logging.LogRecord) -> bool:
+    _pass_on(record, "modal")
+    return False
+
+
+def _pass_on(record: logging.LogRecord, name: str) -> None:
+    target = logging.getLogger(f"fleet_rlm.{name}")
+    if target.isEnabledFor(logging.DEBUG):
+        target.debug("%s: %s", record.levelname, record.getMessage())
 
 
 _quiet = _Quiet()

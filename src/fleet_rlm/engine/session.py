@@ -163,7 +163,7 @@ class RunSession:
             task=prepared.task,
             inputs=prepared.bound.records,
             models=ev.Models(planner=prepared.planner.model, sub=prepared.sub.model, offline=prepared.planner.offline),
-            sandbox=ev.Sandbox(backend=self.spec.sandbox, isolation=""),
+            sandbox=ev.Sandbox(backend=prepared.sandbox, isolation=""),
             budgets=ev.BudgetLimits(
                 max_iterations=budgets.max_iterations,
                 max_llm_calls=budgets.max_llm_calls,
@@ -197,6 +197,6 @@ class RunSession:
             return Ending("failed", error=ev.Failure(type=type(error).__name__, message=message, hint=hint))
         from fleet_rlm.engine import driving
 
-        controls = driving.Controls(self.tell, self.token, self.gate, self.spending, self._span)
+        controls = driving.Controls(self.tell, self.token, self.gate, self.spending, self._span, self.run_id)
         self._drive = driving.Drive(self.spec, prepared, controls, self._timeouts, self._retries)
         return self._drive.run()

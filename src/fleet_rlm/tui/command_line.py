@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from fleet_rlm.spec import RunSpec
+    from fleet_rlm.spec import ModalOptions, RunSpec, SandboxChoice
     from fleet_rlm.tui.source import RunSource
 
 USAGE = """fleet-rlm-tui [RUN_FILE]
@@ -103,6 +103,7 @@ def _spec(arguments: argparse.Namespace) -> RunSpec:
         )
     except Incomplete as error:
         raise UsageError(str(error)) from error
+    sandbox, modal = _sandbox(arguments)
     return RunSpec(
         question=arguments.question,
         documents=tuple(arguments.docs),
@@ -111,15 +112,35 @@ def _spec(arguments: argparse.Namespace) -> RunSpec:
         signature=arguments.signature,
         model=arguments.model,
         sub_model=arguments.sub_model,
+        sandbox=sandbox,
+        modal=modal,
         budgets=budgets,
         paused=arguments.paused,
         record=arguments.record,
     )
 
 
+def _sandbox(arguments: argparse.Namespace) -> tuple[SandboxChoice, ModalOptions]:
+    from fleet_rlm import config, sandbox_choice
+
+    wanted = sandbox_choice.SandboxRequest(
+        sandbox=arguments.sandbox,
+        volume_name=arguments.volume_name,
+        secret_names=tuple(arguments.secret_name or ()),
+        image_packages=tuple(arguments.image_package or ()),
+        cpu=arguments.cpu,
+        memory=arguments.memory,
+        timeout=arguments.sandbox_timeout,
+    )
+    try:
+        return sandbox_choice.choose(config.load(), wanted)
+    except sandbox_choice.Unusable as error:
+        raise UsageError(f"{error} {error.hint}".rstrip()) from error
+
+
 _RUN_OPTIONS = (
-    "task", "signature", "model", "sub_model", "sandbox", "max_iterations", "max_llm_calls", "max_tokens",
-    "max_seconds", "max_cost", "record",
+    "task", "signature", "model", "sub_model", "sandbox", "volume_name", "secret_name", "image_package", "cpu",
+    "memory", "sandbox_timeout", "max_iterations", "max_llm_calls", "max_tokens", "max_seconds", "max_cost", "record",
 )  # fmt: skip
 
 
@@ -149,7 +170,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--signature", metavar="TEXT", help='your own, such as "context, question -> answer: str"')
     run.add_argument("--model", metavar="NAME", help="the planner, such as openai/gpt-5-mini or offline")
     run.add_argument("--sub-model", metavar="NAME", help="answers the sub-LLM calls (default: the planner's)")
-    run.add_argument("--sandbox", choices=("local",), help="where generated code runs")
+    run.add_argument("--sandbox", metavar="WHERE", help="where generated code runs: local, modal or auto")
+    run.add_argument("--volume-name", metavar="NAME", help="Modal: a volume at /data for documents and results")
+    run.add_argument("--secret-name", action="append", metavar="NAME", help="Modal: a secret that the code may read")
+    run.add_argument("--image-package", action="append", metavar="NAME", help="Modal: a package for the image")
+    run.add_argument("--cpu", type=float, metavar="CORES", help="Modal: cores of the sandbox")
+    run.add_argument("--memory", type=int, metavar="MIB", help="Modal: memory of the sandbox")
+    run.add_argument("--sandbox-timeout", type=float, metavar="S", help="Modal: longest life of the sandbox (3600)")
     run.add_argument("--max-iterations", metavar="N", help="planner turns at most")
     run.add_argument("--max-llm-calls", metavar="N", help="sub-LLM calls at most")
     run.add_argument("--max-tokens", metavar="N", help="tokens at most, of all models together")
