@@ -79,7 +79,7 @@ class Puppet(Transport):
 
 def run_with(on_run: Callable[[Puppet, dict[str, Any]], None], **options: Any) -> tuple[Interpreter, Puppet]:
     puppet = Puppet(on_run, options.pop("hello", HELLO))
-    return Interpreter(lambda: puppet, **options), puppet
+    return Interpreter(lambda: puppet, with_toolbox=False, **options), puppet
 
 
 def test_garbage_among_the_messages_is_passed_over() -> None:

@@ -11,7 +11,7 @@ import time
 from dspy.primitives.code_interpreter import CodeExecutionError
 
 from fleet_rlm.events import Dropped, Failure, Outcome
-from fleet_rlm.sandbox import protocol
+from fleet_rlm.sandbox import equipment, protocol
 from fleet_rlm.sandbox.calls import HostCall
 from fleet_rlm.sandbox.observer import Execution, ExecutionOutcome
 
@@ -27,8 +27,8 @@ _OUTCOMES: dict[protocol.Status, Outcome] = {
 }
 
 
-def instructions(cell_seconds: float | None) -> str:
-    """What the planner is told about its Python."""
+def instructions(cell_seconds: float | None, volume: str | None = None) -> str:
+    """What the planner is told about its Python, and the volume when one is mounted."""
     limit = f" A step may run for {cell_seconds:g} seconds; then it is interrupted." if cell_seconds else ""
     return (
         "Code runs in a Python process of its own, isolated: don't count on a network, nor on files outside of the "
@@ -37,7 +37,7 @@ def instructions(cell_seconds: float | None) -> str:
         "What is printed, and the value of a step's last expression, is shown to you; very long output is cut."
         f"{limit} Functions listed here that reach outside, such as llm_query, may be called from threads (not from "
         "other processes), and only until the step ends. input() is not available. SUBMIT takes plain data: text, "
-        "numbers, booleans, None, lists and dicts."
+        f"numbers, booleans, None, lists and dicts.{equipment.instructions(volume)}"
     )
 
 

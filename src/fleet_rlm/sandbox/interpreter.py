@@ -18,7 +18,7 @@ import msgspec
 from dspy.primitives.code_interpreter import CodeExecutionError, CodeInterpreterError, FinalOutput
 from dspy.utils.callback import BaseCallback, with_callbacks
 
-from fleet_rlm.sandbox import protocol
+from fleet_rlm.sandbox import equipment, protocol
 from fleet_rlm.sandbox.answers import Answers
 from fleet_rlm.sandbox.cell import Cell, CodeFailed, instructions, message_for_planner
 from fleet_rlm.sandbox.channel import Channel
@@ -79,6 +79,8 @@ class Interpreter:
         start_timeout: float = 120.0,
         silence: float = 30.0,
         orphan: float = 0.0,
+        with_toolbox: bool = True,
+        volume: str | None = None,
         observer: SandboxObserver | None = None,
         callbacks: list[BaseCallback] | None = None,
     ) -> None:
@@ -96,6 +98,8 @@ class Interpreter:
             start_timeout: seconds until a started driver must have answered.
             silence: seconds without any word from the driver, while code runs, after which the sandbox is lost.
             orphan: seconds after which a driver that hears nothing ends; 0 where the end of its stdin tells it.
+            with_toolbox: give generated code the functions of `toolbox.py`.
+            volume: where in the sandbox a volume is mounted, in which generated code may keep things.
             observer: hears everything.
             callbacks: dspy's, for this interpreter only.
         """
@@ -121,8 +125,8 @@ class Interpreter:
         self._hello: queue.SimpleQueue[protocol.Hello | None] = queue.SimpleQueue()
         self._cell: Cell | None = None
         self._ids, self._cells = 0, 0
-        self._setups: list[tuple[str, dict[str, Any]]] = []
-        self._setups_stand = True
+        self._setups: list[tuple[str, dict[str, Any]]] = [equipment.setup(volume)] if with_toolbox else []
+        self._setups_stand = not with_toolbox
         self._untold = ""
         self._late_chars = 0
         self._gone = self._hint = ""
@@ -238,6 +242,7 @@ class Interpreter:
         try:
             if not self._started or self._gone:
                 self.start()
+            self._stand_up()
             return self._run(expression, {}, "operator", timeout)[0]
         finally:
             self._executing.release()
@@ -286,14 +291,17 @@ class Interpreter:
             raise CodeInterpreterError(f"{sorted(both)} name both a tool and a variable; rename one")
 
     def _stand_up(self) -> None:
-        """After a lost state: what prepared the sandbox once is run again."""
+        """At first the helpers; after a lost state, all that prepared the sandbox once, again."""
         while not self._setups_stand:
             self._setups_stand = True
             for code, variables in self._setups:
                 outcome, _ = self._run(code, variables, "setup")
+                if outcome.outcome == "interrupted" and not outcome.state_lost:
+                    self._setups_stand = False
+                    raise CodeFailed(message_for_planner(outcome), outcome)
                 if outcome.outcome != "ok":
                     words = outcome.error.message if outcome.error else outcome.outcome
-                    raise self._lose(f"the sandbox could not be prepared again after its process had died: {words}")
+                    raise self._lose(f"the sandbox could not be prepared for its next cell: {words}")
 
     def _run(
         self, code: str, variables: dict[str, Any], purpose: Purpose, timeout: float | None = None
@@ -467,7 +475,8 @@ class Interpreter:
             self._channel.wait(self._orphan / 4)
 
     def _input_sent(self, name: str, size: int, seconds: float, how: str) -> None:
-        self._tell("on_input_sent", name, size, seconds, how)
+        if not name.startswith("_"):  # ours or dspy's, not the caller's
+            self._tell("on_input_sent", name, size, seconds, how)
 
     def _tell(self, what: str, *details: object) -> None:
         try:
