@@ -41,8 +41,6 @@ class BootTransport(Transport):
     backend = "boot"
 
     def __init__(self) -> None:
-        self.steps: dict[str, float] = {}
-        self.hint = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch = TemporaryDirectory(prefix="boot-")
         self.folder = Path(self._scratch.name)
@@ -95,9 +93,6 @@ class BootTransport(Transport):
     def end(self) -> str | None:
         code = self.process.poll()
         return None if code is None else f"exit code {code}"
-
-    def settle(self) -> None:
-        pass
 
     def kill(self) -> None:
         if self._process:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
 
-from fleet_rlm.sandbox import CodeFailed, Interpreter, IsolationReport, Limits, Transport
+from fleet_rlm.sandbox import CodeFailed, Interpreter, IsolationReport, Limits, Stored, Transport
 from waiting import until
 
 from .places import Background, Witness
@@ -61,7 +61,7 @@ class Puppet(Transport):
     def read(self) -> bytes:
         return os.read(self._out, 1 << 16)
 
-    def put(self, name: str, chunks: Iterator[bytes]) -> str:
+    def put(self, name: str, chunks: Iterator[bytes]) -> Stored:
         raise AssertionError("no input here is large")
 
     def diagnostics(self) -> str:

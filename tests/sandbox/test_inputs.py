@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fleet_rlm.sandbox import Stored
 from fleet_rlm.sandbox.inputs import Inputs
 
 from .places import BootTransport
@@ -21,10 +22,10 @@ class Shelf(BootTransport):
         super().__init__()
         self.stored: dict[str, bytes] = {}
 
-    def put(self, name: str, chunks: Iterator[bytes]) -> str:
+    def put(self, name: str, chunks: Iterator[bytes]) -> Stored:
         assert name not in self.stored
         self.stored[name] = b"".join(chunks)
-        return f"/inputs/{name}"
+        return Stored(f"/inputs/{name}")
 
 
 @pytest.fixture

@@ -27,8 +27,6 @@ class LocalTransport(Transport):
 
     def __init__(self, modes: Sequence[str] = DEFAULT_ORDER, scratch_parent: Path | None = None) -> None:
         """`modes` of isolation in the order to try them; `scratch_parent` holds the sandbox's folder."""
-        self.steps: dict[str, float] = {}
-        self.hint = ""
         self._modes, self._scratch_parent = tuple(modes), scratch_parent
         self._process: IsolatedProcess | None = None
         self._killed = False
@@ -77,9 +75,6 @@ class LocalTransport(Transport):
 
     def end(self) -> str | None:
         return self._process.end() if self._process else "it was never started"
-
-    def settle(self) -> None:
-        """Nothing outlives a local sandbox."""
 
     def kill(self) -> None:
         with self._state:

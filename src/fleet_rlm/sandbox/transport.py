@@ -6,9 +6,10 @@ It knows nothing of the protocol: framing, calls and executions are the interpre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 
@@ -75,9 +76,9 @@ class Transport(Protocol):
     """One sandbox. Every method may be called from any thread; `read` from one thread, `write` from one at a time."""
 
     backend: str
-    steps: dict[str, float]
+    steps: Mapping[str, float] = MappingProxyType({})
     """Where the seconds of the start went, for a transport whose start has parts; empty otherwise."""
-    hint: str
+    hint: str = ""
     """What a person can do about the end, once `end` said why; empty when that is not known."""
 
     @property
@@ -107,6 +108,7 @@ class Transport(Protocol):
 
     def settle(self) -> None:
         """Before an orderly end: make lasting what is to outlive the sandbox. Bounded, and never raises."""
+        return
 
     def kill(self) -> None:
         """End everything of this sandbox now, idempotent, without waiting for its consent; nothing is left behind."""
