@@ -169,3 +169,12 @@ def test_what_may_not_be_read_is_said(tree: Path) -> None:
     with pytest.raises(Unreadable, match="permission"):
         select(["a.md"], cwd=tree)
     assert any("a.md" in notice and "not readable" in notice for notice in select([tree]).notices)
+
+
+def test_known_answers_beside_a_text_are_left_out_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("text")
+    (tmp_path / "c.answers.json").write_text("{}")
+    selection = select([tmp_path])
+    assert [file.name for file in selection.files] == ["c.txt"]
+    assert "the known answers to a text" in selection.notices[0]
+    assert [file.name for file in select([tmp_path / "c.answers.json"]).files] == ["c.answers.json"]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import fleet_rlm
-from fleet_rlm.cli import runs
+from fleet_rlm.cli import corpus, runs
 from fleet_rlm.cli.run import run
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def _options(
 
 app.command("run")(run)
 app.add_typer(runs.app, name="runs")
+app.add_typer(corpus.app, name="corpus")
 
 
 def main() -> None:

@@ -31,6 +31,8 @@ from fleet_rlm.documents.work import (
 
 MAX_FILES = 20_000
 BYTES_PER_TOKEN = 4
+ANSWERS_SUFFIX = ".answers.json"
+"""What is known of a text beside it (`fleet-rlm corpus`): a planner that is tested on the text must not read it."""
 
 
 class NotFound(DocumentError):
@@ -229,6 +231,7 @@ def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
     hidden: list[str] = []
     links: list[str] = []
     refused: list[str] = []
+    answers: list[str] = []
     root = os.path.realpath(folder)
 
     def note(error: OSError) -> None:
@@ -246,6 +249,8 @@ def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
                 continue
             if path.is_symlink() and not os.path.realpath(path).startswith(root + os.sep):
                 links.append(name)
+            elif name.endswith(ANSWERS_SUFFIX):
+                answers.append(name)
             else:
                 files.append(path)
         if len(files) + len(finding.files) > MAX_FILES:
@@ -255,6 +260,7 @@ def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
     place = f"in {shown(folder)}"
     _skipped(hidden, "hidden", place, finding)
     _skipped(links, "a link that leads elsewhere", place, finding, "links that lead elsewhere")
+    _skipped(answers, "the known answers to a text", place, finding)
     _skipped(refused, "a folder that may not be read", place, finding, "folders that may not be read")
     return _take_files(files, base, place, finding)
 
