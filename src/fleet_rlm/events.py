@@ -70,6 +70,15 @@ class Failure(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """What the person can do next."""
 
 
+class Tool(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A function of the host that generated code may call by its name."""
+
+    name: str
+    reference: str | None = None
+    """Where it stands, `module:function`; None when only the program had it that made the run."""
+    description: str = ""
+
+
 class Task(_Part, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     signature: str
@@ -77,6 +86,10 @@ class Task(_Part, frozen=True, kw_only=True, omit_defaults=True):
     instructions: str = ""
     question: str | None = None
     """The question, when one of the inputs is one (shown as the run's title)."""
+    reference: str | None = None
+    """Where the signature's class stands, `module:Class`, when it was one of a person's own."""
+    tools: tuple[Tool, ...] = ()
+    """Besides those that every run has."""
 
 
 class DocumentRef(_Part, frozen=True, kw_only=True, omit_defaults=True):

@@ -79,10 +79,14 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     question: str | None = None
     documents: tuple[str, ...] = ()
     """Files, folders and globs, as given; relative to `cwd`."""
+    first_chars: int | None = None
+    """Use only so many characters from the beginning of each document."""
     cwd: str = "."
     task: str = "ask"
     signature: str | None = None
-    """DSPy's notation; overrides the task's."""
+    """DSPy's notation, or `module:Class` of a signature of one's own; overrides the task's."""
+    tools: tuple[str, ...] = ()
+    """Further functions for generated code to call, `module:function`; they run on the host."""
     instructions: str | None = None
     inputs: dict[str, Json] = {}
     """Values for further inputs of the signature."""

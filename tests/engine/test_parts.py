@@ -224,7 +224,9 @@ def test_every_preset_can_run(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     for task in TASKS.values():
         asked = spec.RunSpec(task=task.name, question="why?", documents=("a.txt",), cwd=str(tmp_path))
-        if task.question_field is None:
+        if task.document_field is None:
+            asked = spec.RunSpec(task=task.name, question="why?", cwd=str(tmp_path))
+        elif task.question_field is None:
             asked = spec.RunSpec(task=task.name, documents=("a.txt",), cwd=str(tmp_path))
         prepared = preparation.prepare(asked)
         built = signatures.build(prepared.task.signature, prepared.task.instructions, prepared.field_words)

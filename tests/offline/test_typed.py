@@ -73,7 +73,7 @@ def task_run(name: str, **inputs: str) -> dspy.Prediction:
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_of_the_catalogue_submits_outputs_of_its_types(name: str) -> None:
     task = get(name)
-    inputs = {task.document_field: GUIDE}
+    inputs = {task.document_field: GUIDE} if task.document_field else {}
     if task.question_field:
         inputs[task.question_field] = task.default_question or "What does the scheduler decide?"
     result = task_run(name, **inputs)

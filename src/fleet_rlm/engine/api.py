@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec as sp
 from fleet_rlm import tasks
+from fleet_rlm.engine.preparation import Own
 from fleet_rlm.engine.session import RunSession
 from fleet_rlm.runs.recorder import Listener
+
+if TYPE_CHECKING:
+    import dspy
 
 Place = str | os.PathLike[str]
 
@@ -36,11 +41,12 @@ def run(
     docs: Place | Iterable[Place] = (),
     *,
     task: str = "ask",
-    signature: str | None = None,
+    signature: str | type[dspy.Signature] | None = None,
     instructions: str | None = None,
     inputs: Mapping[str, ev.Json] | None = None,
     model: str | None = None,
     sub_model: str | None = None,
+    tools: Iterable[str | Callable[..., Any]] = (),
     sandbox: sp.SandboxChoice = "local",
     modal: sp.ModalOptions | None = None,
     budgets: sp.Budgets | None = None,
@@ -50,10 +56,12 @@ def run(
 ) -> RunResult:
     """Ask a question of documents and wait for the answer.
 
-    `docs` are files, folders and globs. `signature` (DSPy's notation) overrides the task's, `inputs` gives values to
-    its further inputs. Models and keys come from the environment, as for the command line; without any the offline
-    model answers. `sandbox` is where generated code runs, `modal` how its sandboxes are made in the cloud. `budgets`
-    default to the task's. `listeners` hear each event with its line in the run file.
+    `docs` are files, folders and globs. `signature` (a class, `module:Class` or DSPy's notation) overrides the task's,
+    `inputs` gives values to its further inputs. `tools` are functions (or `module:function`) that generated code may
+    call by name; they run here, and their docstrings are what the planner knows of them. Models and keys come from the
+    environment, as for the command line; without any the offline model answers. `sandbox` is where generated code runs,
+    `modal` how its sandboxes are made in the cloud. `budgets` default to the task's. `listeners` hear each event with
+    its line in the run file.
 
     Raises `fleet_rlm.engine.errors.SetupError` when the run can't begin. A run that fails later is a result, whose
     `status` is `failed` and whose `error` says why. Ctrl-C aborts the run.
@@ -68,7 +76,7 @@ def run(
             documents=tuple(os.fspath(place) for place in named),
             cwd=str(Path.cwd()),
             task=task,
-            signature=signature,
+            signature=signature if isinstance(signature, str) else None,
             instructions=instructions,
             inputs=dict(inputs or {}),
             model=model,
@@ -81,6 +89,7 @@ def run(
             record=os.fspath(record) if record is not None else None,
         ),
         listeners,
+        own=Own(None if isinstance(signature, str) else signature, tuple(tools)),
     )
     finished = session.run()
     assert session.path is not None  # a run that ended had a file

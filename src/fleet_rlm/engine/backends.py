@@ -34,6 +34,7 @@ def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:
     width = max(LEAST_CALLS, 2 * spec.concurrency)
     if prepared.sandbox == "modal":
         options = spec.modal
+        volume = options.volume_path if options.volume else None
 
         def make_modal(observer: SandboxObserver) -> Interpreter:
             return Interpreter(
@@ -42,10 +43,11 @@ def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:
                 concurrency=width,
                 silence=SILENCE,
                 orphan=options.orphan,
+                volume=volume,
                 observer=observer,
             )
 
-        return Backend(make_modal, f"{instructions(seconds)}{_there(options)}", "modal")
+        return Backend(make_modal, f"{instructions(seconds, volume)}{_there(options)}", "modal")
 
     def make(observer: SandboxObserver) -> Interpreter:
         return LocalInterpreter(
@@ -60,8 +62,6 @@ def _there(options: ModalOptions) -> str:
     words = ""
     if options.packages:
         words += f" Installed packages: {', '.join(options.packages)}."
-    if options.volume:
-        words += f" Files in {options.volume_path} are kept for later runs."
     if options.network:
         words += " The network can be reached."
     return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 
@@ -17,6 +18,9 @@ from fleet_rlm.engine.spans import CURRENT_SLOT, Node, Slot, Tree
 from fleet_rlm.events import Json
 
 Emit = Callable[[ev.Event], object]
+
+ARGUMENT_CHARS = 4096
+"""Longest text that the record keeps whole of a tool's arguments."""
 
 
 class CallEvents(BaseCallback):
@@ -98,7 +102,7 @@ class CallEvents(BaseCallback):
             )
         else:
             node.type = "tool"
-            arguments = jsonable({**{str(i): value for i, value in enumerate(args)}, **kwargs})
+            arguments = shortened(jsonable({**{str(i): value for i, value in enumerate(args)}, **kwargs}))
             started = ev.CallStarted(type="tool", function=name, arguments=arguments, span=node.span, **place)
         self.emit(started)
 
@@ -162,6 +166,18 @@ class CallEvents(BaseCallback):
 
 def placed(event: ev.Event, **fields: Json) -> ev.Event:
     return msgspec.structs.replace(event, **fields)
+
+
+def shortened(value: Json) -> Json:
+    """Arguments as the record keeps them: of long texts, which are documents as a rule, the beginning and a digest."""
+    if isinstance(value, str):
+        if len(value) <= ARGUMENT_CHARS:
+            return value
+        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return f"{value[:ARGUMENT_CHARS]}… ({len(value):,} characters in all, sha256 {digest})"
+    if isinstance(value, dict):
+        return {key: shortened(part) for key, part in value.items()}
+    return [shortened(part) for part in value] if isinstance(value, list) else value
 
 
 def jsonable(value: Json) -> Json:

@@ -127,11 +127,18 @@ class Drive:
             disable_history=True,
             track_usage=False,
         ):
+            asked = prepared.task
+            signature = (
+                signatures.told(prepared.signature, asked.instructions, prepared.field_words)
+                if prepared.signature is not None
+                else signatures.build(asked.signature, asked.instructions, prepared.field_words)
+            )
             rlm = dspy.RLM(
-                signatures.build(prepared.task.signature, prepared.task.instructions, prepared.field_words),
+                signature,
                 max_iters=limits.max_iterations,
                 max_llm_calls=limits.max_llm_calls if limits.max_llm_calls is not None else UNLIMITED_CALLS,
                 sub_lm=sub_lm,
+                tools=[tool.function for tool in prepared.tools],
                 interpreter_factory=self._sandboxes,
             )
             planner = seat.take(rlm, root=True)

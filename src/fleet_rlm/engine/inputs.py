@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Documents:
 
     all: tuple[load.Document, ...] = ()
     notices: tuple[str, ...] = ()
+    whole: bool = True
+    """False when a text is only the beginning of its document."""
 
 
 def read_documents(spec: RunSpec, cancelled: Callable[[], bool] = lambda: False) -> Documents:
@@ -40,8 +43,18 @@ def read_documents(spec: RunSpec, cancelled: Callable[[], bool] = lambda: False)
         documents = load.load_all(chosen.files, cancelled=cancelled)
     except DocumentError as error:
         raise SetupError(error.message, error.hint) from error
+    whole = spec.first_chars is None or all(document.chars <= spec.first_chars for document in documents)
+    if spec.first_chars is not None:
+        documents = tuple(_beginning(document, spec.first_chars) for document in documents)
     notices = (*chosen.notices, *(notice for document in documents for notice in document.notices))
-    return Documents(documents, tuple(dict.fromkeys(notices)))
+    return Documents(documents, tuple(dict.fromkeys(notices)), whole)
+
+
+def _beginning(document: load.Document, chars: int) -> load.Document:
+    if document.chars <= chars:
+        return document
+    told = f"Only the first {chars:,} of {document.chars:,} characters of {document.name} are used."
+    return dataclasses.replace(document, text=document.text[:chars], chars=chars, notices=(*document.notices, told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +99,7 @@ def bind(spec: RunSpec, wanted: Wanted, documents: Documents) -> Bound:
         if field is None or field in values:
             raise SetupError("The task takes no documents.", f"Its inputs are {', '.join(wanted.names)}.")
         values[field], told[field] = _as_value(documents.all, wanted.types.get(field, "str"))
-        records[field] = _documents_record(field, values[field], documents.all)
+        records[field] = _documents_record(field, values[field], documents.all, whole=documents.whole)
     elif field is not None and field not in values:
         raise SetupError(
             "No documents were given.", f"Name files, folders or globs with --docs; they become `{field}`."
@@ -125,7 +138,7 @@ def _as_value(documents: tuple[load.Document, ...], type_words: str) -> tuple[Js
     return value, f"A dict from each document's name to its text, {len(documents)} in all: {', '.join(names)}{more}."
 
 
-def _documents_record(name: str, value: Json, documents: tuple[load.Document, ...]) -> ev.Input:
+def _documents_record(name: str, value: Json, documents: tuple[load.Document, ...], *, whole: bool) -> ev.Input:
     kind = "str" if isinstance(value, str) else "dict[str, str]" if isinstance(value, dict) else "list[str]"
     refs = tuple(
         ev.DocumentRef(
@@ -139,7 +152,7 @@ def _documents_record(name: str, value: Json, documents: tuple[load.Document, ..
         for document in documents
     )
     chars = sum(document.chars for document in documents)
-    own = documents[0].sha256 if len(documents) == 1 else None
+    own = documents[0].sha256 if len(documents) == 1 and whole else None
     return ev.Input(name=name, type=kind, chars=chars, sha256=own, documents=refs)
 
 

@@ -10,22 +10,27 @@ import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import fleet_rlm
 from fleet_rlm import config, sandbox_choice, tasks
 from fleet_rlm import events as ev
-from fleet_rlm.engine import inputs
+from fleet_rlm.engine import extensions, inputs
 from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.model_settings import ModelSettings
 from fleet_rlm.runs import redact
 from fleet_rlm.sandbox.isolation import IsolationError, parse_modes
 from fleet_rlm.spec import RunSpec, SandboxChoice
+from fleet_rlm.tasks.references import is_reference
+
+if TYPE_CHECKING:
+    import dspy
 
 OFFLINE_MODEL = "offline/extractive"
 """How the built-in model calls itself in a run."""
 CUSTOM = "custom"
 """Name of the task when the person wrote the signature."""
-DOCUMENT_NAMES = ("context", "document", "documents", "text", "docs", "corpus")
+DOCUMENT_NAMES = ("context", "document", "documents", "text", "docs", "corpus", "logs")
 QUESTION_NAMES = ("question", "query", "instruction", "request", "task", "focus")
 
 
@@ -45,6 +50,17 @@ class Prepared:
     """Modes of local isolation to try, in order."""
     sandbox: SandboxChoice = "local"
     """Never `auto`."""
+    signature: type[dspy.Signature] | None = None
+    """The class, when the person gave one; else the task's notation says it."""
+    tools: tuple[extensions.Tool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a program gives of its own, beside what a spec can say."""
+
+    signature: type[dspy.Signature] | None = None
+    tools: tuple[extensions.Function | str, ...] = ()
 
 
 def prepare(
@@ -52,22 +68,32 @@ def prepare(
     *,
     documents: inputs.Documents | None = None,
     models: tuple[ModelSettings, ModelSettings] | None = None,
+    own: Own | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Prepared:
     """Check and gather. `documents` when they were read already, `models` to use instead of what is configured."""
+    own = own or Own()
     _check_numbers(spec)
     settings = config.load(spec.cwd)
     planner, sub = models if models is not None else _configured(settings, spec)
     place = _place(spec, settings)
-    asked = _asked_by_task(spec) if spec.signature is None else _asked_by_signature(spec, spec.signature)
+    asked = _asked(spec, own)
+    tools = extensions.tools((*asked.tools, *spec.tools, *own.tools), spec.cwd)
+    if spec.tools or own.tools:
+        _check_tools(asked, tools)
     documents = documents if documents is not None else inputs.read_documents(spec, cancelled)
     bound = inputs.bind(spec, asked.wanted, documents)
     keys = [key for key in (planner.api_key, sub.api_key) if key]
     return Prepared(
         task=ev.Task(
-            name=asked.name, signature=asked.notation, instructions=asked.instructions, question=bound.question
+            name=asked.name,
+            signature=asked.notation,
+            instructions=asked.instructions,
+            question=bound.question,
+            reference=asked.reference,
+            tools=tuple(tool.record for tool in tools),
         ),
-        field_words={**asked.field_words, **bound.told},
+        field_words={**asked.field_words, **_told(asked, bound.told)},
         bound=bound,
         notices=(*filter(None, [place.notice]), *(str(problem) for problem in settings.problems), *documents.notices),
         planner=planner,
@@ -75,6 +101,8 @@ def prepare(
         secrets=(*redact.secrets_in(settings.environment), *keys),
         isolation=_isolation(settings.isolation),
         sandbox=place.sandbox,
+        signature=asked.signature,
+        tools=tools,
     )
 
 
@@ -85,6 +113,7 @@ def _check_numbers(spec: RunSpec) -> None:
         "max_llm_calls": (budgets.max_llm_calls, 0),
         "max_tokens": (budgets.max_tokens, 1),
         "concurrency": (spec.concurrency, 1),
+        "first_chars": (spec.first_chars, 1),
     }
     for name, (value, limit) in least.items():
         if value is not None and value < limit:
@@ -101,6 +130,20 @@ class _Asked:
     instructions: str
     field_words: Mapping[str, str]
     wanted: inputs.Wanted
+    tools: tuple[str, ...] = ()
+    signature: type[dspy.Signature] | None = None
+    reference: str | None = None
+
+
+def _asked(spec: RunSpec, own: Own) -> _Asked:
+    if own.signature is not None:
+        return _asked_by_class(spec, own.signature, extensions.reference_of_signature(own.signature))
+    if spec.signature is None:
+        return _asked_by_task(spec)
+    if is_reference(spec.signature):
+        reference = spec.signature.strip()
+        return _asked_by_class(spec, extensions.signature_class(reference, spec.cwd), reference)
+    return _asked_by_signature(spec, spec.signature)
 
 
 def _asked_by_task(spec: RunSpec) -> _Asked:
@@ -120,15 +163,57 @@ def _asked_by_task(spec: RunSpec) -> _Asked:
         default_question=task.default_question,
     )
     instructions = task.instructions if spec.instructions is None else spec.instructions
-    return _Asked(task.name, task.signature, instructions, task.fields, wanted)
+    return _Asked(task.name, task.signature, instructions, task.fields, wanted, task.tools)
 
 
 def _asked_by_signature(spec: RunSpec, notation: str) -> _Asked:
     from fleet_rlm.engine import signatures  # half a second, which a preset does not need
 
     instructions = spec.instructions or ""
-    fields = signatures.fields_of(signatures.parse(notation, instructions))["inputs"]
-    types = {one["name"]: one["type"] for one in fields}
+    signature = signatures.parse(notation, instructions)
+    return _Asked(CUSTOM, notation, instructions, {}, _wanted(spec, signature))
+
+
+def _asked_by_class(spec: RunSpec, signature: type[dspy.Signature], reference: str | None) -> _Asked:
+    from fleet_rlm.engine import signatures
+
+    signatures.check(signature, reference or signature.__name__)
+    if spec.instructions is not None:
+        signature = signature.with_instructions(spec.instructions)
+    words = {
+        name: said
+        for name, field in signature.input_fields.items()
+        if (said := str((field.json_schema_extra or {}).get("desc") or "")) and said != f"${{{name}}}"
+    }
+    return _Asked(
+        name=(reference or "").rpartition(":")[2].rpartition(".")[2] or signature.__name__,
+        notation=signatures.notation_of(signature),
+        instructions=signature.instructions,
+        field_words=words,
+        wanted=_wanted(spec, signature),
+        signature=signature,
+        reference=reference,
+    )
+
+
+def _told(asked: _Asked, told: Mapping[str, str]) -> dict[str, str]:
+    """What binding adds to a field's words; those of a preset speak of any documents, and make way."""
+    own = asked.field_words if asked.signature is not None else {}
+    return {name: f"{own[name]} {words}" if name in own else words for name, words in told.items()}
+
+
+def _check_tools(asked: _Asked, tools: tuple[extensions.Tool, ...]) -> None:
+    from fleet_rlm.engine import signatures
+
+    signature = asked.signature or signatures.parse(asked.notation, asked.instructions)
+    extensions.check_names(signature, tools)
+
+
+def _wanted(spec: RunSpec, signature: type[dspy.Signature]) -> inputs.Wanted:
+    """Which inputs hold the documents and the question, by their names, else by their order."""
+    from fleet_rlm.engine import signatures
+
+    types = {one["name"]: one["type"] for one in signatures.fields_of(signature)["inputs"]}
     free = [name for name in types if name not in spec.inputs]
     question = next((name for name in QUESTION_NAMES if name in free), None)
     document = next((name for name in DOCUMENT_NAMES if name in free), None)
@@ -136,10 +221,9 @@ def _asked_by_signature(spec: RunSpec, notation: str) -> _Asked:
         document = next((name for name in free if name != question), None)
     if question is None:
         question = next((name for name in free if name != document), None)
-    wanted = inputs.Wanted(
+    return inputs.Wanted(
         types=types, document_field=document, question_field=question, needs_question=question is not None
     )
-    return _Asked(CUSTOM, notation, instructions, {}, wanted)
 
 
 def _configured(settings: config.Settings, spec: RunSpec) -> tuple[ModelSettings, ModelSettings]:

@@ -28,7 +28,7 @@ from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.gate import Gate
 from fleet_rlm.engine.inputs import Documents
 from fleet_rlm.engine.model_settings import ModelSettings, Retries, Timeouts
-from fleet_rlm.engine.preparation import Prepared, prepare, versions
+from fleet_rlm.engine.preparation import Own, Prepared, prepare, versions
 from fleet_rlm.engine.totals import Meter
 from fleet_rlm.runs.recorder import Listener, Recorder, RecordError, RunIsOver, new_run_id, run_path
 
@@ -47,11 +47,14 @@ class RunSession:
         listeners: Iterable[Listener] = (),
         *,
         documents: Documents | None = None,
+        own: Own | None = None,
         models: tuple[ModelSettings, ModelSettings] | None = None,
         timeouts: Timeouts | None = None,
         retries: Retries | None = None,
     ) -> None:
-        """`listeners` hear each event with its line, after it was written. The rest replaces what is configured.
+        """`listeners` hear each event with its line, after it was written; `own` is a signature's class and tools.
+
+        The rest replaces what is configured.
 
         Raises `SetupError` when a breakpoint can't be used.
         """
@@ -60,7 +63,7 @@ class RunSession:
         self.path: Path | None = None
         """The run file, from `run.started` on."""
         self._listeners = tuple(listeners)
-        self._documents, self._models = documents, models
+        self._documents, self._models, self._own = documents, models, own
         self._timeouts, self._retries = timeouts or Timeouts(), retries or Retries()
         self._meter = Meter()
         self._recorder: Recorder | None = None
@@ -123,7 +126,11 @@ class RunSession:
         """Raises `SetupError` when the run can't begin; else returns its last event, whatever happened."""
         try:
             prepared = prepare(
-                self.spec, documents=self._documents, models=self._models, cancelled=lambda: self.token.ended
+                self.spec,
+                documents=self._documents,
+                models=self._models,
+                own=self._own,
+                cancelled=lambda: self.token.ended,
             )
         except SetupError as error:
             if self.token.ended:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import typing
 
 import dspy
 
 from fleet_rlm.engine.errors import SetupError
 
-NOTATION = 'Write it as `inputs -> outputs`, such as "context, question -> answer: str, sources: list[str]".'
+NOTATION = (
+    'Write it as `inputs -> outputs`, such as "context, question -> answer: str, sources: list[str]"; '
+    "a class of your own is module:Class."
+)
 
 
 def parse(notation: str, instructions: str = "") -> type[dspy.Signature]:
@@ -21,11 +25,32 @@ def parse(notation: str, instructions: str = "") -> type[dspy.Signature]:
         raise SetupError(f"The signature {notation!r} has no {side} `->`.", NOTATION)
     try:
         signature: type[dspy.Signature] = dspy.Signature(notation, instructions or None)
-        dspy.RLM(signature, max_iters=1, interpreter_factory=dspy.LocalInterpreter)  # checks the names, starts nothing
-    except (ValueError, TypeError, SyntaxError, NameError, AttributeError) as error:
-        words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SetupError(f"The signature {notation!r} can't be used: {words}", NOTATION) from error
+        _check(signature)
+    except _UNUSABLE as error:
+        raise SetupError(f"The signature {notation!r} can't be used: {_first_line(error)}", NOTATION) from error
     return signature
+
+
+def check(signature: type[dspy.Signature], name: str) -> None:
+    """Raises `SetupError` when a class can't be a run's signature; `name` is what the person calls it."""
+    for side, fields in (("input", signature.input_fields), ("output", signature.output_fields)):
+        if not fields:
+            raise SetupError(f"The signature {name} has no {side} field.", f"Add one: dspy.{side.title()}Field().")
+    try:
+        _check(signature)
+    except _UNUSABLE as error:
+        raise SetupError(f"The signature {name} can't be used: {_first_line(error)}", "Rename the field.") from error
+
+
+_UNUSABLE = (ValueError, TypeError, SyntaxError, NameError, AttributeError)
+
+
+def _check(signature: type[dspy.Signature]) -> None:
+    dspy.RLM(signature, max_iters=1, interpreter_factory=dspy.LocalInterpreter)  # checks the names, starts nothing
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def build(notation: str, instructions: str, words: typing.Mapping[str, str]) -> type[dspy.Signature]:
@@ -34,6 +59,25 @@ def build(notation: str, instructions: str, words: typing.Mapping[str, str]) -> 
     for name, holds in words.items():
         signature = signature.with_updated_fields(name, desc=holds)
     return signature
+
+
+def told(signature: type[dspy.Signature], instructions: str, words: typing.Mapping[str, str]) -> type[dspy.Signature]:
+    """A class with the instructions and what fields hold, as this run has them."""
+    signature = signature.with_instructions(instructions)
+    for name, holds in words.items():
+        signature = signature.with_updated_fields(name, desc=holds)
+    return signature
+
+
+def notation_of(signature: type[dspy.Signature]) -> str:
+    """The signature in DSPy's notation; types of a person's own by their bare names."""
+    fields = fields_of(signature)
+    sides = [", ".join(_written(one) for one in fields[side]) for side in ("inputs", "outputs")]
+    return " -> ".join(sides)
+
+
+def _written(field: dict[str, str]) -> str:
+    return field["name"] if field["type"] == "str" else f"{field['name']}: {field['type']}"
 
 
 def fields_of(signature: type[dspy.Signature]) -> dict[str, list[dict[str, str]]]:
@@ -49,4 +93,6 @@ def fields_of(signature: type[dspy.Signature]) -> dict[str, list[dict[str, str]]
 
 def type_words(annotation: object) -> str:
     """A type as it is written: `str`, `list[str]`."""
-    return annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__name__
+    return re.sub(r"(?<![\w'\"])(?:\w+\.)+(?=\w)", "", str(annotation))

@@ -40,14 +40,18 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What the planner is told to do."""
     fields: Mapping[str, str]
     """What each input and output holds, by name."""
-    document_field: str
-    """The input that the documents are bound to."""
+    document_field: str | None
+    """The input that the documents are bound to; None when the task takes none."""
     question_field: str | None = None
     """The input that the person's question is bound to; None when the task takes none."""
     question_optional: bool = False
     """True when the task makes sense without a question."""
     default_question: str | None = None
     """Bound to `question_field` when the person gives none."""
+    tools: tuple[str, ...] = ()
+    """Functions that generated code may call, `module:function`, besides what every run has."""
+    class_name: str
+    """Name of the signature's class in `fleet_rlm.signatures`."""
     budgets: Budgets
 
     @property
@@ -80,6 +84,7 @@ _GROUNDED = (
 _ALL = (
     Task(
         name="ask",
+        class_name="AnswerQuestion",
         title="Ask a question",
         summary="A short answer to one question, grounded in the documents.",
         signature="context, question -> answer: str",
@@ -98,9 +103,10 @@ _ALL = (
     ),
     Task(
         name="summarize",
+        class_name="SummarizeLongDocument",
         title="Summarise",
         summary="A summary with key points, and how much of the text it rests on.",
-        signature="document, focus -> summary: str, key_points: list[str], coverage_pct: int",
+        signature="document, focus -> summary: str, key_points: list, coverage_pct: int",
         goal=(
             "Summarise `document`, with attention to `focus` when it names something. Split the text by its own "
             "sections, summarise them in one batch of sub-queries, and merge what they say; don't judge the whole by "
@@ -121,9 +127,10 @@ _ALL = (
     ),
     Task(
         name="long-context",
+        class_name="AnalyzeLongDocument",
         title="Analyse a long text",
         summary="Findings with their evidence, an answer, and how many sections were examined.",
-        signature="document, query -> findings: list[str], answer: str, sections_examined: int",
+        signature="document, query -> findings: list, answer: str, sections_examined: int",
         goal=(
             "Analyse `document` with `query` in mind. Map its sections, pick those that bear on the query, examine "
             "each by a sub-query (in batches), and collect the findings before you conclude. "
@@ -142,6 +149,7 @@ _ALL = (
     ),
     Task(
         name="architecture",
+        class_name="ExtractArchitecture",
         title="Map the architecture",
         summary="Modules, optimizers and design principles that a library's documents describe.",
         signature="docs, query -> modules: list, optimizers: list, design_principles: str",
@@ -165,13 +173,15 @@ _ALL = (
     ),
     Task(
         name="api-endpoints",
+        class_name="ExtractAPIEndpoints",
         title="List API endpoints",
         summary="Every HTTP endpoint with its method, path and purpose.",
         signature="docs -> api_endpoints: list",
         goal=(
-            "List every API endpoint that `docs` documents. Find them by pattern (method and path, tables, code, "
-            "curl lines), remove doubles, and ask sub-queries in one batch for what is not plain from the line. "
-            f"{_GROUNDED}"
+            "List every API endpoint that `docs` documents. Find the passages by pattern (method and path, tables, "
+            "code, curl lines), then ask about them in one batch with `llm_query_batched`: which endpoints each "
+            "passage documents, and what for. Merge the replies, remove doubles, and leave out endpoints that are only "
+            f"mentioned as gone or as an example. {_GROUNDED}"
         ),
         fields={
             "docs": _DOCUMENTS,
@@ -185,13 +195,15 @@ _ALL = (
     ),
     Task(
         name="error-patterns",
+        class_name="FindErrorPatterns",
         title="Find error patterns",
         summary="The errors that the documents speak of, by category, with causes and remedies.",
         signature="docs -> error_categories: dict, total_errors_found: int",
         goal=(
             "Find the errors that `docs` describes or reports. Look for error classes, codes, status numbers and "
-            "troubleshooting sections, group them into categories, and ask sub-queries in one batch for cause and "
-            f"remedy where the text gives them. {_GROUNDED}"
+            "troubleshooting sections; group them by the categories of the text itself where it has some (a table of "
+            "codes often names them), else by kind; and ask sub-queries in one batch for cause and remedy where the "
+            f"text gives them. {_GROUNDED}"
         ),
         fields={
             "docs": _DOCUMENTS,
@@ -205,12 +217,14 @@ _ALL = (
     ),
     Task(
         name="custom-tool",
+        class_name="ExtractWithCustomTool",
         title="Extract the structure",
         summary="Headers and code blocks, word for word, and a summary of how the text is built.",
         signature="docs -> headers: list, code_blocks: list, structure_summary: str",
         goal=(
-            "Extract the structure of `docs`: every header and every code block, by pattern rather than by reading, "
-            f"then describe how the text is built. {_GROUNDED}"
+            "Extract the structure of `docs`: every header and every code block, by `regex_extract` rather than by "
+            "reading (a pattern sees the whole text: use flags such as re.MULTILINE, and mind that a `#` inside a code "
+            f"block is no header), then describe how the text is built. {_GROUNDED}"
         ),
         fields={
             "docs": _DOCUMENTS,
@@ -219,13 +233,15 @@ _ALL = (
             "structure_summary": "How the text is built: its parts, how deep, how long, how much code.",
         },
         document_field="docs",
+        tools=("fleet_rlm.tasks.tools:regex_extract",),
         budgets=Budgets(max_iterations=15, max_llm_calls=20),
     ),
     Task(
         name="logs",
+        class_name="ExtractFromLogs",
         title="Read logs",
         summary="Matching lines, recurring patterns with counts, and the time range.",
-        signature="logs, query -> matches: list[str], patterns: dict, time_range: str",
+        signature="logs, query -> matches: list, patterns: dict, time_range: str",
         goal=(
             "Find what `query` asks for in `logs`. Work by code: parse the lines, filter those that match, reduce "
             "numbers and identifiers to place-holders and count the patterns that remain, and take the first and last "
@@ -241,6 +257,38 @@ _ALL = (
         document_field="logs",
         question_field="query",
         budgets=Budgets(max_iterations=20, max_llm_calls=30),
+    ),
+    Task(
+        name="basic",
+        class_name="AnswerByComputing",
+        title="Ask without documents",
+        summary="A short answer that is computed or reasoned out, without documents.",
+        signature="question -> answer: str",
+        goal=(
+            "Answer `question`. Compute in Python what can be computed, print it and check it; use sub-queries for "
+            "what has to be known or judged. Don't guess: say so when it can't be answered."
+        ),
+        fields={
+            "question": "What the person wants to know.",
+            "answer": "The answer first, in as few sentences as it takes.",
+        },
+        document_field=None,
+        question_field="question",
+        budgets=Budgets(max_iterations=15, max_llm_calls=30),
+    ),
+    Task(
+        name="brief",
+        class_name="SumUpBriefly",
+        title="Sum up briefly",
+        summary="A summary of one paragraph, quickly: good for looking at the steps that lead to it.",
+        signature="docs -> summary: str",
+        goal=(
+            "Sum up `docs` in one paragraph. Look at how the text is built, read or ask about each of its parts, and "
+            f"merge what they say. {_GROUNDED}"
+        ),
+        fields={"docs": _DOCUMENTS, "summary": "One paragraph that says what the text is about and what it claims."},
+        document_field="docs",
+        budgets=Budgets(max_iterations=10, max_llm_calls=10),
     ),
 )
 

@@ -16,6 +16,7 @@ from fleet_rlm.engine.offline import cells
 from fleet_rlm.engine.offline.fields import Output, plan_outputs
 from fleet_rlm.engine.offline.prompt import PlannerPrompt, Step
 from fleet_rlm.engine.offline.question import Term, hint_terms, read_question
+from fleet_rlm.engine.offline.textless import is_textless, next_cell
 from fleet_rlm.engine.offline.written.fitting import fit
 
 STATUS = {
@@ -82,6 +83,8 @@ class Job:
     question: str
     outputs: tuple[Output, ...]
     characters: int
+    has_text: bool
+    """False when the only input is a short question."""
 
     @property
     def reading(self) -> tuple[Output, ...]:
@@ -103,6 +106,8 @@ class Job:
 def plan(prompt: PlannerPrompt) -> Action:
     """The next cell for this prompt. The same prompt gives the same cell."""
     job = understand(prompt)
+    if not job.has_text:
+        return Action(*next_cell(job.question, job.outputs, prompt.history))
     progress = review(prompt.history, job.route)
     left = prompt.limit - prompt.iteration + 1
     told = [said for said in _told(prompt.note) if said not in progress.hints]
@@ -151,6 +156,7 @@ def understand(prompt: PlannerPrompt) -> Job:
         question=question,
         outputs=plan_outputs(prompt.outputs, question, prompt.instructions),
         characters=sum(variable.length for variable in documents),
+        has_text=not (documents == asking and len(asking) == 1 and asking[0].whole and is_textless(question)),
     )
 
 

@@ -97,6 +97,7 @@ class ModalInterpreter(Interpreter):
             output_fields,
             execution_timeout=execution_timeout,
             orphan=orphan,
+            volume=volume_path if volume_name else None,
             **options,
         )
 
@@ -105,8 +106,10 @@ class ModalInterpreter(Interpreter):
         """What `dspy.RLM(interpreter_factory=…)` takes, with the planner's instructions: `options` as of the class."""
         seconds = options.get("execution_timeout", CELL_SECONDS)
 
+        volume = options.get("volume_path", _DEFAULT.volume_path) if options.get("volume_name") else None
+
         class Configured(cls):  # type: ignore[valid-type,misc]  # a class of one's own carries the instructions
-            execution_instructions: ClassVar[str] = instructions(seconds)
+            execution_instructions: ClassVar[str] = instructions(seconds, volume)
 
             def __init__(self, *args: Any, **more: Any) -> None:
                 super().__init__(*args, **{**options, **more})
