@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, BinaryIO
 
 from fleet_rlm.sandbox.modal import volumes
-from fleet_rlm.sandbox.modal.client import Deadlines, within
+from fleet_rlm.sandbox.modal.client import Deadlines
 from fleet_rlm.sandbox.modal.failures import CloudError
 from fleet_rlm.sandbox.transport import Stored
 
@@ -47,10 +47,11 @@ class Files:
         volume: Any | None,
         mount: str,
         deadlines: Deadlines,
-        stopped: Callable[[], bool],
+        call: Callable[[float, str, Callable[[], Awaitable[Any]]], Any],
     ) -> None:
+        """`call(seconds, doing, make)` calls Modal's client."""
         self._modal, self._sandbox, self._volume, self._mount = modal, sandbox, volume, mount
-        self._deadlines, self._stopped = deadlines, stopped
+        self._deadlines, self._client_call = deadlines, call
         self._seen: set[str] = set()
 
     def put(self, name: str, chunks: Iterator[bytes]) -> Stored:
@@ -67,31 +68,31 @@ class Files:
     def _by_volume(self, name: str, source: _Source) -> Stored | None:
         """None: the volume can't show its news to a sandbox in which something holds one of its files open."""
         path = volumes.inside(self._mount, name)
-        if self._call("looking for a document on the volume", 0, lambda: self._held(name, source.size)):
+        if self._call(
+            "looking for a document on the volume",
+            0,
+            lambda: volumes.holds(self._modal, self._volume, name, source.size),
+        ):
             return Stored(path, "kept")
         doing = f"keeping a document of {source.size:,} bytes on the volume"
         self._call(doing, source.size, lambda: volumes.store(self._volume, name, source.open()))
         try:
-            self._call("showing the volume's news to the sandbox", 0, self._sandbox.reload_volumes)
+            self._call("showing the volume's news to the sandbox", 0, self._sandbox.reload_volumes.aio)
         except CloudError:
             return None
         return Stored(path, "volume")
-
-    def _held(self, name: str, size: int) -> bool:
-        return volumes.holds(self._modal, self._volume, name, size)
 
     def _directly(self, name: str, source: _Source) -> Stored:
         path, doing = f"{FOLDER}/{name}", f"sending a document of {source.size:,} bytes"
         files = self._sandbox.filesystem
         if source.data is not None:
-            self._call(doing, source.size, lambda: files.write_bytes(source.data, path))
+            self._call(doing, source.size, lambda: files.write_bytes.aio(source.data, path))
             return Stored(path, "file")
-        self._call(doing, source.size, lambda: files.copy_from_local(source.path, path))
+        self._call(doing, source.size, lambda: files.copy_from_local.aio(source.path, path))
         return Stored(path, "copied")
 
-    def _call(self, doing: str, size: int, function: Callable[[], Any]) -> Any:
-        seconds = self._deadlines.file + size / 1e6
-        return within(self._modal, seconds, doing, function, self._stopped)
+    def _call(self, doing: str, size: int, make: Callable[[], Awaitable[Any]]) -> Any:
+        return self._client_call(self._deadlines.file + size / 1e6, doing, make)
 
 
 @contextlib.contextmanager

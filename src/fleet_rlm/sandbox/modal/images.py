@@ -85,14 +85,18 @@ def image_for(
         progress("looking up the image")
         try:
             image = modal.Image.from_id(known)
-            return within(modal, deadlines.look_up, "looking up the image", lambda: image.build(app), stopped), "kept"
+            return within(
+                modal, deadlines.look_up, "looking up the image", lambda: image.build.aio(app), stopped
+            ), "kept"
         except NotThere:
             kept.keep(key, None)
     extra = f" with {', '.join(options.packages)}" if options.packages else ""
     base = options.image or f"Python {options.python_version}"
     progress(f"building the image ({base}{extra}), which happens once")
     try:
-        built = within(modal, deadlines.build, "building the image", lambda: define(modal, options).build(app), stopped)
+        built = within(
+            modal, deadlines.build, "building the image", lambda: define(modal, options).build.aio(app), stopped
+        )
     except NotThere as error:
         raise CloudError(f"there is no image {options.image}: {error}", "Name one that exists with --image.") from error
     kept.keep(key, built.object_id)

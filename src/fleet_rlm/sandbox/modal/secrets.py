@@ -21,7 +21,7 @@ def open_secret(
     """A hydrated secret. `Any`: Modal's secret. Raises `NotThere` when it, or one of `keys`, does not exist."""
 
     def look_up() -> Any:
-        return modal.Secret.from_name(name, required_keys=list(keys)).hydrate()
+        return modal.Secret.from_name(name, required_keys=list(keys)).hydrate.aio()
 
     try:
         return within(modal, seconds, f"looking up the secret {name}", look_up, stopped)

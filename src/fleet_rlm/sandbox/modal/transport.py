@@ -1,11 +1,8 @@
-"""The driver in a Modal sandbox: its protocol on the standard streams of one `exec`, resumed after a cut.
-
-The client's calls run in threads of this transport's own, each with a deadline: one thread writes, one reads each
-stream. Whoever waits here can therefore always be let go, whatever the network does.
-"""
+"""The driver in a Modal sandbox: its protocol on the standard streams of one `exec`, resumed after a cut."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import math
@@ -13,14 +10,15 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from types import ModuleType
 from typing import Any
 
 from fleet_rlm.sandbox.modal import probe, volumes
-from fleet_rlm.sandbox.modal.client import Deadlines, connect, within
+from fleet_rlm.sandbox.modal.client import Caller, Deadlines, connect, within
+from fleet_rlm.sandbox.modal.ending import Ended, how_it_ended
 from fleet_rlm.sandbox.modal.failures import CloudError, cloud_error, is_passing
 from fleet_rlm.sandbox.modal.files import Files
 from fleet_rlm.sandbox.modal.images import Images, image_for
@@ -35,11 +33,18 @@ WRITE_BYTES = 8 << 20
 """In one call: Modal's client takes up to 16 MiB."""
 _SAID_BYTES = 32 << 10
 _CHUNKS_AHEAD = 256
+_FULL_SECONDS = 0.01
 _LONGEST_PAUSE = 2.0
+_ASK_SECONDS = 5.0
+_CUT_HINT = "Check the network, then start the run again; what was recorded is kept."
 
 
 class ModalTransport(Transport):
-    """One Modal sandbox. `options` and what they default to: `fleet_rlm.spec.ModalOptions`."""
+    """One Modal sandbox. `options` and what they default to: `fleet_rlm.spec.ModalOptions`.
+
+    Modal's client is called in a thread of this transport's own (`Caller`). Whoever waits here can therefore always
+    be let go, whatever the network does.
+    """
 
     backend = "modal"
 
@@ -59,16 +64,18 @@ class ModalTransport(Transport):
         self._deadlines = deadlines or Deadlines()
         self._images = images
         self._state = threading.Lock()
-        self._ended = threading.Event()
-        self._why: str | None = None
+        self._over = threading.Event()
+        self._ended: Ended | None = None
         self._modal: ModuleType | None = None
+        self._caller: Caller | None = None
         self._app: Any = None  # Modal's objects, from here on
         self._sandbox: Any = None
-        self._creating = False
+        self._creating = self._asked_to_end = False
         self._process: Any = None
         self._files: Files | None = None
         self._out: queue.Queue[bytes | TransportError] = queue.Queue(_CHUNKS_AHEAD)
-        self._to_write: queue.SimpleQueue[tuple[bytes, Future[None]] | None] = queue.SimpleQueue()
+        self._to_write: asyncio.Queue[tuple[bytes, Future[None]]] = asyncio.Queue()
+        self._cut_since: float | None = None
         self._said = bytearray()
         self._heard_probe = threading.Event()
 
@@ -90,27 +97,13 @@ class ModalTransport(Transport):
         options, deadlines = self._options, self._deadlines
         progress("connecting to Modal")
         with self._step("connect"):
-            modal, _ = connect(deadlines.look_up, self._ended.is_set)
-            self._modal = modal
-        aside = _Aside()
-        if options.volume:
-            name = options.volume
-            aside.begin(
-                "volume",
-                lambda: volumes.open_volume(
-                    modal, name, create=True, seconds=deadlines.look_up, stopped=self._ended.is_set
-                ),
-            )
-        for secret in options.secrets:
-            aside.begin(
-                f"secret {secret}",
-                functools.partial(open_secret, modal, secret, seconds=deadlines.look_up, stopped=self._ended.is_set),
-            )
+            modal, _ = connect(deadlines.look_up, self._over.is_set)
+            self._modal, self._caller = modal, Caller(modal)
+        aside = self._look_up_aside(modal)
         with self._step("app"):
             doing = f"looking up the app {options.app}"
-            self._app = self._call(
-                deadlines.look_up, doing, lambda: modal.App.lookup(options.app, create_if_missing=True)
-            )
+            look_up = functools.partial(modal.App.lookup.aio, options.app, create_if_missing=True)
+            self._app = self._call(deadlines.look_up, doing, look_up)
         with self._step("image"):
             image, how = image_for(
                 modal,
@@ -118,63 +111,63 @@ class ModalTransport(Transport):
                 options,
                 deadlines,
                 progress=progress,
-                stopped=self._ended.is_set,
+                stopped=self._over.is_set,
                 images=self._images,
             )
         if how == "built":
             self.steps["image build"] = self.steps.pop("image")
-        with self._step("volume and secrets"):
-            held = aside.all()
-        if not options.volume and not options.secrets:
-            del self.steps["volume and secrets"]
+        held: dict[str, Any] = {}  # Modal's volume and secrets
+        if options.volume or options.secrets:
+            with self._step("volume and secrets"):
+                held = aside.all()
         progress("creating the sandbox")
         with self._step("create"):
             self._create(modal, image, held)
         progress("waiting for its container")
         with self._step("container"):
-            self._process = self._call(
-                deadlines.boot,
-                "starting Python in the sandbox",
-                lambda: self._sandbox.exec("python", "-u", "-c", probe.PROGRAM, text=False),
-            )
-        self._files = Files(
-            modal, self._sandbox, held.get("volume"), options.volume_path, deadlines, self._ended.is_set
-        )
-        for name, work in (("write", self._write_all), ("stdout", self._read_all), ("stderr", self._listen)):
-            threading.Thread(target=work, name=f"modal-{name}", daemon=True).start()
+            boot = functools.partial(self._sandbox.exec.aio, "python", "-u", "-c", probe.PROGRAM, text=False)
+            self._process = self._call(deadlines.boot, "starting Python in the sandbox", boot)
+        self._files = Files(modal, self._sandbox, held.get("volume"), options.volume_path, deadlines, self._call)
+        for work in (self._write_all(), self._read_all(), self._listen()):
+            self._caller.begin(work)
         source = DRIVER.read_bytes()
         self.write(b"%d\n" % len(source) + source)
         with self._step("probe"):
             self._heard_probe.wait(probe.SECONDS)
-        if self._ended.is_set():
+        if self._over.is_set():
             raise TransportError("the sandbox was ended while it started")
         return probe.report(options, probe.found_in(bytes(self._said)))
 
+    def _look_up_aside(self, modal: ModuleType) -> _Aside:
+        """The volume and the secrets, while the app and the image are looked up."""
+        seconds, stopped, aside = self._deadlines.look_up, self._over.is_set, _Aside()
+        if self._options.volume:
+            look_up = functools.partial(volumes.open_volume, modal, self._options.volume, create=True)
+            aside.begin("volume", functools.partial(look_up, seconds=seconds, stopped=stopped))
+        for name in self._options.secrets:
+            aside.begin(name, functools.partial(open_secret, modal, name, seconds=seconds, stopped=stopped))
+        return aside
+
     def _create(self, modal: ModuleType, image: Any, held: dict[str, Any]) -> None:
         options = self._options
-        volume = held.get("volume")
-        cpu = options.cpu if options.cpu is None else (options.cpu, max(options.cpu, 1.0))
-        memory = options.memory_mb if options.memory_mb is None else (options.memory_mb, options.memory_mb)
-        self._creating = True
-        self._sandbox = self._call(
-            self._deadlines.create,
-            "creating the sandbox",
-            lambda: modal.Sandbox.create(
-                app=self._app,
-                image=image,
-                timeout=math.ceil(options.timeout),
-                idle_timeout=math.ceil(options.idle_timeout),
-                cpu=cpu or (1.0, 4.0),
-                memory=memory or (1024, 8192),
-                block_network=not options.network,
-                secrets=[value for name, value in held.items() if name.startswith("secret ")],
-                volumes={options.volume_path: volume} if volume is not None else {},
-                tags=self._tags,
-                workdir="/tmp",
-            ),
+        cpu = (1.0, 4.0) if options.cpu is None else (options.cpu, options.cpu)
+        memory = (1024, 8192) if options.memory_mb is None else (options.memory_mb, options.memory_mb)
+        create = functools.partial(
+            modal.Sandbox.create.aio,
+            app=self._app,
+            image=image,
+            timeout=math.ceil(options.timeout),
+            idle_timeout=math.ceil(options.idle_timeout),
+            cpu=cpu,
+            memory=memory,
+            block_network=not options.network,
+            secrets=[held[name] for name in options.secrets],
+            volumes={options.volume_path: held["volume"]} if options.volume else {},
+            tags=self._tags,
+            workdir="/tmp",
         )
-        if self._ended.is_set():
-            raise TransportError("the sandbox was ended while it started")
+        self._creating = True
+        self._sandbox = self._call(self._deadlines.create, "creating the sandbox", create)
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -182,106 +175,110 @@ class ModalTransport(Transport):
         yield
         self.steps[name] = time.monotonic() - began
 
-    def _call(self, seconds: float, doing: str, function: Callable[[], Any]) -> Any:
-        assert self._modal is not None
-        return within(self._modal, seconds, doing, function, self._ended.is_set)
+    def _call(self, seconds: float, doing: str, make: Callable[[], Awaitable[Any]]) -> Any:
+        """Call Modal's client (`Any`: its types). Raises `CloudError`, and `TransportError` once this is over."""
+        if self._caller is None:
+            raise TransportError("the sandbox has not started")
+        return self._caller.call(seconds, doing, make, self._over.is_set)
 
     # -- the streams
 
     def write(self, data: bytes) -> None:
         """Raises `TransportError` when the sandbox is gone, or nothing could be sent for longer than a cut may last."""
-        if self._ended.is_set():
+        if self._over.is_set() or self._caller is None:
             raise TransportError("the sandbox has ended")
         sent: Future[None] = Future()
-        self._to_write.put((data, sent))
+        self._caller.soon(self._to_write.put_nowait, (data, sent))
         limit = self._deadlines.reconnect + self._deadlines.file + len(data) / 1e6
-        try:
-            sent.result(limit)
-        except FutureTimeout:
-            self.hint = _CUT_HINT
-            raise TransportError(f"nothing could be sent to the sandbox for {limit:.0f} s") from None
+        end = time.monotonic() + limit
+        while True:
+            try:
+                sent.result(0.5)
+            except FutureTimeout:
+                if self._over.is_set():
+                    raise TransportError("the sandbox has ended") from None
+                if time.monotonic() > end:
+                    self.hint = _CUT_HINT
+                    raise TransportError(f"nothing could be sent to the sandbox for {limit:.0f} s") from None
+            else:
+                return
 
-    def _write_all(self) -> None:
-        """Modal's writer is not made for threads: this one alone uses it."""
-        while (work := self._to_write.get()) is not None:
-            data, sent = work
+    async def _write_all(self) -> None:
+        """Modal's writer is for one at a time."""
+        while True:
+            data, sent = await self._to_write.get()
             try:
                 view = memoryview(data)
                 while view:
                     self._process.stdin.write(view[:WRITE_BYTES])
-                    self._insist("sending to the sandbox", self._process.stdin.drain)
+                    await self._insist("sending to the sandbox", self._process.stdin.drain.aio)
                     view = view[WRITE_BYTES:]
                 sent.set_result(None)
             except Exception as error:  # noqa: BLE001 - it is raised again in the thread that waits for the write
-                sent.set_exception(self._lost(error, "sending to the sandbox"))
+                sent.set_exception(await self._lost(error, "sending to the sandbox"))
 
-    def _read_all(self) -> None:
+    async def _read_all(self) -> None:
         end: bytes | TransportError = b""
         try:
             # Iterating again goes on at the byte where the last iteration was cut off.
-            self._insist("reading from the sandbox", self._read_on)
+            await self._insist("reading from the sandbox", self._read_on)
         except Exception as error:  # noqa: BLE001 - it is raised again in the thread that reads
-            end = self._lost(error, "reading from the sandbox")
-        self._hand_on(end)
+            end = await self._lost(error, "reading from the sandbox")
+        await self._hand_on(end)
 
-    def _read_on(self) -> None:
-        for chunk in self._process.stdout:
-            self._hand_on(bytes(chunk))
-            self._passing_since = None
-            if self._ended.is_set():
-                return
+    async def _read_on(self) -> None:
+        async for chunk in _chunks_of(self._process.stdout):
+            self._cut_since = None
+            await self._hand_on(chunk)
 
-    _passing_since: float | None = None
-    """Since when the network is cut, for the thread that reads."""
-
-    def _hand_on(self, chunk: bytes | TransportError) -> None:
-        while not self._ended.is_set():
-            try:
-                self._out.put(chunk, timeout=0.5)
-            except queue.Full:
-                continue
-            return
-
-    def _insist(self, doing: str, function: Callable[[], object]) -> None:
-        """Call again while the network is cut, as long as a cut may last. What was sent or read is not lost by it."""
-        assert self._modal is not None
-        since, pause = None, 0.1
-        reading = function == self._read_on
+    async def _hand_on(self, chunk: bytes | TransportError) -> None:
         while True:
             try:
-                function()
+                self._out.put_nowait(chunk)
+            except queue.Full:
+                await asyncio.sleep(_FULL_SECONDS)
+            else:
+                return
+
+    async def _insist(self, doing: str, make: Callable[[], Awaitable[object]]) -> None:
+        """Call again while the network is cut, as long as a cut may last. What was sent or read is not lost by it."""
+        assert self._modal is not None
+        pause = 0.1
+        while True:
+            try:
+                await make()
             except Exception as error:
-                now = time.monotonic()
-                since = (self._passing_since if reading else since) or now
-                if reading:
-                    self._passing_since = since
-                if self._ended.is_set() or not is_passing(self._modal, error):
+                if not is_passing(self._modal, error):
                     raise
-                if now - since > self._deadlines.reconnect:
-                    self.hint = _CUT_HINT
-                    message = f"the network to Modal was cut for {now - since:.0f} s ({doing}: {error})"
+                now = time.monotonic()
+                self._cut_since = self._cut_since or now
+                if now - self._cut_since > self._deadlines.reconnect:
+                    seconds = now - self._cut_since
+                    message = f"the network to Modal was cut for {seconds:.0f} s ({doing}: {error})"
                     raise CloudError(message, _CUT_HINT) from error
-                self._ended.wait(pause)
+                await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
+                self._cut_since = None
                 return
 
     def read(self) -> bytes:
         """Raises `TransportError` when the stream broke for longer than a cut may last."""
         while True:
             try:
-                chunk = self._out.get(timeout=1.0)
+                chunk = self._out.get(timeout=0.5)
             except queue.Empty:
-                if self._ended.is_set():
+                if self._over.is_set():
                     return b""
                 continue
             if isinstance(chunk, TransportError):
+                self.hint = chunk.hint or self.hint
                 raise chunk
             return chunk
 
-    def _listen(self) -> None:
+    async def _listen(self) -> None:
         with contextlib.suppress(Exception):  # of the driver's stderr only the last words are wanted
-            for chunk in self._process.stderr:
+            async for chunk in _chunks_of(self._process.stderr):
                 with self._state:
                     self._said += chunk
                     del self._said[:-_SAID_BYTES]
@@ -289,14 +286,17 @@ class ModalTransport(Transport):
                         self._heard_probe.set()
         self._heard_probe.set()
 
-    def _lost(self, error: Exception, doing: str) -> TransportError:
+    async def _lost(self, error: Exception, doing: str) -> TransportError:
         """Why a stream broke: the sandbox's own end says more than the call that met it."""
         if isinstance(error, TransportError):
             return error
-        why = self._find_out()
-        if why is not None:
-            return TransportError(why, self.hint)
         assert self._modal is not None
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(3 * _ASK_SECONDS):
+                ended = await how_it_ended(self._modal, self._sandbox, self._process, self._options)
+                if ended is not None:
+                    self._ended = ended
+                    return TransportError(ended.why, ended.hint)
         return cloud_error(self._modal, error, doing)
 
     # -- files
@@ -313,107 +313,59 @@ class ModalTransport(Transport):
             return probe.without(bytes(self._said)).decode(errors="replace")
 
     def end(self) -> str | None:
-        return self._find_out() if not self._ended.is_set() else "it was ended"
-
-    def _find_out(self) -> str | None:
-        """Ask Modal once why the sandbox, or the driver in it, ended; None while it runs, or when nobody answers."""
-        with self._state:
-            if self._why is not None or self._sandbox is None or self._ended.is_set():
-                return self._why
-        code = driver = None
-        with contextlib.suppress(TransportError):
-            code = self._call(5.0, "asking how the sandbox is", self._sandbox.poll)
-        if code is None:
+        if self._ended is None and not self._over.is_set() and self._process is not None:
+            assert self._modal is not None
+            ask = functools.partial(how_it_ended, self._modal, self._sandbox, self._process, self._options)
             with contextlib.suppress(TransportError):
-                driver = self._call(5.0, "asking how the driver is", self._process.poll)
-        why, hint = self._words(code, driver)
-        with self._state:
-            self._why, self.hint = why, hint or self.hint
-        return why
-
-    def _words(self, code: int | None, driver: int | None) -> tuple[str | None, str]:
-        options, modal = self._options, self._modal
-        assert modal is not None
-        if code == 124:
-            return (
-                f"its life of {options.timeout:g} s was over",
-                "Give it longer: --sandbox-timeout SECONDS, or ModalInterpreter(timeout=…).",
-            )
-        if code is not None:
-            terminated = False
-            try:
-                self._call(5.0, "asking how the sandbox ended", lambda: self._sandbox.wait(raise_on_termination=True))
-            except TransportError as error:
-                terminated = isinstance(error.__cause__, modal.exception.SandboxTerminatedError)
-            if terminated:
-                return (
-                    "somebody or something else terminated it at Modal",
-                    "Look at the app's page at Modal for who did.",
-                )
-            if code == 137:
-                memory = f"{options.memory_mb:,} MiB" if options.memory_mb else "8,192 MiB"
-                return (
-                    f"it was killed: out of memory (it may use {memory}), or idle for {options.idle_timeout:g} s",
-                    "Give it more memory: --memory MIB.",
-                )
-            return f"its container ended with exit code {code}", "Look at the app's page at Modal."
-        if driver == 75:
-            return (
-                f"it had not heard from this program for {options.orphan:g} s, and ended itself",
-                "The network was cut, or this machine slept.",
-            )
-        if driver in (137, 128 + 9, -9):
-            return "its driver was killed: out of memory?", "Give it more memory: --memory MIB."
-        if driver is not None:
-            return f"its driver ended with exit code {driver}", ""
-        return None, ""
+                self._ended = self._call(3 * _ASK_SECONDS, "asking how the sandbox ended", ask)
+        if self._ended is None:
+            return "it was ended" if self._over.is_set() else None
+        self.hint = self._ended.hint or self.hint
+        return self._ended.why
 
     def settle(self) -> None:
         """A volume keeps what was written to it: its changes are committed before the sandbox ends."""
-        if self._options.volume is None or self._sandbox is None or self._ended.is_set():
+        if self._options.volume is None or self._process is None or self._over.is_set():
             return
         with contextlib.suppress(TransportError):
-            path = self._options.volume_path
-            self._call(
-                self._deadlines.look_up, "committing the volume", lambda: self._sandbox.exec("sync", path).wait()
-            )
+            self._call(self._deadlines.look_up, "committing the volume", self._commit)
+
+    async def _commit(self) -> None:
+        process = await self._sandbox.exec.aio("sync", self._options.volume_path)
+        await process.wait.aio()
 
     def kill(self) -> None:
         """Modal is asked to end the sandbox; waits for its word, but not long. A cut network leaves that to the
         driver, which ends when it hears nothing, and to the idle limit.
         """
-        with self._state:
-            first = not self._ended.is_set()
-            self._ended.set()
-        self._to_write.put(None)
+        self._over.set()
         self._heard_probe.set()
-        if not first or self._modal is None:
-            return
-        ending = threading.Thread(target=self._terminate, name="modal-terminate")
-        ending.start()
-        ending.join(self._deadlines.close)
+        with self._state:
+            given_up = self._sandbox is None and self._creating  # it may stand there all the same
+            ask = self._terminate_by_tag if given_up else self._terminate
+            first = self._modal is not None and not self._asked_to_end and (given_up or self._sandbox is not None)
+            self._asked_to_end = self._asked_to_end or self._sandbox is not None
+        if first:
+            assert self._modal is not None
+            with contextlib.suppress(TransportError):
+                within(self._modal, self._deadlines.close, "ending the sandbox", ask)
+        if self._caller is not None:
+            self._caller.close(self._deadlines.close)
 
-    def _terminate(self) -> None:
+    async def _terminate(self) -> None:
+        await self._sandbox.terminate.aio()
+        await self._sandbox.detach.aio()
+
+    async def _terminate_by_tag(self) -> None:
         assert self._modal is not None
-        modal = self._modal
-        with contextlib.suppress(TransportError):
-            if self._sandbox is None:
-                if self._creating:  # its creation was given up; it may stand there all the same
-                    within(modal, self._deadlines.close, "ending the sandbox", self._terminate_by_tag)
-                return
-            within(modal, self._deadlines.close, "ending the sandbox", self._terminate_known)
-
-    def _terminate_known(self) -> None:
-        self._sandbox.terminate()
-        self._sandbox.detach()
-
-    def _terminate_by_tag(self) -> None:
-        assert self._modal is not None
-        for sandbox in self._modal.Sandbox.list(app_id=self._app.app_id, tags={TAG: self._own_tag}):
-            sandbox.terminate()
+        async for sandbox in self._modal.Sandbox.list.aio(app_id=self._app.app_id, tags={TAG: self._own_tag}):
+            await sandbox.terminate.aio()
 
 
-_CUT_HINT = "Check the network, then start the run again; what was recorded is kept."
+async def _chunks_of(stream: Any) -> AsyncIterator[bytes]:
+    """What a stream of Modal's brings, as bytes. `Any`: its reader."""
+    async for chunk in stream:
+        yield bytes(chunk)
 
 
 class _Aside:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -40,7 +40,7 @@ def open_volume(
     """A hydrated volume of version 2. `Any`: Modal's volume. Raises `CloudError`, `NotThere`."""
 
     def look_up() -> Any:
-        return modal.Volume.from_name(name, create_if_missing=create, version=2).hydrate()
+        return modal.Volume.from_name(name, create_if_missing=create, version=2).hydrate.aio()
 
     try:
         return within(modal, seconds, f"looking up the volume {name}", look_up, stopped)
@@ -73,22 +73,22 @@ class VolumeFiles:
     def entries(self, path: str = "/", *, recursive: bool = False) -> list[Entry]:
         """What stands at a path, sorted by it. Raises `NotThere`."""
 
-        def ask() -> list[Entry]:
-            return [_entry(one) for one in self._volume.listdir(path, recursive=recursive)]
+        async def ask() -> list[Entry]:
+            return [_entry(one) for one in await self._volume.listdir.aio(path, recursive=recursive)]
 
         return sorted(self._do(f"listing {path} of the volume {self.name}", ask, path), key=lambda entry: entry.path)
 
     def read_into(self, path: str, file: BinaryIO) -> int:
         """Copy a file of the volume into an open file; the bytes copied. Raises `NotThere`."""
         doing = f"reading {path} of the volume {self.name}"
-        return int(self._do(doing, lambda: self._volume.read_file_into_fileobj(path, file), path))
+        return int(self._do(doing, lambda: self._volume.read_file_into_fileobj.aio(path, file), path))
 
     def put(self, source: Path | bytes, path: str, *, force: bool = False) -> None:
         """Store a local file, or bytes, at a path of the volume. Raises `CloudError`; `force` replaces a file."""
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
 
-        def send() -> None:
-            with self._volume.batch_upload(force=force) as batch:
+        async def send() -> None:
+            async with self._volume.batch_upload(force=force) as batch:
                 batch.put_file(io.BytesIO(source) if isinstance(source, bytes) else str(source), path)
 
         try:
@@ -101,30 +101,30 @@ class VolumeFiles:
     def remove(self, path: str, *, recursive: bool = False) -> None:
         """Remove a file, or with `recursive` a folder and all in it. Raises `NotThere`."""
         doing = f"removing {path} of the volume {self.name}"
-        self._do(doing, lambda: self._volume.remove_file(path, recursive=recursive), path)
+        self._do(doing, lambda: self._volume.remove_file.aio(path, recursive=recursive), path)
 
-    def _do(self, doing: str, function: Callable[[], Any], path: str, size: int = 0) -> Any:
+    def _do(self, doing: str, make: Callable[[], Awaitable[Any]], path: str, size: int = 0) -> Any:
         seconds = self._deadlines.file + size / 1e6
         try:
-            return within(self._modal, seconds, doing, function)
+            return within(self._modal, seconds, doing, make)
         except NotThere:
             raise NotThere(
                 f"the volume {self.name} has no {path}", f"fleet-rlm volume ls {self.name} lists it."
             ) from None
 
 
-def holds(modal: ModuleType, volume: Any, name: str, size: int) -> bool:
-    """Does a volume hold a document of this hash and size? Runs in the calling thread; raises what the client does."""
+async def holds(modal: ModuleType, volume: Any, name: str, size: int) -> bool:
+    """Does a volume hold a document of this hash and size? Raises what the client raises."""
     try:
-        found = volume.listdir(f"/{INPUTS}/{name}")
+        found = await volume.listdir.aio(f"/{INPUTS}/{name}")
     except (FileNotFoundError, modal.exception.NotFoundError):
         return False
     return any(PurePosixPath(one.path).name == name and one.size == size for one in found)
 
 
-def store(volume: Any, name: str, source: BinaryIO | str) -> None:
-    """Put a document into a volume. Runs in the calling thread. Raises what the client raises."""
-    with volume.batch_upload(force=True) as batch:
+async def store(volume: Any, name: str, source: BinaryIO | str) -> None:
+    """Put a document into a volume. Raises what the client raises."""
+    async with volume.batch_upload(force=True) as batch:
         batch.put_file(source, f"/{INPUTS}/{name}")
 
 
