@@ -1,9 +1,9 @@
 """fleet-rlm: watch, steer and replay Recursive Language Model runs.
 
 The public API: `run` asks a question of documents (a `RunResult`), `record` records the `dspy.RLM` calls of a program
-of one's own, `open_run` reads or follows a run file (a `RunFile` of `events`), and `LocalInterpreter` and
-`ModalInterpreter` run generated code isolated, here and in the cloud. Each is imported when it is first used:
-importing this package loads nothing.
+of one's own, `lm` is the configured model for such a program, `open_run` reads or follows a run file (a `RunFile` of
+`events`), and `LocalInterpreter` and `ModalInterpreter` run generated code isolated, here and in the cloud. Each is
+imported when it is first used: importing this package loads nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _HOMES = {
     "RunFile": "fleet_rlm.runs.reader",
     "RunResult": "fleet_rlm.engine.api",
     "SetupError": "fleet_rlm.engine.errors",
+    "lm": "fleet_rlm.engine.program",
     "open_run": "fleet_rlm.runs.reader",
     "record": "fleet_rlm.engine.recording",
     "run": "fleet_rlm.engine.api",

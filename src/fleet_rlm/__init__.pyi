@@ -2,6 +2,7 @@ from fleet_rlm import events as events
 from fleet_rlm.engine.api import RunResult as RunResult
 from fleet_rlm.engine.api import run as run
 from fleet_rlm.engine.errors import SetupError as SetupError
+from fleet_rlm.engine.program import lm as lm
 from fleet_rlm.engine.recording import record as record
 from fleet_rlm.runs.reader import NotARun as NotARun
 from fleet_rlm.runs.reader import RunFile as RunFile

@@ -25,7 +25,7 @@ from fleet_rlm.engine.failures import failure_of
 from fleet_rlm.engine.inputs import SMALL_CHARS
 from fleet_rlm.engine.models import Answered
 from fleet_rlm.engine.observer import Observer
-from fleet_rlm.engine.preparation import QUESTION_NAMES, versions
+from fleet_rlm.engine.preparation import OFFLINE_MODEL, QUESTION_NAMES, versions
 from fleet_rlm.engine.spans import SPAN_CHARS, Node, is_rlm
 from fleet_rlm.engine.totals import Meter
 from fleet_rlm.runs.recorder import Listener, Recorder, RunIsOver, new_run_id, run_path
@@ -280,7 +280,11 @@ def _started(run_id: str, span: str, module: dspy.RLM, fields: Mapping[str, Any]
             question=question,
         ),
         inputs=tuple(_input(name, value) for name, value in fields.items()),
-        models=ev.Models(planner=planner, sub=str(getattr(module.sub_lm, "model", "") or planner)),
+        models=ev.Models(
+            planner=planner,
+            sub=str(getattr(module.sub_lm, "model", "") or planner),
+            offline=planner == OFFLINE_MODEL,
+        ),
         sandbox=ev.Sandbox(backend=getattr(factory, "__name__", type(factory).__name__), isolation=""),
         budgets=ev.BudgetLimits(max_iterations=module.max_iters, max_llm_calls=module.max_llm_calls),
         versions=versions(),
