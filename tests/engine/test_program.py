@@ -33,7 +33,8 @@ def test_a_configured_model_is_asked_with_its_key_and_its_number_of_tokens(monke
         ):
             monkeypatch.setenv(name, value)
         with dspy.context(lm=fleet_rlm.lm()):
-            assert dspy.Predict("question -> answer")(question="Are you there?").answer == "yes"
+            question = f"Are you at {server.url} in {Path.cwd()}?"  # asked never before, by dspy's cache
+            assert dspy.Predict("question -> answer")(question=question).answer == "yes"
         (asked,) = server.asked
     assert asked.model == "some"
     assert {name.lower(): value for name, value in asked.headers.items()}["authorization"] == "Bearer the-key"
