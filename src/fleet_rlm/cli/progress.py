@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 FRAMES_A_SECOND = 8
 LINE_CHARS = 160
+_WORTH_TELLING = 0.05
+"""Seconds: parts of a start that took less go unsaid."""
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _OUTCOMES = {"ok": "✓", "submitted": "✓", "error": "✗", "skipped": "–"}
 
@@ -91,7 +94,7 @@ def news(state: RunState, event: ev.Event) -> str | None:
             model = "OFFLINE model" if models.offline else models.planner
             return f"run {run_id} · {event.task.name} · {model}"
         case ev.SandboxReady(backend=backend, isolation=isolation):
-            return f"sandbox ready in {seconds(event.seconds)} · {backend}: {isolation}"
+            return f"sandbox ready in {seconds(event.seconds)}{_parts(event.steps)} · {backend}: {isolation}"
         case ev.SandboxLost(reason=reason, recovered=recovered):
             return f"sandbox lost: {reason}" + (" · started again, without its variables" if recovered else "")
         case ev.ModelRetrying(attempt=attempt, of=of, error=error, delay_seconds=delay):
@@ -107,6 +110,12 @@ def news(state: RunState, event: ev.Event) -> str | None:
         case ev.ExecutionFinished() if event.iteration is not None:
             return _iteration(state, event)
     return None
+
+
+def _parts(steps: Mapping[str, float]) -> str:
+    """Where the seconds of a start went, when there is more to say than one figure."""
+    long = [f"{name} {seconds(took)}" for name, took in steps.items() if took >= _WORTH_TELLING]
+    return f" ({', '.join(long)})" if len(steps) > 2 and long else ""
 
 
 def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
@@ -152,7 +161,7 @@ def _doing(state: RunState, t: float) -> str:
     if state.extraction is not None:
         return "forcing the final answer"
     if step is None:
-        return "starting the sandbox" if state.sandbox.status == "starting" else "starting"
+        return (state.sandbox.what or "starting the sandbox") if state.sandbox.status == "starting" else "starting"
     doing, since = "", t
     if step.status == "executing":
         doing, since = "executing", step.executions[-1].started

@@ -9,7 +9,7 @@ from fleet_rlm.engine.preparation import Prepared
 from fleet_rlm.sandbox.cell import instructions
 from fleet_rlm.sandbox.interpreter import Interpreter
 from fleet_rlm.sandbox.local import LocalInterpreter
-from fleet_rlm.sandbox.modal.interpreter import SILENCE
+from fleet_rlm.sandbox.modal.interpreter import ANSWER, SILENCE
 from fleet_rlm.sandbox.modal.transport import ModalTransport
 from fleet_rlm.sandbox.observer import SandboxObserver
 from fleet_rlm.spec import ModalOptions, RunSpec
@@ -42,6 +42,7 @@ def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:
                 execution_timeout=seconds,
                 concurrency=width,
                 silence=SILENCE,
+                start_timeout=ANSWER,
                 orphan=options.orphan,
                 volume=volume,
                 observer=observer,

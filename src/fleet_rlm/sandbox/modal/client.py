@@ -36,7 +36,7 @@ class Deadlines:
     """From a created sandbox to a process in it: Modal pulls the image meanwhile."""
     reconnect: float = 40.0
     """How long a cut of the network may last while code runs."""
-    file: float = 60.0
+    file: float = 30.0
     """For a file, beside a second for each megabyte."""
     close: float = 3.0
 

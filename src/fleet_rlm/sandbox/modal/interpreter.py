@@ -13,6 +13,8 @@ from fleet_rlm.spec import ModalOptions
 
 SILENCE = 75.0
 """Seconds without a word after which a sandbox is lost: longer than a cut may last."""
+ANSWER = 45.0
+"""Seconds until a driver that was sent must have answered."""
 _DEFAULT = ModalOptions()
 
 
@@ -91,6 +93,7 @@ class ModalInterpreter(Interpreter):
             orphan=orphan,
         )
         options.setdefault("silence", SILENCE)
+        options.setdefault("start_timeout", ANSWER)
         super().__init__(
             lambda: ModalTransport(chosen, deadlines=deadlines),
             tools,

@@ -189,7 +189,7 @@ class ModalTransport(Transport):
             raise TransportError("the sandbox has ended")
         sent: Future[None] = Future()
         self._caller.soon(self._to_write.put_nowait, (data, sent))
-        limit = self._deadlines.reconnect + self._deadlines.file + len(data) / 1e6
+        limit = self._deadlines.reconnect + self._deadlines.close + len(data) / 1e6
         end = time.monotonic() + limit
         while True:
             try:
