@@ -12,14 +12,16 @@ from textual.widgets import Input
 from fleet_rlm import events as ev
 from fleet_rlm.state import fold_all
 from fleet_rlm.tui.app import FleetApp
-from fleet_rlm.tui.dialogs import Confirm
+from fleet_rlm.tui.dialogs import Choose, Confirm
 from fleet_rlm.tui.library.preview import Preview, sparkline
 from fleet_rlm.tui.library.remarks import remarks
 from fleet_rlm.tui.library.row import documents, when
 from fleet_rlm.tui.library.table import RunTable
 from fleet_rlm.tui.library.welcome import Welcome
+from fleet_rlm.tui.panes.document import DocumentPane
 from fleet_rlm.tui.screens.home import HomeScreen
 from fleet_rlm.tui.screens.new_run import NewRunScreen
+from fleet_rlm.tui.screens.run import RunScreen
 from tests.tui.conftest import NOON, drive, messages, screen_text, settle
 from tests.tui.sample_runs import QUESTION, finished, iteration, run_started, stamped, write_run
 
@@ -191,17 +193,35 @@ def test_a_run_that_goes_on_cannot_be_deleted(library: Path, make_app: Make) -> 
     drive(make_app(), scenario)
 
 
-def test_an_empty_library_offers_three_ways_to_begin(home: Path, make_app: Make) -> None:
+def test_an_empty_library_offers_four_ways_to_begin(home: Path, make_app: Make) -> None:
     async def scenario(pilot) -> None:
         screen, _ = await shown(pilot)
         assert screen.query_one(Welcome).display
         text = screen_text(pilot.app)
-        assert all(words in text for words in ("Try the demo", "New run", "Open a file"))
+        assert all(words in text for words in ("Try the demo", "Watch a replay", "New run", "Open a file"))
         assert not any(words in text for words in ("Delete", "Filter", "Sort"))
-        await pilot.press("down", "enter")
+        await pilot.press("down", "down", "enter")
         await settle(pilot, lambda: isinstance(pilot.app.screen, NewRunScreen))
         await pilot.press("escape")
         await settle(pilot, lambda: isinstance(pilot.app.screen, HomeScreen))
+
+    drive(make_app(), scenario)
+
+
+def test_a_recorded_run_that_ships_is_replayed_with_its_documents_and_what_was_seen_of_them(
+    home: Path, make_app: Make
+) -> None:
+    async def scenario(pilot) -> None:
+        await shown(pilot)
+        await pilot.press("w")
+        await settle(pilot, lambda: isinstance(pilot.app.screen, Choose))
+        await pilot.press("1")
+        await settle(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        pane = pilot.app.screen.query_one(DocumentPane)
+        await settle(pilot, lambda: pane.index is not None and not pane.busy and pane.titled.figures.endswith("%"))
+        assert "freight-api-guide.md" in pane.titled.extra
+        assert not pane.titled.alert  # the document is the one that the run was given
+        assert pane.titled.figures.split("seen ")[1] != "0%"
 
     drive(make_app(), scenario)
 

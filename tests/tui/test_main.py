@@ -68,6 +68,8 @@ def test_a_file_that_is_no_run_is_refused_before_the_screen_opens(tmp_path: Path
         (["--doc", "x"], "--doc"),
         (["a.jsonl", "--demo"], "choose one"),
         (["--docs", "x", "--follow", "y"], "choose one"),
+        (["--sample", "x"], "There are: ask-the-guide, ask-week-ten, list-endpoints"),
+        (["--sample", "--demo"], "choose one"),
         (["--docs", ""], "it is empty"),
         (["--docs", "nowhere.txt", "--question", "Why?"], "nowhere.txt: there is no such file"),
         (["--question", "Why?", "--task", "aks"], "Did you mean ask?"),
@@ -96,6 +98,14 @@ def test_options_become_the_run(home: Path) -> None:
     assert (spec.model, spec.sub_model, spec.cwd) == ("m/x", "offline", str(Path.cwd()))
     assert spec.budgets == Budgets(max_iterations=3, max_llm_calls=7, max_tokens=5000, max_seconds=90, max_cost_usd=0.5)
     assert source.path == str(Path("out.jsonl").absolute())
+
+
+def test_a_recorded_run_that_ships_is_opened_by_its_name_or_without_one() -> None:
+    for arguments in (["--sample"], ["--sample", "ask-week-ten"]):
+        source, spec = first_to_open(parse(arguments))
+        assert isinstance(source, ReplayFile)
+        assert spec is None
+        assert Path(source.path or "").stem == (arguments[1:] or ["ask-the-guide"])[0]
 
 
 def test_the_demo_is_a_run_on_the_bundled_guide(home: Path) -> None:

@@ -135,6 +135,25 @@ def path(
 
 
 @app.command()
+def samples(as_json: AsJson = False) -> None:
+    """List the recorded runs that come with fleet-rlm, to replay at once: fleet-rlm-tui --sample NAME."""
+    from fleet_rlm.documents.bundled import NotBundled, recorded_runs
+    from fleet_rlm.runs.summary import summarise
+
+    try:
+        found = {path.stem: summarise(path) for path in recorded_runs()}
+    except NotBundled as error:
+        printing.fail(error.message, error.hint, as_json=as_json)
+    if as_json:
+        printing.say_json([{"name": name, **_row_json(row)} for name, row in found.items()])
+        return
+    for name, row in found.items():
+        documents = row.documents[0] if len(row.documents) == 1 else plural(len(row.documents), "document")
+        printing.say(f"{name:<18} {row.question or row.task} · {documents} · {plural(row.iterations, 'iteration')}")
+    printing.tell("Replay one: fleet-rlm-tui --sample NAME")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of one line of a run file."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(ev.json_schema()), indent=2).decode() + "\n")

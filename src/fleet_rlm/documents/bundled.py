@@ -1,18 +1,27 @@
-"""The guide that `--demo` reads, which ships with the package, and what is known of it."""
+"""What ships with the package to read: the guide that `--demo` reads, a folder of short documents, recorded runs.
+
+Its documents go by names that mean the same in every installation, such as `bundled:freight-api-guide.md`: as `--docs`,
+and in the records of runs, so that a run on them can be replayed on another machine with its documents.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
-from fleet_rlm.documents.work import DocumentError
+from fleet_rlm.documents.work import DocumentError, printable
 from fleet_rlm.shipped import shipped_folder
+
+PREFIX = "bundled:"
+WEEK_TEN = "week-ten"
+"""The folder of short documents, with `week-ten.answers.json` beside it."""
+_RUNS = "runs"
 
 
 class NotBundled(DocumentError):
-    """The package was installed without its content."""
+    """The package was installed without its content, or has no such document."""
 
 
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +46,39 @@ def content_folder() -> Path:
             "this installation lacks rlm_content/.", "Install it again: pip install --force-reinstall fleet-rlm"
         )
     return folder
+
+
+def document_names() -> tuple[str, ...]:
+    """What may stand after `bundled:` to be read. Raises `NotBundled`."""
+    folder = content_folder()
+    return demo().document, *(f"{WEEK_TEN}/{path.name}" for path in sorted((folder / WEEK_TEN).iterdir()))
+
+
+def located(path: str) -> Path:
+    """The file or folder that a path means: one of ours where it begins with `bundled:`. Raises `NotBundled`."""
+    if not path.startswith(PREFIX):
+        return Path(path)
+    names = document_names()
+    name = path.removeprefix(PREFIX).rstrip("/")
+    if name not in (*names, WEEK_TEN):
+        known = ", ".join(PREFIX + one for one in (names[0], WEEK_TEN))
+        raise NotBundled(f"nothing that ships with fleet-rlm is named {printable(name)!r}.", f"There are: {known}.")
+    return content_folder() / name
+
+
+def portable(path: str) -> str:
+    """The path as a run records it: by its name in the package where it is one of ours."""
+    try:
+        within = Path(path).resolve().relative_to(content_folder().resolve())
+    except (NotBundled, ValueError, OSError):
+        return path
+    name = str(PurePosixPath(within))
+    return PREFIX + name if name in document_names() else path
+
+
+def recorded_runs() -> tuple[Path, ...]:
+    """The run files that ship with the package, in order. Raises `NotBundled`."""
+    return tuple(sorted((content_folder() / _RUNS).glob("*.jsonl")))
 
 
 def demo() -> Demo:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleet_rlm.documents import bundled
 from fleet_rlm.documents.decode import NotText, refuse_binary
 from fleet_rlm.documents.textfile import open_regular
 from fleet_rlm.documents.work import (
@@ -102,7 +103,9 @@ class _Finding:
 def select(
     arguments: Iterable[str | os.PathLike[str]], *, cwd: Path | None = None, cancelled: Cancelled = never
 ) -> Selection:
-    """Resolve arguments: files, folders (read recursively, in order of name), globs (`**` too); `~` is the home folder.
+    """Resolve arguments: files, folders (read recursively, in order of name), globs (`**` too).
+
+    `~` is the home folder, and `bundled:NAME` something that ships with the package.
 
     In folders, hidden files and folders, links that lead elsewhere and files that are not text are left out with a
     notice. Reads some of every file: run it in a worker where folders may be large. Raises `NotFound`,
@@ -118,7 +121,9 @@ def select(
             raise NotFound(argument, f"{shown(argument)!r} is no path.", "Name a file, a folder or a glob.")
         expanded = _at_home(argument)
         path = cwd / expanded
-        if _exists(path):
+        if argument.startswith(bundled.PREFIX) and not _exists(path):
+            _take(bundled.located(argument), finding)
+        elif _exists(path):
             _take(path, finding)
         elif glob.has_magic(argument):
             _take_glob(expanded, cwd, finding)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from fleet_rlm import events as ev
-from fleet_rlm.documents import load, select
+from fleet_rlm.documents import bundled, load, select
 from fleet_rlm.documents.work import DocumentError
 from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.events import Json
@@ -142,7 +142,7 @@ def _documents_record(name: str, value: Json, documents: tuple[load.Document, ..
     kind = "str" if isinstance(value, str) else "dict[str, str]" if isinstance(value, dict) else "list[str]"
     refs = tuple(
         ev.DocumentRef(
-            path=document.path,
+            path=bundled.portable(document.path),
             name=document.name,
             bytes=document.bytes,
             sha256=document.sha256,

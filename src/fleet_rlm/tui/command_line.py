@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 USAGE = """fleet-rlm-tui [RUN_FILE]
        fleet-rlm-tui --docs PATH --question TEXT [options]
-       fleet-rlm-tui --demo | --follow RUN_FILE"""
+       fleet-rlm-tui --demo | --sample [NAME] | --follow RUN_FILE"""
+
+
+FIRST_SAMPLE = "ask-the-guide"
+"""The recorded run that is shown when none is named."""
 
 
 class UsageError(Exception):
@@ -29,13 +33,16 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
 def first_to_open(arguments: argparse.Namespace) -> tuple[RunSource | None, RunSpec | None]:
     """What to open first. Raises `UsageError`."""
     starts = bool(arguments.docs or arguments.question is not None)
-    ways = [arguments.run_file is not None, starts, arguments.demo, arguments.follow is not None]
+    sample = arguments.sample is not None
+    ways = [arguments.run_file is not None, starts, arguments.demo, sample, arguments.follow is not None]
     if sum(ways) > 1:
-        raise UsageError("choose one of RUN_FILE, --docs with --question, --demo and --follow.")
+        raise UsageError("choose one of RUN_FILE, --docs with --question, --demo, --sample and --follow.")
     if arguments.run_file is not None:
         return _recorded(arguments.run_file, follow=False), None
     if arguments.follow is not None:
         return _recorded(arguments.follow, follow=True), None
+    if sample:
+        return _recorded(_sample(arguments.sample), follow=False), None
     if arguments.demo:
         return _live(_demo(arguments))
     if starts:
@@ -64,6 +71,18 @@ def _live(spec: RunSpec) -> tuple[RunSource, RunSpec]:
     return EngineClient(spec), spec
 
 
+def _sample(name: str) -> str:
+    from fleet_rlm.documents.bundled import NotBundled, recorded_runs
+
+    try:
+        runs = {path.stem: str(path) for path in recorded_runs()}
+    except NotBundled as error:
+        raise UsageError(str(error)) from error
+    if name not in runs:
+        raise UsageError(f"--sample {name}: there is no such recorded run. There are: {', '.join(runs)}.")
+    return runs[name]
+
+
 def _demo(arguments: argparse.Namespace) -> RunSpec:
     from fleet_rlm.documents.bundled import NotBundled, demo, demo_document
 
@@ -75,12 +94,15 @@ def _demo(arguments: argparse.Namespace) -> RunSpec:
 
 
 def _spec(arguments: argparse.Namespace) -> RunSpec:
+    from fleet_rlm.documents.bundled import PREFIX
     from fleet_rlm.spec import RunSpec
     from fleet_rlm.tui.new_run.draft import Budget, Incomplete, budgets_of
 
     for name in arguments.docs:
         if not name.strip():
             raise UsageError("--docs names a file, a folder or a glob; it is empty.")
+        if name.startswith(PREFIX):
+            continue  # the engine says which there are
         if not any(sign in name for sign in "*?[") and not Path(os.path.expanduser(name)).exists():  # noqa: PTH111 - Path's own raises without a home
             raise UsageError(f"--docs {name}: there is no such file or folder.")
     if arguments.task is not None and arguments.signature is None:
@@ -161,6 +183,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run_file", nargs="?", metavar="RUN_FILE", help="a recorded run to open")
     parser.add_argument("--follow", metavar="RUN_FILE", help="watch a run that another process is recording")
     parser.add_argument("--demo", action="store_true", help="ask the bundled guide a question")
+    parser.add_argument(
+        "--sample",
+        nargs="?",
+        const=FIRST_SAMPLE,
+        metavar="NAME",
+        help="replay a recorded run that comes with fleet-rlm",
+    )
     parser.add_argument("--keys", action="store_true", help="print every action with its keys, and exit")
     parser.add_argument("--version", action="version", version=f"fleet-rlm {__version__}")
     run = parser.add_argument_group("a new run")

@@ -6,9 +6,9 @@ import hashlib
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from fleet_rlm import events as ev
+from fleet_rlm.documents import bundled
 from fleet_rlm.documents.coverage import Coverage, Seen
 from fleet_rlm.documents.locate import Locator, Span
 from fleet_rlm.documents.textfile import TextFile
@@ -32,7 +32,7 @@ class Entry:
         """Its text. Raises `DocumentError` when the file is gone or is no text any more."""
         if self.reference is None:
             return TextFile.of_text(ev.as_text(self.value), self.name)
-        return TextFile.open(Path(self.reference.path), self.name, encoding=self.reference.encoding)
+        return TextFile.open(bundled.located(self.reference.path), self.name, encoding=self.reference.encoding)
 
 
 def entries_of(started: ev.RunStarted | None) -> tuple[Entry, ...]:

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 _OFFERS = (
     ("t", "demo", "Try the demo", "a question about the bundled guide; needs no key"),
+    ("w", "samples", "Watch a replay", "a recorded run, step by step; nothing is run"),
     ("n", "new_run", "New run", "your documents, your question"),
     ("o", "open_file", "Open a file", "a run that was recorded elsewhere"),
 )
@@ -38,7 +39,7 @@ class Offer(Static, can_focus=True):
             self.action = action
 
     def __init__(self, key: str, action: str, title: str, words: str) -> None:
-        super().__init__(Content.assemble((f"{key}  ", "bold $primary"), (f"{title:<14}", "bold"), (words, "$muted")))
+        super().__init__(Content.assemble((f"{key}  ", "bold $primary"), (f"{title:<16}", "bold"), (words, "$muted")))
         self.offered = action
 
     def action_choose(self) -> None:
@@ -49,7 +50,7 @@ class Offer(Static, can_focus=True):
 
 
 class Welcome(Middle):
-    """The first start: three ways to begin."""
+    """The first start: ways to begin."""
 
     DEFAULT_CSS = """
     Welcome { height: 1fr; background: $surface; }

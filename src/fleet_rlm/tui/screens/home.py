@@ -96,6 +96,9 @@ class HomeScreen(Screen[None]):
         Binding("delete", "delete", "Delete", tooltip="Delete the run's record", id="home.delete"),
         Binding("y", "copy", "Copy answer", tooltip="To the clipboard", id="home.copy", show=False),
         Binding("t", "demo", "Try the demo", tooltip="A question about the bundled guide", id="home.demo", show=False),
+        Binding(
+            "w", "samples", "Watch a replay", tooltip="Runs that come with fleet-rlm", id="home.samples", show=False
+        ),
         Binding("f5", "refresh", "Refresh", tooltip="Look for runs again", id="home.refresh", show=False),
         Binding("escape", "close", "Close the filter", id="home.close", show=False),
     ]
@@ -414,6 +417,22 @@ class HomeScreen(Screen[None]):
 
     def action_demo(self) -> None:
         self.fleet.start_demo()
+
+    @work
+    async def action_samples(self) -> None:
+        from fleet_rlm.documents.bundled import NotBundled, recorded_runs
+        from fleet_rlm.tui.dialogs import Choice, Choose
+
+        try:
+            runs = recorded_runs()
+        except NotBundled as error:
+            self.notify(str(error), title="No recorded runs", severity="error")
+            return
+        choices = [Choice(str(number), path.stem, str(path)) for number, path in enumerate(runs, 1)]
+        detail = "Recorded with the built-in offline model on the bundled documents.\nspace plays, [ and ] step."
+        chosen = await self.app.push_screen_wait(Choose("Watch a recorded run", choices, detail))
+        if chosen is not None:
+            self.fleet.open_path(chosen)
 
     @work
     async def action_delete(self) -> None:
