@@ -16,6 +16,8 @@ Maker = Callable[..., Interpreter]
 @pytest.fixture(params=sorted(TRANSPORTS))
 def transport_factory(request: pytest.FixtureRequest) -> Callable[[], Transport]:
     """Each place that code may run in."""
+    if request.param == "modal":
+        request.getfixturevalue("modal_server")
     return TRANSPORTS[request.param]
 
 

@@ -26,6 +26,7 @@ from fleet_rlm.sandbox import (
     TransportError,
     Variables,
 )
+from fleet_rlm.sandbox.modal.transport import ModalTransport
 from fleet_rlm.sandbox.protocol import BOOT, DRIVER
 
 DRIVER_PYTHON = os.environ.get("FLEET_RLM_TEST_DRIVER_PYTHON", sys.executable)
@@ -101,7 +102,12 @@ class BootTransport(Transport):
         self._scratch.cleanup()
 
 
-TRANSPORTS: dict[str, Callable[[], Transport]] = {"local": LocalTransport, "boot": BootTransport}
+TRANSPORTS: dict[str, Callable[[], Transport]] = {
+    "local": LocalTransport,
+    "boot": BootTransport,
+    "modal": ModalTransport,
+}
+"""By the name of the place. Modal's needs the fixture `modal_server`."""
 
 
 class Witness(SandboxObserver):
@@ -151,12 +157,14 @@ class Witness(SandboxObserver):
     def on_stopped(self) -> None:
         self._hear("stopped")
 
-    def text(self, execution: int | None = None, late: bool = False) -> str:
-        """The output heard so far."""
+    def text(self, cell: int | None = None, late: bool = False) -> str:
+        """The output heard so far, of all executions or of the planner's cell of this number, from 1."""
+        ids = [one.id for (one,) in self.of("execution") if isinstance(one, Execution) and one.purpose == "cell"]
+        wanted = None if cell is None else ids[cell - 1]
         return "".join(
             str(text)
             for number, _, text, was_late in self.of("output")
-            if was_late is late and execution in (None, number)
+            if was_late is late and wanted in (None, number)
         )
 
 
