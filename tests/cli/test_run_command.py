@@ -18,7 +18,7 @@ import pytest
 
 from cli.shell import COMMAND, Shell
 from fleet_rlm import events as ev
-from fleet_rlm.cli.run import budgets
+from fleet_rlm.cli.run_options import budgets
 from fleet_rlm.config import RunDefaults
 from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.runs.verify import verify

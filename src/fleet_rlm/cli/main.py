@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 import fleet_rlm
-from fleet_rlm.cli import corpus, runs
+from fleet_rlm.cli import commands, corpus, runs
+from fleet_rlm.cli import tasks as tasks_command
 from fleet_rlm.cli.run import run
 
 app = typer.Typer(
@@ -35,7 +36,10 @@ def _options(
 
 
 app.command("run")(run)
+for _name, _command in commands.COMMANDS.items():
+    app.command(_name)(_command)
 app.add_typer(runs.app, name="runs")
+app.add_typer(tasks_command.app, name="tasks")
 app.add_typer(corpus.app, name="corpus")
 
 

@@ -39,6 +39,23 @@ def fail(message: str, hint: str = "", *, code: int = FAILED, as_json: bool = Fa
     raise typer.Exit(code)
 
 
+def refuse(message: str, hint: str = "", *, as_json: bool = False) -> NoReturn:
+    """Leave a command that runs something, because it can't be done as asked."""
+    leave(message, hint, USAGE, as_json=as_json)
+
+
+def leave(message: str, hint: str, code: int, *, as_json: bool) -> NoReturn:
+    """End a command whose run never began: in JSON like a run that failed."""
+    if as_json:
+        nothing = dict.fromkeys(("run_id", "run_file", "totals"))
+        error = {"message": message, "hint": hint}
+        say_json({"status": "failed", "outputs": {}, **nothing, "error": error})
+    tell(f"Error: {message}")
+    if hint:
+        tell(hint)
+    raise typer.Exit(code)
+
+
 def _printable(text: str, encoding: str | None) -> str:
     """The text in a terminal's own encoding, where that knows fewer characters."""
     encoding = encoding or "utf-8"

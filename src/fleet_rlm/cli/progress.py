@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -22,6 +22,8 @@ FRAMES_A_SECOND = 8
 LINE_CHARS = 160
 _WORTH_TELLING = 0.05
 """Seconds: parts of a start that took less go unsaid."""
+WHOLE_CHARS = 20_000
+"""Of a line that is no use when it is cut: a command to copy, code."""
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _OUTCOMES = {"ok": "✓", "submitted": "✓", "error": "✗", "skipped": "–"}
 
@@ -29,9 +31,12 @@ _OUTCOMES = {"ok": "✓", "submitted": "✓", "error": "✗", "skipped": "–"}
 class Progress:
     """Hears a run's events (`hear` is a recorder's listener) and shows where it stands."""
 
-    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None) -> None:
+        """`verbose` shows each step whole: reasoning, code and output."""
         self.state = RunState()
-        self._quiet = quiet
+        self.watch: Callable[[], str] | None = None
+        """How to watch the run, once it has begun."""
+        self._quiet, self._verbose = quiet, verbose
         self._stream = stream or sys.stderr
         self._live: Live | None = None
         self._frame = 0
@@ -61,16 +66,29 @@ class Progress:
         with self._lock:
             self._heard = time.monotonic()
             fold(self.state, event)  # type: ignore[arg-type]  # a recorder's event is one of the known kinds
-            words = None if self._quiet else news(self.state, event)
-        if words is not None:
-            self._print(words)
+            lines = self._lines(event)
+        for words, limit in lines:
+            self._print(words, limit)
 
-    def _print(self, words: str) -> None:
-        text = clean_line(words, LINE_CHARS)
+    def _lines(self, event: ev.Event) -> list[tuple[str, int]]:
+        """What stays on the screen of an event, each line with the most characters that it may have."""
+        if self._quiet:
+            return []
+        words = news(self.state, event)
+        lines = [(words, LINE_CHARS)] if words is not None else []
+        if isinstance(event, ev.RunStarted) and self.watch is not None:
+            lines.append((self.watch(), WHOLE_CHARS))
+        if self._verbose:
+            lines += [(line, WHOLE_CHARS) for line in whole(event)]
+        return lines
+
+    def _print(self, words: str, limit: int) -> None:
+        text = clean_line(words, limit)
         if self._live is not None:
             from rich.text import Text
 
-            self._live.console.print(Text(text), overflow="ellipsis", no_wrap=True)
+            cut = limit == LINE_CHARS
+            self._live.console.print(Text(text), overflow="ellipsis" if cut else "fold", no_wrap=cut, soft_wrap=not cut)
         else:
             encoding = self._stream.encoding or "utf-8"
             self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
@@ -116,6 +134,22 @@ def _parts(steps: Mapping[str, float]) -> str:
     """Where the seconds of a start went, when there is more to say than one figure."""
     long = [f"{name} {seconds(took)}" for name, took in steps.items() if took >= _WORTH_TELLING]
     return f" ({', '.join(long)})" if len(steps) > 2 and long else ""
+
+
+def whole(event: ev.Event) -> list[str]:
+    """The lines of an event for somebody who wants to see everything."""
+    match event:
+        case ev.PlannerFinished(reasoning=reasoning) if reasoning:
+            return [f"    {line}" for line in reasoning.splitlines()]
+        case ev.ExecutionStarted(code=code):
+            return [f"  │ {line}" for line in code.splitlines()]
+        case ev.Output(text=text):
+            return [f"  > {line}" for line in text.splitlines()]
+        case ev.ExecutionFinished(error=ev.Failure(message=message)):
+            return [f"  ✗ {line}" for line in message.splitlines()]
+        case ev.CallFinished(error=ev.Failure(message=message)):
+            return [f"  ✗ a call failed: {message}"]
+    return []
 
 
 def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:

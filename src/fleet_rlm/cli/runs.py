@@ -13,14 +13,14 @@ import typer
 
 from fleet_rlm import config
 from fleet_rlm import events as ev
-from fleet_rlm.cli import printing
+from fleet_rlm.cli import printing, steps
 from fleet_rlm.figures import count, dollars, plural, seconds
 from fleet_rlm.screen_text import clean_line
 
 if TYPE_CHECKING:
     from fleet_rlm.runs.library import Library
     from fleet_rlm.runs.summary import RunRow
-    from fleet_rlm.state import IterationState, RunState
+    from fleet_rlm.state import RunState
 
 app = typer.Typer(name="runs", help="Look at recorded runs.", no_args_is_help=True)
 
@@ -207,18 +207,7 @@ def _state_json(state: RunState) -> dict[str, ev.Json]:
         "outputs": state.outputs,
         "error": msgspec.to_builtins(state.finished.error) if state.finished and state.finished.error else None,
         "reason": state.finished.reason if state.finished else None,
-        "steps": [
-            {
-                "iteration": step.number,
-                "status": step.status,
-                "reasoning": step.reasoning,
-                "code": step.code,
-                "error": msgspec.to_builtins(step.error) if step.error else None,
-                "output": "".join(chunk.text for execution in step.executions for chunk in execution.chunks),
-                "calls": sum(execution.calls for execution in step.executions),
-            }
-            for step in state.iterations
-        ],
+        "steps": steps.as_json(state),
     }
 
 
@@ -280,27 +269,12 @@ def _print_run(row: RunRow, state: RunState) -> None:
         f"spent      {plural(row.iterations, 'iteration')} · {plural(row.calls, 'sub-LLM call')} · "
         f"{count(row.tokens)} tokens{cost} · {seconds(row.seconds)}"
     )
-    for step in state.iterations:
-        printing.say(f"\n[{step.number}/{step.of}] {step.status}{_step_figures(step)}")
-        if step.reasoning:
-            printing.say(_indented(step.reasoning, "  "))
-        if step.code:
-            printing.say(_indented(step.code, "  │ "))
-        if step.error is not None:
-            printing.say(_indented(f"{step.error.type}: {step.error.message}", "  ✗ "))
+    steps.say(state, 0)
     error = state.finished.error if state.finished else None
     if error is not None:
         printing.say(f"\nfailed: {error.message}")
     if row.answer and error is None:
         printing.say(f"\nanswer\n{_indented(row.answer, '  ')}")
-
-
-def _step_figures(step: IterationState) -> str:
-    calls = sum(execution.calls for execution in step.executions)
-    parts = [f"planner {seconds(step.planner_seconds)}", f"sandbox {seconds(step.sandbox_seconds)}"]
-    if calls:
-        parts.append(plural(calls, "call"))
-    return "".join(f" · {part}" for part in parts)
 
 
 def _indented(text: str, by: str) -> str:

@@ -92,6 +92,13 @@ def signature_class(reference: str, cwd: str) -> type[dspy.Signature]:
     return found
 
 
+def signature_of(text: str, instructions: str, cwd: str) -> type[dspy.Signature]:
+    """The signature that a text names or writes. Raises `SetupError`."""
+    from fleet_rlm.engine import signatures
+
+    return signature_class(text, cwd) if is_reference(text) else signatures.parse(text, instructions)
+
+
 def tools(given: Iterable[str | Function], cwd: str) -> tuple[Tool, ...]:
     """Tools by reference, by the short name of one that comes with fleet-rlm, or themselves. Raises `SetupError`."""
     found: dict[str, Tool] = {}

@@ -1,0 +1,212 @@
+"""Carry a run out from a shell: its progress on stderr, its end told, its exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+import typer
+
+from fleet_rlm import events as ev
+from fleet_rlm.cli import printing
+from fleet_rlm.cli.progress import Progress
+from fleet_rlm.cli.run_options import RunOptions
+from fleet_rlm.figures import count, dollars, plural, seconds
+from fleet_rlm.spec import RunSpec
+from fleet_rlm.state import RunState
+
+if TYPE_CHECKING:
+    from fleet_rlm.engine.inputs import Documents
+    from fleet_rlm.engine.session import RunSession
+
+_ANSWERED = ("submitted", "extracted", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A run that is over."""
+
+    run_id: str
+    path: str
+    finished: ev.RunFinished
+    """As it was recorded: a server's error may repeat the key that it was sent."""
+    state: RunState
+    documents: Documents
+
+    @property
+    def answered(self) -> bool:
+        return self.finished.status in _ANSWERED and bool(self.finished.outputs)
+
+    @property
+    def facts(self) -> dict[str, ev.Json]:
+        """What JSON says of the run itself."""
+        end = self.finished
+        return {
+            "status": end.status,
+            "run_id": self.run_id,
+            "run_file": self.path,
+            "totals": msgspec.to_builtins(end.totals),
+            **({"reason": end.reason} if end.reason else {}),
+            **({"error": msgspec.to_builtins(end.error)} if end.error else {}),
+        }
+
+
+Answer = Callable[[Done], None]
+"""Tells what came of a run, on stdout."""
+
+
+def carry_out(spec: RunSpec, given: list[str], options: RunOptions, tell_answer: Answer) -> NoReturn:
+    """Run it, tell its end, and leave with its exit status. `given` are `NAME=VALUE` of further inputs."""
+    as_json = options.as_json
+    with Progress(quiet=options.quiet, verbose=options.verbose) as progress:
+        try:
+            from fleet_rlm.engine.errors import SetupError
+            from fleet_rlm.engine.inputs import read_documents
+            from fleet_rlm.engine.session import RunSession
+        except ImportError as error:
+            _no_engine(error, as_json)
+        try:
+            spec = msgspec.structs.replace(spec, inputs=_typed_inputs(spec, given))
+            documents = read_documents(spec)
+            session = RunSession(spec, [progress.hear], documents=documents)
+            progress.watch = lambda: f"Watch it: fleet-rlm-tui --follow {_quoted(str(session.path))}"
+            with _aborted_by_signals(session):
+                finished = session.run()
+        except SetupError as error:
+            printing.leave(error.message, error.hint, printing.USAGE, as_json=as_json)
+        except ImportError as error:  # dspy itself is loaded when the run needs it
+            _no_engine(error, as_json)
+    done = Done(session.run_id, str(session.path), progress.state.finished or finished, progress.state, documents)
+    if as_json or done.finished.outputs:
+        tell_answer(done)
+    _tell_the_end(done, quiet=options.quiet)
+
+
+def _no_engine(error: ImportError, as_json: bool) -> NoReturn:
+    message = f"The engine can't be loaded: {error}."
+    hint = "Install fleet-rlm again: pip install --force-reinstall fleet-rlm"
+    printing.leave(message, hint, printing.FAILED, as_json=as_json)
+
+
+def _typed_inputs(spec: RunSpec, given: list[str]) -> dict[str, ev.Json]:
+    """`NAME=VALUE` options as values: text where the signature wants text, else JSON. Raises `SetupError`."""
+    if not given:
+        return {}
+    from fleet_rlm.engine import extensions, signatures
+    from fleet_rlm.engine.errors import SetupError
+
+    texts: dict[str, str] = {}
+    for option in given:
+        name, equals, value = option.partition("=")
+        if not equals or not name.strip():
+            raise SetupError(f"--input {option!r} is not of the form NAME=VALUE.", "Write it like --input limit=5.")
+        texts[name.strip()] = value
+    if spec.signature is None:
+        return dict(texts)  # the inputs of every task are text
+    asked = extensions.signature_of(spec.signature, spec.instructions or "", spec.cwd)
+    types = {field["name"]: field["type"] for field in signatures.fields_of(asked)["inputs"]}
+    return {name: _typed(name, text, types.get(name, "str")) for name, text in texts.items()}
+
+
+def _typed(name: str, text: str, kind: str) -> ev.Json:
+    from fleet_rlm.engine.errors import SetupError
+
+    if kind == "str":
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        if kind.split("[")[0] in ("int", "float", "bool", "list", "dict", "tuple", "set"):
+            raise SetupError(
+                f"The input {name} must be {kind}, written as JSON; {text[:60]!r} is not.",
+                f'Write it like --input \'{name}=["a", "b"]\' or --input {name}=5.',
+            ) from error
+        return text
+
+
+@contextmanager
+def _aborted_by_signals(session: RunSession) -> Iterator[None]:
+    """Abort the run on ctrl+c, a hang-up or SIGTERM; a second one ends this process at once."""
+    asked = False
+
+    def abort(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(printing.ABORTED)
+        asked = True
+        reason = "ctrl+c" if number == signal.SIGINT else signal.Signals(number).name
+        # From a thread of its own: the one that was interrupted may hold what aborting needs.
+        threading.Thread(target=session.abort, args=(reason,), name="fleet-abort", daemon=True).start()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, abort) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell_the_end(done: Done, *, quiet: bool) -> NoReturn:
+    finished, answered = done.finished, done.answered
+    sys.stdout.flush()
+    if finished.status == "failed" or not answered:
+        error = finished.error
+        printing.tell(f"{finished.status}: {error.message if error else finished.reason or 'no answer'}")
+        if error and error.hint:
+            printing.tell(error.hint)
+    elif finished.reason and not quiet:
+        printing.tell(f"{finished.status}: {finished.reason}")
+    if not _is_recorded(done.path):
+        printing.tell(f"The record is incomplete: its end could not be written to {done.path}.")
+    if not quiet or not answered:
+        if not quiet:
+            printing.tell(_totals(finished))
+        printing.tell(f"Replay it: fleet-rlm-tui {_quoted(done.path)}")
+    if finished.status == "aborted":
+        raise typer.Exit(printing.ABORTED)
+    raise typer.Exit(printing.OK if answered else printing.FAILED)
+
+
+def _is_recorded(path: str) -> bool:
+    """Whether the run's file holds the run to its end."""
+    from fleet_rlm.runs.reader import NotARun
+    from fleet_rlm.runs.summary import summarise
+
+    try:
+        return summarise(path).status not in ("running", "waiting", "interrupted")
+    except NotARun:
+        return False
+
+
+def _totals(finished: ev.RunFinished) -> str:
+    totals = finished.totals
+    parts = [
+        f"{finished.status} in {seconds(totals.seconds)}",
+        plural(totals.iterations, "iteration"),
+        plural(totals.calls, "sub-LLM call"),
+        f"{count(totals.input_tokens + totals.output_tokens)} tokens",
+    ]
+    if totals.cost_usd is not None:
+        parts.append(dollars(totals.cost_usd))
+    return " · ".join(parts)
+
+
+def plain(value: ev.Json) -> ev.Json:
+    """The value as it stands in the run file: what JSON can't say has become text there."""
+    decoded = ev.decode(ev.encode(ev.Submitted(outputs=value)))
+    return decoded.outputs if isinstance(decoded, ev.Submitted) else {}
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)
