@@ -11,7 +11,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet_rlm.config import Problem
@@ -39,33 +39,29 @@ class ModalLogin:
 
 
 def modal_login(environment: Mapping[str, str]) -> ModalLogin:
-    """Look for a token as Modal's client does, in `environment` (completed from `.env`), then in its file."""
-    problem = shadowed()
-    own, file_problem = _profile(environment)
-    where = str(environment.get("MODAL_ENVIRONMENT", own.get("environment", "")) or "")
+    """Look for a token as Modal's client does: each value in `environment` (completed from `.env`), then in its file.
+
+    A file that the client can't use is a problem even where the environment has a token: the client reads it first.
+    """
+    profile = _profile(environment)
+    where = profile.value(environment, "environment")
+    problem = shadowed() or profile.problem
     if problem is not None:
         return ModalLogin(environment=where, problem=problem)
-    names = ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET")
-    set_here = [name for name in names if environment.get(name, "").strip()]
-    if len(set_here) == len(names):
-        return ModalLogin("MODAL_TOKEN_ID in the environment or .env", where)
-    if environment.get("MODAL_OAUTH_REFRESH_TOKEN", "").strip():
-        return ModalLogin("MODAL_OAUTH_REFRESH_TOKEN in the environment or .env", where)
-    if file_problem is not None:
-        return ModalLogin(environment=where, problem=file_problem)
-    if own.get("token_id") and own.get("token_secret"):
-        return ModalLogin(f"{config_path(environment)} [{own['profile']}]", where)
-    if own.get("oauth_refresh_token"):
-        return ModalLogin(f"{config_path(environment)} [{own['profile']}], OAuth", where)
-    missing = [name for name in names if name not in set_here]
-    words = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
+    missing = [name for name in ("token_id", "token_secret") if not profile.value(environment, name)]
+    if not missing:
+        return ModalLogin(profile.source(environment, "token_id"), where)
+    if len(missing) == 2 and profile.value(environment, "oauth_refresh_token"):
+        return ModalLogin(profile.source(environment, "oauth_refresh_token"), where)
+    if not profile.known and environment.get("MODAL_PROFILE", "").strip():
+        lacks = f"has no profile {profile.name!r}, which MODAL_PROFILE names"
+    elif not profile.exists:
+        lacks = "does not exist"
+    else:
+        lacks = f"has none for the profile {profile.name!r}"
+    words = f"{' and '.join(map(_variable, missing))} {'is' if len(missing) == 1 else 'are'} not set"
     return ModalLogin(
-        environment=where,
-        problem=Problem(
-            f"Modal has no token here: {words}, and {config_path(environment)} has none for "
-            f"the profile {own.get('profile', 'default')!r}.",
-            TOKEN_HINT,
-        ),
+        environment=where, problem=Problem(f"Modal has no token here: {words}, and {profile.path} {lacks}.", TOKEN_HINT)
     )
 
 
@@ -75,23 +71,66 @@ def config_path(environment: Mapping[str, str]) -> Path:
     return Path(os.path.expanduser(given or "~/.modal.toml"))  # noqa: PTH111 - Path's own raises without a home
 
 
-def _profile(environment: Mapping[str, str]) -> tuple[dict[str, object], Problem | None]:
-    """The active profile's settings with its name under `profile`, and why the file can't be used."""
+@dataclass(frozen=True, slots=True)
+class _Profile:
+    """The part of Modal's file that is used."""
+
+    path: Path
+    name: str = "default"
+    values: Mapping[str, object] = field(default_factory=dict)
+    exists: bool = False
+    """Whether there is a file."""
+    known: bool = False
+    """Whether the file has this profile."""
+    problem: Problem | None = None
+    """Why Modal's client can't use the file."""
+
+    def value(self, environment: Mapping[str, str], setting: str) -> str:
+        """What the environment says, else the file; a variable that is empty still hides the file's value."""
+        given = environment.get(_variable(setting))
+        return str(self.values.get(setting) or "" if given is None else given).strip()
+
+    def source(self, environment: Mapping[str, str], setting: str) -> str:
+        variable = _variable(setting)
+        in_file = f"{self.path} [{self.name}]{', OAuth' if setting.startswith('oauth') else ''}"
+        return f"{variable} in the environment or .env" if variable in environment else in_file
+
+
+def _variable(setting: str) -> str:
+    return f"MODAL_{setting.upper()}"
+
+
+def _profile(environment: Mapping[str, str]) -> _Profile:
+    """The active profile, by the client's own rules: MODAL_PROFILE, else the one marked active, else `default`."""
     path = config_path(environment)
+    hint = "Mend or remove that file; `modal token new` writes a new one."
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        content = {}
+        return _Profile(path, environment.get("MODAL_PROFILE", "").strip() or "default")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return {}, Problem(
-            f"{path} can't be read: {error}.", "Mend or remove that file; `modal token new` writes a new one."
-        )
+        words = error.strerror if isinstance(error, OSError) else error
+        return _Profile(path, exists=True, problem=Problem(f"{path} can't be read: {words}.", hint))
     profiles = {name: value for name, value in content.items() if isinstance(value, dict)}
-    active = [name for name, value in profiles.items() if value.get("active")]
+    if len(profiles) < len(content):
+        words = f"{path} must have nothing but a section for each profile."
+        return _Profile(path, exists=True, problem=Problem(words, hint))
+    active = [name for name, value in profiles.items() if value.get("active") is True]
     name = environment.get("MODAL_PROFILE", "").strip() or (active[0] if active else "default")
-    if not active and name == "default" and len(profiles) == 1 and "default" not in profiles:
-        name = next(iter(profiles))
-    return {**profiles.get(name, {}), "profile": name}, None
+    problem = None
+    if len(active) > 1:
+        problem = f"{path} has more than one active profile: {', '.join(active)}."
+    elif not active and len(profiles) > 1 and name == "default":
+        problem = f"{path} has {len(profiles)} profiles and none is active."
+    activate = "Choose one: modal profile activate NAME"
+    return _Profile(
+        path,
+        name,
+        profiles.get(name, {}),
+        exists=True,
+        known=name in profiles,
+        problem=Problem(problem, activate) if problem else None,
+    )
 
 
 def shadowed() -> Problem | None:
