@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from types import ModuleType
 
@@ -13,6 +14,8 @@ _REACH = (
     "Check the network and any proxy (MODAL_SERVER_URL names another server than Modal's own); "
     "`fleet-rlm doctor` tries it, and `--sandbox local` works without it."
 )
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
 class CloudError(TransportError):
@@ -63,10 +66,12 @@ def cloud_error(modal: ModuleType, error: BaseException, doing: str) -> CloudErr
         return NotThere(f"it is not there ({doing}): {said}")
     if isinstance(error, FileExistsError | PermissionError | IsADirectoryError | NotADirectoryError):
         return CloudError(f"{doing} failed: {said}")
-    if isinstance(error, kinds.ConnectionError | OSError | EOFError):
-        return CloudError(f"Modal can't be reached ({doing}): {said}", _REACH)
     if isinstance(error, kinds.TimeoutError | TimeoutError):
         return CloudTimeout(f"Modal took too long ({doing}): {said}", _STATUS)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return CloudError(f"this machine's disk failed ({doing}): {said}", "Make room on it, or choose another folder.")
+    if isinstance(error, kinds.ConnectionError | OSError | EOFError):
+        return CloudError(f"Modal can't be reached ({doing}): {said}", _REACH)
     if isinstance(error, kinds.InternalError | kinds.ServiceError | kinds.DataLossError | kinds.UnimplementedError):
         return CloudError(f"Modal failed ({doing}): {said}", _STATUS)
     return CloudError(f"{doing} failed: {said}", "`fleet-rlm doctor` looks at everything that Modal needs.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -32,24 +33,26 @@ def open_secret(
         ) from error
 
 
-def missing_keys(name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Which of these keys a secret lacks; nothing is started for it. Raises `NotThere` when there is no such secret."""
-    modal, _ = connect()
-    open_secret(modal, name)
-    missing = []
-    for key in keys:
+def missing_keys(name: str, keys: tuple[str, ...], *, seconds: float = LOOK_UP) -> tuple[str, ...]:
+    """Which of these keys a secret lacks; nothing is started for it, and no value is read.
+
+    Raises `NotThere` when there is no such secret, `CloudError` when Modal can't say.
+    """
+    modal, _ = connect(seconds)
+    open_secret(modal, name, seconds=seconds)
+
+    def lacks(key: str) -> bool:
         try:
-            open_secret(modal, name, keys=(key,))
+            open_secret(modal, name, seconds=seconds, keys=(key,))
         except CloudError as error:
-            if not _lacks(error, key):
-                raise
-            missing.append(key)
-    return tuple(missing)
+            # The secret exists, so a refusal is about the key; servers refuse in more than one way.
+            if isinstance(error, NotThere) or isinstance(error.__cause__, modal.exception.InvalidError):
+                return True
+            raise
+        return False
 
-
-def _lacks(error: CloudError, key: str) -> bool:
-    """Is it the key that is missing, in a secret that exists? Servers say so in more than one way."""
-    return isinstance(error, NotThere) or key in str(error)
+    with ThreadPoolExecutor(max(len(keys), 1), thread_name_prefix="modal-keys") as pool:
+        return tuple(key for key, lacking in zip(keys, pool.map(lacks, keys), strict=True) if lacking)
 
 
 def _which(error: CloudError, keys: tuple[str, ...]) -> str:
