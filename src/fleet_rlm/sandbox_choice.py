@@ -111,11 +111,8 @@ def check(options: ModalOptions) -> Problem | None:
         ("a secret", options.secrets),
     ):
         for name in names:
-            if not _NAME.fullmatch(name):
-                return Problem(
-                    f"{name!r} can't be the name of {what} at Modal.",
-                    "Names have up to 63 letters, digits, dots, dashes and underscores.",
-                )
+            if problem := check_name(what, name):
+                return problem
     if options.image is None and not _PYTHON.fullmatch(options.python_version):
         return Problem(
             f"{options.python_version!r} is no version of Python for a sandbox.", "It is 3.10 or newer, such as 3.12."
@@ -135,6 +132,16 @@ def check(options: ModalOptions) -> Problem | None:
             f"A volume can't stand at {options.volume_path!r}.", "Choose a folder of its own, such as /data."
         )
     return None
+
+
+def check_name(what: str, name: str) -> Problem | None:
+    """Whether this can be the name of `what` (`a volume`) at Modal."""
+    if _NAME.fullmatch(name):
+        return None
+    return Problem(
+        f"{name!r} can't be the name of {what} at Modal.",
+        "Names have up to 63 letters, digits, dots, dashes and underscores.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

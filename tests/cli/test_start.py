@@ -34,6 +34,8 @@ print("\\n" + json.dumps([code or 0, [name for name in {heavy!r} if name in sys.
             ["runs", "list"],
             ["runs", "show", "--help"],
             ["runs", "schema"],
+            ["check-secret", "--help"],
+            ["check-secret-key", "--help"],
         ),
     ],
     ids=" ".join,

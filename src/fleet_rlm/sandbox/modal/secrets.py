@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -41,9 +42,11 @@ def missing_keys(name: str, keys: tuple[str, ...], *, seconds: float = LOOK_UP) 
     modal, _ = connect(seconds)
     open_secret(modal, name, seconds=seconds)
 
+    stopped = threading.Event()
+
     def lacks(key: str) -> bool:
         try:
-            open_secret(modal, name, seconds=seconds, keys=(key,))
+            open_secret(modal, name, seconds=seconds, stopped=stopped.is_set, keys=(key,))
         except CloudError as error:
             # The secret exists, so a refusal is about the key; servers refuse in more than one way.
             if isinstance(error, NotThere) or isinstance(error.__cause__, modal.exception.InvalidError):
@@ -52,7 +55,10 @@ def missing_keys(name: str, keys: tuple[str, ...], *, seconds: float = LOOK_UP) 
         return False
 
     with ThreadPoolExecutor(max(len(keys), 1), thread_name_prefix="modal-keys") as pool:
-        return tuple(key for key, lacking in zip(keys, pool.map(lacks, keys), strict=True) if lacking)
+        try:
+            return tuple(key for key, lacking in zip(keys, pool.map(lacks, keys), strict=True) if lacking)
+        finally:
+            stopped.set()
 
 
 def _which(error: CloudError, keys: tuple[str, ...]) -> str:
