@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from fleet_rlm.sandbox.modal import probe, volumes
-from fleet_rlm.sandbox.modal.client import Caller, Deadlines, connect, within
+from fleet_rlm.sandbox.modal.client import Caller, Deadlines, connect, load, within
 from fleet_rlm.sandbox.modal.ending import Ended, how_it_ended
 from fleet_rlm.sandbox.modal.failures import CloudError, cloud_error, is_passing
 from fleet_rlm.sandbox.modal.files import Files
@@ -96,6 +96,8 @@ class ModalTransport(Transport):
     def _start(self, progress: Callable[[str], None]) -> IsolationReport:
         options, deadlines = self._options, self._deadlines
         progress("connecting to Modal")
+        with self._step("client"):
+            load()
         with self._step("connect"):
             modal, _ = connect(deadlines.look_up, self._over.is_set)
             self._modal, self._caller = modal, Caller(modal)
