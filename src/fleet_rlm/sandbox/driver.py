@@ -1104,7 +1104,7 @@ class Supervisor:
             self.prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG: no worker outlives its supervisor
             if os.getppid() != parent:
                 os._exit(0)
-        for number in (*IGNORED, signal.SIGCHLD):
+        for number in {*IGNORED, signal.SIGCHLD} - {signal.SIGINT}:  # which `Worker.main` takes once it can
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         ours.close()
