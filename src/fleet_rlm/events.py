@@ -29,7 +29,7 @@ Origin = Literal["planner", "operator", "replayed"]
 Outcome = Literal["ok", "error", "submitted", "interrupted", "timeout", "lost"]
 Stream = Literal["stdout", "stderr"]
 Boundary = Literal["planner", "code", "fanout", "error"]
-Decision = Literal["continue", "step", "edit", "hint", "retry", "skip", "finish", "abort", "sample"]
+Decision = Literal["continue", "step", "edit", "hint", "retry", "skip", "finish", "abort", "sample", "restart"]
 CallType = Literal["sub_llm", "batch", "tool", "sub_agent"]
 OperatorAction = Literal[
     "pause", "continue", "hint", "edit", "eval", "note", "bookmark", "finish", "abort", "breakpoints", "interrupt"

@@ -73,6 +73,10 @@ SandboxChoice: TypeAlias = Literal["local", "modal", "auto"]
 """Where code runs: an isolated process of this machine, Modal's cloud, or Modal where it is configured, else local."""
 
 
+OnSandboxLost: TypeAlias = Literal["restart", "fail"]
+"""What becomes of a run that nobody watches when its sandbox is lost: rebuilt in a new one, or failed."""
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A run, complete: everything that New run, `fleet-rlm run` and a re-run can say."""
 
@@ -94,9 +98,11 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """None: what the environment configures, else `offline`."""
     sub_model: str | None = None
     watched: bool = True
-    """False when nobody looks on: the offline model then writes as fast as it can."""
+    """False when nobody looks on: the offline model then writes as fast as it can, and the run never waits to ask."""
     sandbox: SandboxChoice = "local"
     modal: ModalOptions = ModalOptions()
+    on_sandbox_lost: OnSandboxLost = "restart"
+    """While somebody watches, the run asks instead."""
     budgets: Budgets = Budgets()
     breakpoints: Breakpoints = Breakpoints()
     concurrency: int = DEFAULT_CONCURRENCY
@@ -139,7 +145,7 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="hint"
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="retry"):
-    """At `code` or `error`: ask the planner for another version of this step."""
+    """At `code` or `error`: ask the planner for another version of this step (in a new sandbox, if it is lost)."""
 
     text: str = ""
 
@@ -152,6 +158,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="sam
     """At `fanout`: send only the first `count` prompts; the others get a note instead of an answer."""
 
     count: int = 5
+
+
+class Restart(msgspec.Struct, frozen=True, tag_field="do", tag="restart"):
+    """At `error`, when the sandbox is lost: a new one whose state is rebuilt; the step that was lost runs again."""
 
 
 class Finish(msgspec.Struct, frozen=True, tag_field="do", tag="finish"):
@@ -199,6 +209,7 @@ Command: TypeAlias = (
     | Retry
     | Skip
     | Sample
+    | Restart
     | Finish
     | Abort
     | Interrupt

@@ -189,6 +189,8 @@ class SandboxState:
     steps: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     times_lost: int = 0
+    restarts: int = 0
+    """How often another sandbox took the place of a lost one."""
 
 
 @dataclass(slots=True)
@@ -256,6 +258,11 @@ class RunState:
     def iteration(self) -> IterationState | None:
         """The newest of the run itself."""
         return self.iterations[-1] if self.iterations else None
+
+    @property
+    def waits_for_sandbox(self) -> bool:
+        """Whether the gate asks what is to become of the run without its sandbox."""
+        return self.gate is not None and self.gate.at == "error" and self.sandbox.status == "lost"
 
     @property
     def is_over(self) -> bool:
@@ -352,6 +359,7 @@ def _run_started(state: RunState, event: ev.RunStarted) -> None:
 
 def _sandbox_starting(state: RunState, event: ev.SandboxStarting) -> None:
     box = state.sandbox
+    box.restarts += box.status == "lost"
     if box.status != "starting":
         box.since = event.t
     box.backend, box.status, box.what = event.backend, "starting", event.what
@@ -454,8 +462,8 @@ def _execution_started(state: RunState, event: ev.ExecutionStarted) -> None:
     execution = ExecutionState(event.span or "", event.code, event.origin, event.iteration, event.t)
     state.executions[execution.span] = execution
     iteration = _current(state, ref, event)
-    if iteration is not None:
-        iteration.executions.append(execution)
+    if iteration is not None and not (execution.origin == "replayed" and iteration.executions):
+        iteration.executions.append(execution)  # a rebuilt step shows what it did when it ran first
         iteration.skipped = False
 
 
@@ -467,7 +475,7 @@ def _execution_finished(state: RunState, event: ev.ExecutionFinished) -> None:
     if event.state_lost:
         state.variables.clear()
     iteration = _current(state, state.spans[execution.span], event) if execution.span in state.spans else None
-    if iteration is not None:
+    if iteration is not None and any(one is execution for one in iteration.executions):
         iteration.sandbox_seconds += event.seconds
 
 
@@ -565,6 +573,9 @@ def _call_finished(state: RunState, event: ev.CallFinished) -> None:
     if batch is not None and batch.type == "batch":
         batch.members_done += 1
         batch.members_failed += event.error is not None
+    if event.origin == "recorded":  # it was made, and paid for, before
+        state.sub_calls -= call.type == "sub_llm"
+        call.members_done = call.size or 0
     if call.type == "sub_llm":
         state.open_sub_calls -= 1
         if state.open_sub_calls == 0 and state.sub_llm_since is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
-from fleet_rlm import sandbox_choice
+from fleet_rlm import sandbox_choice, spec
+from fleet_rlm.config import Problem
 
 PANEL = "Sandbox"
 
@@ -62,3 +63,23 @@ SandboxTimeout = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+OnSandboxLost = Annotated[
+    str,
+    typer.Option(
+        "--on-sandbox-lost",
+        metavar="|".join(get_args(spec.OnSandboxLost)),
+        help="When the sandbox is lost in mid-run: go on in another one with the state rebuilt from what ran (twice in a "
+        "row at most), or fail.",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+def on_sandbox_lost(asked: str) -> spec.OnSandboxLost:
+    """Raises `Unusable` when it is no such thing."""
+    choices = get_args(spec.OnSandboxLost)
+    if asked not in choices:
+        raise sandbox_choice.Unusable(
+            Problem(f"--on-sandbox-lost is {asked!r}.", f"It is one of: {', '.join(choices)}.")
+        )
+    return cast(spec.OnSandboxLost, asked)

@@ -49,6 +49,7 @@ def run(
     tools: Iterable[str | Callable[..., Any]] = (),
     sandbox: sp.SandboxChoice = "local",
     modal: sp.ModalOptions | None = None,
+    on_sandbox_lost: sp.OnSandboxLost = "restart",
     budgets: sp.Budgets | None = None,
     concurrency: int = sp.DEFAULT_CONCURRENCY,
     record: Place | None = None,
@@ -60,8 +61,9 @@ def run(
     `inputs` gives values to its further inputs. `tools` are functions (or `module:function`) that generated code may
     call by name; they run here, and their docstrings are what the planner knows of them. Models and keys come from the
     environment, as for the command line; without any the offline model answers. `sandbox` is where generated code runs,
-    `modal` how its sandboxes are made in the cloud. `budgets` default to the task's. `listeners` hear each event with
-    its line in the run file.
+    `modal` how its sandboxes are made in the cloud; one that is lost in mid-run is replaced by another with the same
+    state, unless `on_sandbox_lost` says to fail. `budgets` default to the task's. `listeners` hear each event with its
+    line in the run file.
 
     Raises `fleet_rlm.engine.errors.SetupError` when the run can't begin. A run that fails later is a result, whose
     `status` is `failed` and whose `error` says why. Ctrl-C aborts the run.
@@ -83,6 +85,7 @@ def run(
             sub_model=sub_model,
             sandbox=sandbox,
             modal=modal or sp.ModalOptions(),
+            on_sandbox_lost=on_sandbox_lost,
             budgets=budgets,
             concurrency=concurrency,
             watched=False,

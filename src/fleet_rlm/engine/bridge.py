@@ -26,6 +26,7 @@ from fleet_rlm.engine.failures import CallRefused, model_failure
 from fleet_rlm.engine.gate import Gate
 from fleet_rlm.engine.models import CallInterrupted
 from fleet_rlm.engine.observer import Observer
+from fleet_rlm.engine.rebuild import taped
 from fleet_rlm.engine.spans import CURRENT_SLOT, SPAN_CHARS, Node, Slot
 from fleet_rlm.sandbox.interpreter import Interpreter
 
@@ -148,7 +149,7 @@ def _checked(prompts: object) -> list[str]:
 
 
 class BridgedTools(dict[str, Tool]):
-    """An interpreter's tools, in which dspy's batch is replaced as soon as dspy puts it there."""
+    """An interpreter's tools: dspy's batch is replaced as soon as dspy puts it there, and every answer is kept."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
@@ -162,4 +163,4 @@ class BridgedTools(dict[str, Tool]):
         given = dict(tools)
         if "llm_query_batched" in given and "llm_query" in given:
             given["llm_query_batched"] = self._bridge.batched(given["llm_query_batched"], given["llm_query"])
-        super().update(given)
+        super().update({name: taped(name, tool) for name, tool in given.items()})

@@ -112,6 +112,13 @@ class CallEvents(BaseCallback):
             answer = None if node.type == "batch" else jsonable(outputs)
             self._call_finished(node, answer, exception)
 
+    def recalled(self) -> None:
+        """The call that the current thread answers gets an answer that was got before."""
+        node = self.tree.current()
+        call = node.nearest("call") if node is not None else None
+        if call is not None:
+            call.recalled = True
+
     def slot_started(self, slot: Slot, index: int, prompt: str, model: str) -> None:
         """A member of the batch that the current thread is in; it waits for its turn."""
         self.emit(
@@ -145,7 +152,7 @@ class CallEvents(BaseCallback):
             cost_usd=answered.cost_usd if answered else None,
             seconds=time.monotonic() - began,
             queued_seconds=node.queued_seconds,
-            origin="cache" if answered and answered.from_cache else "live",
+            origin="recorded" if node.recalled else "cache" if answered and answered.from_cache else "live",
             span=node.span,
         )
         self._emit_at(node, event)

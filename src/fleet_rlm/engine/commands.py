@@ -22,7 +22,7 @@ class Commands:
         self._aborted = False
 
     def take(self, command: sp.Command) -> None:
-        """Any command but `start` and `detach`, which are the worker's. Never blocks for long."""
+        """Any command but `start`, which is the worker's. Never blocks for long."""
         gate, session = self._session.gate, self._session
         match command:
             case sp.Pause():
@@ -41,6 +41,8 @@ class Commands:
                 self._answer("skip", Answer("skip"))
             case sp.Sample(count=count):
                 self._answer("sample", Answer("sample", count=count, text=str(count)))
+            case sp.Restart():
+                self._answer("restart", Answer("restart"))
             case sp.Hint(text=text):
                 self._tell("hint", text)
                 gate.hint(text)
@@ -58,7 +60,9 @@ class Commands:
                 self._tell("bookmark" if bookmark else "note", text)
             case sp.SetBreakpoints(breakpoints=breakpoints):
                 self._set_breakpoints(breakpoints)
-            case sp.Start() | sp.Detach():
+            case sp.Detach():
+                gate.watched = False
+            case sp.Start():
                 pass
 
     def abort(self, reason: str) -> None:

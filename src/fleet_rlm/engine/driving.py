@@ -67,7 +67,12 @@ class Drive:
         bridge = Bridge(self._observer, self._gate, self._token, self._spending, width, prepared.sub.model)
         backend = backends.choose(spec, prepared, controls.run_id)
         self._sandboxes = Sandboxes(
-            backend, emit=controls.emit, observer=self._observer, bridge=bridge, token=self._token
+            backend,
+            emit=controls.emit,
+            observer=self._observer,
+            bridge=bridge,
+            token=self._token,
+            on_lost=spec.on_sandbox_lost,
         )
 
     @property

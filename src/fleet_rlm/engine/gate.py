@@ -34,6 +34,7 @@ _ALLOWED: dict[ev.Decision, frozenset[ev.Boundary]] = {
     "retry": frozenset({"code", "error"}),
     "skip": frozenset({"code", "fanout"}),
     "sample": frozenset({"fanout"}),
+    "restart": frozenset({"error"}),
 }
 
 
@@ -60,6 +61,7 @@ class Gate:
         breakpoints: spec.Breakpoints,
         *,
         paused: bool,
+        watched: bool = True,
         cost: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._emit = emit
@@ -73,9 +75,12 @@ class Gate:
         self._held = 0.0
         self._since: float | None = None
         self._waiting: ev.Boundary | None = None
+        self._lost = False
         self._answers: deque[Answer] = deque()
         self._to_evaluate: deque[str] = deque()
         self._hints: deque[str] = deque()
+        self.watched = watched
+        """Whether there is somebody to ask."""
         self.finish: str | None = None
         """Set once the run is to be finished, with the reason; boundaries then no longer wait."""
         self.finish_by_person = False
@@ -123,6 +128,8 @@ class Gate:
                 return "the run is not waiting"
             if allowed is not None and self._waiting not in allowed:
                 return f"the run waits at `{self._waiting}`, where this does nothing"
+            if answer.decision == "restart" and not self._lost:
+                return "the sandbox is not lost"
             self._answers.append(answer)
             if step:
                 self._stop_next, self._why = True, _STEPPED
@@ -146,6 +153,8 @@ class Gate:
                 return "the run is not waiting: pause it first"
             if self._waiting == "fanout":
                 return "a cell is executing: evaluate at another boundary"
+            if self._lost:
+                return "the sandbox is lost: restart it first"
             self._to_evaluate.append(expression)
             self._change.notify_all()
         return None
@@ -173,6 +182,10 @@ class Gate:
             return "the last step failed" if self._breakpoints.on_error else self._reason()
 
         return self._stand("error", why, parent, iteration, error=error)
+
+    def at_lost(self, parent: str | None, iteration: int | None, error: ev.Failure) -> Answer:
+        """The sandbox is lost: the run always waits here. To go on is to restart it."""
+        return self._stand("error", lambda: "the sandbox is lost", parent, iteration, error=error, lost=True)
 
     def at_code(self, parent: str | None, iteration: int | None, reasoning: str, code: str) -> Answer:
         def why() -> str:
@@ -218,6 +231,7 @@ class Gate:
         code: str = "",
         fanout: Callable[[], ev.FanOut] | None = None,
         error: ev.Failure | None = None,
+        lost: bool = False,
     ) -> Answer:
         self._token.check()
         if self.finishing() or not why():
@@ -227,7 +241,7 @@ class Gate:
                 return GO_ON  # another thread stood here meanwhile, and the person let the run go on
             began = time.monotonic()
             with self._change:
-                self._waiting, self._stop_next, self._why, self._since = at, False, "", began
+                self._waiting, self._lost, self._stop_next, self._why, self._since = at, lost, False, "", began
                 limit = self._breakpoints.spend_usd
                 self._spend_seen |= limit is not None and (self._cost() or 0.0) >= limit
                 self._answers.clear()
@@ -243,6 +257,8 @@ class Gate:
                 self._held, self._since = self._held + seconds, None
                 if answer.decision == "step":
                     self._stop_next, self._why = True, _STEPPED
+            if lost and answer.decision in ("continue", "step"):
+                answer = Answer("restart")
             self._emit(
                 ev.GateResumed(
                     at=at, decision=answer.decision, code=answer.code, text=answer.text, seconds=seconds,

@@ -8,12 +8,13 @@ meanwhile.
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from dspy.primitives.code_interpreter import CodeInterpreterError
+from dspy.primitives.code_interpreter import CodeExecutionError, CodeInterpreterError
 from dspy.primitives.facade import HOST_TOKEN_VAR
 
 from fleet_rlm import events as ev
@@ -22,8 +23,12 @@ from fleet_rlm.engine.bridge import Bridge, BridgedTools
 from fleet_rlm.engine.cancel import CancelToken
 from fleet_rlm.engine.errors import RunAborted
 from fleet_rlm.engine.observer import RAW_PREFIX, Observer
-from fleet_rlm.sandbox.observer import Execution, SandboxObserver, StateLost, Variables
-from fleet_rlm.sandbox.transport import SandboxInfo
+from fleet_rlm.engine.rebuild import CURRENT_TAPE, Journal, Said, Step, Tape
+from fleet_rlm.engine.restarts import Restarts
+from fleet_rlm.engine.sandbox_events import SandboxEvents
+from fleet_rlm.engine.spans import AgentState
+from fleet_rlm.sandbox.interpreter import Interpreter, SandboxGone
+from fleet_rlm.spec import OnSandboxLost
 
 SKIPPED = "[The operator skipped this cell: it did not run.]"
 Inputs = Mapping[str, Any]  # what the person's documents and JSON hold
@@ -40,6 +45,7 @@ class Sandboxes:
         observer: Observer,
         bridge: Bridge,
         token: CancelToken,
+        on_lost: OnSandboxLost = "restart",
     ) -> None:
         self.backend = backend
         self.execution_instructions = backend.instructions
@@ -48,6 +54,7 @@ class Sandboxes:
         self.observer = observer
         self.bridge = bridge
         self.token = token
+        self.on_lost = on_lost
         self._lock = threading.Lock()
         self._live: list[AgentInterpreter] = []
         self._early: AgentInterpreter | None = None
@@ -104,17 +111,28 @@ class Sandboxes:
 
 
 class AgentInterpreter:
-    """dspy's interpreter contract around a real interpreter, for one agent."""
+    """dspy's interpreter contract around a real interpreter, for one agent; a lost one is replaced (see `Restarts`)."""
 
     def __init__(self, sandboxes: Sandboxes, *, root: bool) -> None:
-        self._of = sandboxes
-        self.inner = sandboxes.backend.make(SandboxEvents(sandboxes, root=root))
+        self.of = sandboxes
+        self.root = root
+        self.journal = Journal()
         self._tools = BridgedTools(sandboxes.bridge)
-        self.inner.tools = self._tools
+        self._output_fields: list[dict[str, Any]] | None = None
+        self.inner, self.events = self._make()
+        self._restarts = Restarts(self)
         self._ready: Future[None] | None = None
         self._set_up: list[tuple[str, dict[str, Any]]] = []
         self._set_up_lock = threading.Lock()
+        self._left: Tape | None = None
+        """What a step was answered that was lost and will not run again: the next one may ask the same."""
         self._over = False
+
+    def _make(self) -> tuple[Interpreter, SandboxEvents]:
+        events = SandboxEvents(self.of, root=self.root)
+        inner = self.of.backend.make(events)
+        inner.tools, inner.output_fields = self._tools, self._output_fields
+        return inner, events
 
     @property
     def tools(self) -> BridgedTools:
@@ -124,11 +142,11 @@ class AgentInterpreter:
     @property
     def output_fields(self) -> list[dict[str, Any]] | None:
         """What SUBMIT takes, as dspy says."""
-        return self.inner.output_fields
+        return self._output_fields
 
     @output_fields.setter
     def output_fields(self, fields: list[dict[str, Any]] | None) -> None:
-        self.inner.output_fields = fields
+        self._output_fields = self.inner.output_fields = fields
 
     def start(self, inputs: Inputs | None = None) -> None:
         """Begin to start, and to send these inputs; `execute` waits for the end of it."""
@@ -150,37 +168,96 @@ class AgentInterpreter:
 
         threading.Thread(target=context.run, args=(begin,), name="fleet-sandbox-start", daemon=True).start()
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
+        """Until it runs and is prepared. Raises `RunAborted`, and `CodeInterpreterError` when it can't be started."""
         self.start()
         assert self._ready is not None
-        if not self._of.token.wait(self._ready):
-            raise RunAborted(self._of.token.reason)
+        if not self.of.token.wait(self._ready):
+            raise RunAborted(self.of.token.reason)
         self._ready.result()
         with self._set_up_lock:
             while self._set_up:
-                self.inner.execute(*self._set_up.pop(0))
+                step = Step(*self._set_up.pop(0))
+                self.journal.steps.append(step)
+                self.inner.execute(step.code, step.variables)
+
+    def renew(self) -> Interpreter:
+        """A fresh sandbox in place of the lost one, started and empty. Raises `CodeInterpreterError`."""
+        lost, self.events.replaced = self.inner, True
+        lost.kill("another sandbox takes its place")
+        self.inner, self.events = self._make()
+        if self.of.token.ended:
+            self.kill()
+        self.inner.start()
+        return self.inner
 
     def execute(self, code: str, variables: dict[str, Any] | None = None) -> object:
-        """Raises as dspy's contract says, and `RunAborted`."""
-        self._of.token.check()
-        if variables and HOST_TOKEN_VAR in variables and (self._ready is None or not self._ready.done()):
-            self._set_up.append((code, variables))
+        """Raises as dspy's contract says, `RunAborted`, and `FinishRequested` when that is decided for a lost one."""
+        self.of.token.check()
+        facade = bool(variables) and HOST_TOKEN_VAR in (variables or {})
+        if facade and (self._ready is None or not self._ready.done()):
+            self._set_up.append((code, variables or {}))
             self.start()
             return None
-        node = self._of.observer.tree.current()
-        if node is not None and node.agent is not None and node.agent.skip_next:
-            node.agent.skip_next = False
+        agent = self.agent()
+        if agent.skip_next:
+            agent.skip_next = False
             return SKIPPED
+        ours = facade or any(name.startswith(RAW_PREFIX) for name in variables or ())
+        step = Step(code, variables, None if ours else self._tape(), 0, agent.iteration, agent.iteration_span)
         try:
-            self._wait_until_ready()
-            return self.inner.execute(code, variables)
+            self.wait_until_ready()
+            return self.run(step)
+        except SandboxGone as gone:
+            self.of.token.check()  # a killed sandbox is how an abort looks from here
+            if self.inner.stopped or self.inner.info is None:
+                raise
+            return self._restarts.after(gone, step)
         except CodeInterpreterError:
-            self._of.token.check()  # a killed sandbox is how an abort looks from here
+            self.of.token.check()
             raise
+
+    def agent(self) -> AgentState:
+        """Whose cell runs."""
+        node = self.of.observer.tree.current()
+        if node is not None and node.agent is not None:
+            return node.agent
+        return AgentState(root=self.root, span=self.of.observer.run_span)
+
+    def run(self, step: Step) -> object:
+        """Execute a step, and keep it in the journal if it comes to an end. Raises as `Interpreter.execute`."""
+        before = self.inner.cells
+        tape = CURRENT_TAPE.set(step.tape)
+        try:
+            result = self.inner.execute(step.code, step.variables)
+        except (CodeExecutionError, SyntaxError):
+            self._ended(step, before)
+            raise
+        finally:
+            CURRENT_TAPE.reset(tape)
+        self._ended(step, before)
+        return result
+
+    def _ended(self, step: Step, before: int) -> None:
+        if step.tape is not None:
+            if self.inner.cells == before or self.inner.last is None:
+                return  # it was refused, and never ran
+            step = dataclasses.replace(step, number=self.inner.cells, said=Said.of(self.inner.last))
+            self.journal.variables, self.journal.saw_all = dict(self.events.variables), self.events.saw_all
+            self._restarts.in_a_row = 0
+        self.journal.steps.append(step)
+
+    def _tape(self) -> Tape:
+        left, self._left = self._left, None
+        return left.again() if left is not None else Tape(self.of.token.wait, self.of.observer.recalled)
+
+    def give_up(self, step: Step) -> None:
+        """A lost step does not run again."""
+        self._left = step.tape
 
     def evaluate(self, expression: str) -> str:
         """An expression's value, as text. Raises `CodeInterpreterError` with what went wrong."""
-        self._wait_until_ready()
+        self.wait_until_ready()
         outcome = self.inner.evaluate(expression)
         if outcome.error is not None:
             raise EvaluationFailed(outcome.error)
@@ -188,7 +265,7 @@ class AgentInterpreter:
 
     def kill(self) -> None:
         """End the sandbox now."""
-        reason = self._of.token.reason
+        reason = self.of.token.reason
         self.inner.kill(f"the run was ended: {reason}" if reason else "the run is over")
 
     def shutdown(self) -> None:
@@ -199,7 +276,7 @@ class AgentInterpreter:
         try:
             self.inner.shutdown()
         finally:
-            self._of.forget(self)
+            self.of.forget(self)
 
 
 class EvaluationFailed(CodeInterpreterError):
@@ -208,88 +285,3 @@ class EvaluationFailed(CodeInterpreterError):
     def __init__(self, failure: ev.Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
-
-
-class SandboxEvents(SandboxObserver):
-    """What happens in one sandbox, as events. Only the run's own sandbox speaks of its life."""
-
-    def __init__(self, sandboxes: Sandboxes, *, root: bool) -> None:
-        self._of = sandboxes
-        self._root = root
-        self._backend, self._id = sandboxes.backend.name, ""
-        self._cells: dict[int, tuple[str, int | None]] = {}
-        """By execution: its span and its iteration. The newest few, for output that comes late."""
-
-    def on_starting(self, backend: str, what: str) -> None:
-        self._of_root(ev.SandboxStarting(backend=backend, what=what))
-
-    def on_ready(self, info: SandboxInfo) -> None:
-        self._id = info.id
-        isolation = info.isolation
-        self._of_root(
-            ev.SandboxReady(
-                backend=info.backend,
-                id=info.id,
-                seconds=info.seconds,
-                steps=info.steps,
-                isolation=isolation.words,
-                mode=isolation.mode,
-                proven=isolation.proven,
-                not_protected=isolation.not_protected,
-            )
-        )
-        for note in isolation.notes if self._root else ():
-            self._of.emit(ev.Notice(level="info", text=note))
-
-    def on_input_sent(self, name: str, size: int, seconds: float, how: str) -> None:
-        if not name.startswith("_"):
-            self._of_root(ev.InputSent(name=name, bytes=size, seconds=seconds, how=how))
-
-    def on_execution(self, execution: Execution) -> None:
-        node = self._of.observer.tree.current()
-        if execution.purpose != "cell" or node is None:
-            return
-        self._cells[execution.id] = (node.span, node.agent.iteration if node.agent else None)
-        while len(self._cells) > 8:
-            del self._cells[next(iter(self._cells))]
-
-    def on_output(self, execution: int, stream: ev.Stream, text: str, late: bool) -> None:  # noqa: ARG002 - late output is its cell's too
-        if (place := self._cells.get(execution)) is not None:
-            self._of.emit(ev.Output(stream=stream, text=text, span=place[0], iteration=place[1]))
-
-    def on_variables(self, variables: Variables) -> None:
-        if (place := self._cells.get(variables.execution)) is None:
-            return
-        if variables.added or variables.changed or variables.removed:
-            self._of.emit(
-                ev.Variables(
-                    added=variables.added,
-                    changed=variables.changed,
-                    removed=variables.removed,
-                    span=place[0],
-                    iteration=place[1],
-                )
-            )
-
-    def on_state_lost(self, lost: StateLost) -> None:
-        self._lost(
-            ev.SandboxLost(
-                backend=self._backend, id=self._id, reason=lost.reason, exit_code=lost.exit_code, recovered=True
-            )
-        )
-
-    def on_lost(self, reason: str) -> None:
-        self._lost(ev.SandboxLost(backend=self._backend, id=self._id, reason=reason))
-
-    def on_stopped(self) -> None:
-        self._of_root(ev.SandboxStopped(backend=self._backend, id=self._id, reason=self._of.token.reason))
-
-    def _of_root(self, event: ev.Event) -> None:
-        if self._root:
-            self._of.emit(event)
-
-    def _lost(self, event: ev.SandboxLost) -> None:
-        if self._root:
-            self._of.emit(event)
-        else:
-            self._of.emit(ev.Notice(level="warning", text=f"a sub-agent's sandbox was lost: {event.reason}"))

@@ -73,7 +73,12 @@ class RunSession:
         self.spending = Spending(spec.budgets, notice=self._notice)
         try:
             self.gate = Gate(
-                self.tell, self.token, spec.breakpoints, paused=spec.paused, cost=lambda: self.spending.cost_usd
+                self.tell,
+                self.token,
+                spec.breakpoints,
+                paused=spec.paused,
+                watched=spec.watched,
+                cost=lambda: self.spending.cost_usd,
             )
         except ValueError as error:
             raise SetupError(str(error)) from error

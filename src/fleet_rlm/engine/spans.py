@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -22,6 +23,9 @@ SPAN_CHARS = 12
 
 def span_of(call_id: str) -> str:
     return call_id[:SPAN_CHARS]
+
+
+_OF_THE_CELL = ("iteration", "iteration_span", "origin", "submission", "last_error")
 
 
 @dataclass(slots=True)
@@ -45,6 +49,17 @@ class AgentState:
     last_error: ev.Failure | None = None
     """The error of the newest execution, None when it went well."""
 
+    @contextlib.contextmanager
+    def replaying(self) -> Iterator[AgentState]:
+        """While earlier cells run again: what is told in here of iteration and code is theirs, and forgotten after."""
+        kept = {name: getattr(self, name) for name in _OF_THE_CELL}
+        self.origin = "replayed"
+        try:
+            yield self
+        finally:
+            for name, value in kept.items():
+                setattr(self, name, value)
+
 
 @dataclass(slots=True)
 class Node:
@@ -67,6 +82,8 @@ class Node:
     """Of a `predict` node: the model's raw answer."""
     answered: Answered | None = None
     queued_seconds: float = 0.0
+    recalled: bool = False
+    """Of a `call` node: its answer was got before."""
     open_planner: str | None = None
     """Of a `predict` node: the planner span that has begun and not ended."""
     details: dict[str, str] = field(default_factory=dict)

@@ -51,6 +51,8 @@ class Meter:
             self._spend(event.usage, event.cost_usd)
             if event.span in self._open:
                 self._open.discard(event.span)
+                if event.origin == "recorded":  # counted when it was made
+                    self._set(calls=self._totals.calls - 1)
                 if event.error:
                     self._set(failed_calls=self._totals.failed_calls + 1)
                 if not self._open:

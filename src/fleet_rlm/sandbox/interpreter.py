@@ -44,9 +44,11 @@ def _with_callbacks(method: _Method) -> _Method:
 class SandboxGone(CodeInterpreterError):  # type: ignore[misc]  # dspy ships no types
     """The sandbox could not be started, or is lost; `hint` says what to do, when that is known."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", reason: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        self.reason = reason or message
+        """Why it is gone, without what to do then."""
 
 
 class Interpreter:
@@ -111,6 +113,8 @@ class Interpreter:
         self.callbacks = list(callbacks or [])
         self.info: SandboxInfo | None = None
         self.last: ExecutionOutcome | None = None
+        self.cells = 0
+        """How many cells of the planner's have run; tracebacks name the next one by it."""
         self._limits = limits or Limits()
         self._timeout, self._grace, self._silence, self._orphan = execution_timeout, grace, silence, orphan
         self._output_bytes, self._start_timeout = output_bytes, start_timeout
@@ -124,12 +128,12 @@ class Interpreter:
         self._state = threading.Lock()
         self._hello: queue.SimpleQueue[protocol.Hello | None] = queue.SimpleQueue()
         self._cell: Cell | None = None
-        self._ids, self._cells = 0, 0
+        self._ids = 0
         self._setups: list[tuple[str, dict[str, Any]]] = [equipment.setup(volume)] if with_toolbox else []
         self._setups_stand = not with_toolbox
         self._untold = ""
         self._late_chars = 0
-        self._gone = self._hint = ""
+        self._gone = self._hint = self._reason = ""
         self._stopped = False
         self._started = False
 
@@ -139,7 +143,7 @@ class Interpreter:
     def start(self) -> None:
         """Start the sandbox, unless it runs. Raises `CodeInterpreterError` when it can't be started, or is gone."""
         if self._gone:
-            raise SandboxGone(self._gone, self._hint)
+            raise self._gone_error()
         if self._started:
             return
         began = time.monotonic()
@@ -158,7 +162,7 @@ class Interpreter:
             words = f"the driver in the {self.backend} sandbox did not answer within {self._start_timeout:g} s. {said}"
             raise self._lose(words, "") from None
         if hello is None or self._gone:
-            raise SandboxGone(self._gone, self._hint)
+            raise self._gone_error()
         if hello.version != protocol.VERSION:
             raise self._lose(f"the driver speaks protocol {hello.version}, this host {protocol.VERSION}")
         tail, value = min(64 << 10, self._output_bytes), protocol.VALUE_CHARS
@@ -306,8 +310,8 @@ class Interpreter:
     def _run(
         self, code: str, variables: dict[str, Any], purpose: Purpose, timeout: float | None = None
     ) -> tuple[ExecutionOutcome, dict[str, Any] | None]:
-        self._cells += purpose == "cell"
-        name = f"cell {self._cells}" if purpose == "cell" else purpose
+        self.cells += purpose == "cell"
+        name = f"cell {self.cells}" if purpose == "cell" else purpose
         done, cell = self._attempt(code, variables, purpose, name, timeout)
         if done.status == "inputs":  # the code of an earlier step removed or changed their files
             self._inputs.forget(done.missing, variables)
@@ -340,7 +344,7 @@ class Interpreter:
         self._tell("on_execution", cell.execution)
         with self._state:
             if self._gone:
-                raise SandboxGone(self._gone, self._hint)
+                raise self._gone_error()
             self._cell = cell
         try:
             run = protocol.Run(
@@ -450,15 +454,13 @@ class Interpreter:
             self._lose(f"the {self.backend} sandbox is gone: {reason}", hint=self._transport.hint)
         self._hello.put(None)
 
-    def _lose(
-        self, reason: str, then: str = ". Start the run again, or fork it from here.", hint: str = ""
-    ) -> SandboxGone:
+    def _lose(self, reason: str, then: str = ". Start the run again.", hint: str = "") -> SandboxGone:
         """Everything ends here; the error to raise."""
         with self._state:
             first, self._gone = not self._gone, self._gone or reason + then
-            self._hint = self._hint or hint
+            self._hint, self._reason = self._hint or hint, self._reason or reason
             cell = self._cell
-        error = SandboxGone(self._gone, self._hint)
+        error = self._gone_error()
         if cell:
             cell.settle(error)
         if first:
@@ -466,6 +468,9 @@ class Interpreter:
         self._answers.close()
         self._transport.kill()
         return error
+
+    def _gone_error(self) -> SandboxGone:
+        return SandboxGone(self._gone, self._hint, self._reason)
 
     def _keep_alive(self) -> None:
         count = 0

@@ -20,6 +20,8 @@ class Standing:
     """An engine of ours listens."""
     mode: Literal["live", "replay", "follow"] = "replay"
     gate: Boundary | None = None
+    lost: bool = False
+    """The gate waits because the sandbox is gone."""
     pausing: bool = False
     executing: bool = False
     over: bool = False
@@ -41,6 +43,7 @@ class Standing:
             live=playhead.live,
             mode=playhead.source.mode,
             gate=edge.gate.at if edge.gate is not None else None,
+            lost=edge.waits_for_sandbox,
             pausing=edge.pause_requested,
             executing=bool(iteration and iteration.executions and iteration.executions[-1].finished is None),
             over=edge.is_over,
@@ -88,6 +91,8 @@ def _not_live(now: Standing) -> str:
 
 def _pause(now: Standing) -> Offer:
     if now.live:
+        if now.lost:
+            return Offer("Restart here", shown=False)
         if now.gate is not None:
             return Offer({"fanout": "Send all"}.get(now.gate, "Continue"), shown=False)
         return Offer("Don't pause" if now.pausing else "Pause", shown=True)
@@ -99,7 +104,7 @@ def _pause(now: Standing) -> Offer:
 def _step(now: Standing) -> Offer:
     if not now.live:
         return Offer(why_not=f"{_not_live(now)} A full stop moves one event on.")
-    return Offer(shown=now.gate is None)
+    return Offer(shown=now.gate is None, why_not="The sandbox is lost: restart it first." if now.lost else "")
 
 
 def _change(now: Standing) -> Offer:
@@ -110,9 +115,19 @@ def _change(now: Standing) -> Offer:
     return Offer(shown=False)
 
 
+def _restart(now: Standing) -> Offer:
+    if not now.live:
+        return Offer(why_not=_not_live(now))
+    if not now.lost:
+        return Offer(why_not="The sandbox is there: it can be restarted when the run has lost it and waits.")
+    return Offer(shown=False)
+
+
 def _retry(now: Standing) -> Offer:
     if not now.live:
         return Offer(why_not=_not_live(now))
+    if now.lost:
+        return Offer("Another step", shown=False)
     if now.gate not in ("code", "error"):
         return Offer(why_not="Another version can be asked for while the run waits before code or on an error.")
     return Offer(shown=False)
@@ -133,6 +148,8 @@ def _evaluate(now: Standing) -> Offer:
         return Offer(why_not="An expression can be evaluated while the run waits: space pauses.")
     if now.gate == "fanout":
         return Offer(why_not="A cell is executing: evaluate at another boundary.")
+    if now.lost:
+        return Offer(why_not="The sandbox is lost: restart it first.")
     return Offer(shown=False)
 
 
@@ -213,6 +230,7 @@ _SPECIAL = {
     "pause": _pause,
     "step": _step,
     "change": _change,
+    "restart": _restart,
     "retry": _retry,
     "skip": _skip,
     "evaluate": _evaluate,
@@ -252,6 +270,7 @@ BINDINGS: tuple[Binding, ...] = (
     _key("step", "s,f10", "step", "Step", "Run to the next boundary"),
     _key("change", "c", "change", "Change code", "Run another version of the pending code"),
     _key("tell", "t", "tell", "Tell planner", "A hint that it reads in its next prompt"),
+    _key("restart", "R", "restart", "Restart here", "A new sandbox in place of the lost one, its state rebuilt"),
     _key("retry", "r", "retry", "Retry", "Ask the planner for another version of this step"),
     _key("skip", "K,k", "skip", "Skip", "Don't run this cell; refuse this batch"),
     _key("sample", "5", "sample", "Sample 5", "Send only the first five prompts of the batch"),
@@ -332,3 +351,5 @@ GATE_ACTIONS: dict[Boundary, tuple[tuple[str, str], ...]] = {
     "error": (("space", "pause"), ("s", "step"), ("r", "retry"), ("t", "tell"), (":", "evaluate"), ("x", "finish")),
 }
 """What the gate's bar offers: (usual key, action), most wanted first."""
+LOST_ACTIONS = (("R", "restart"), ("r", "retry"), ("t", "tell"), ("x", "finish"), ("^c", "abort"))
+"""The same when the sandbox is lost."""

@@ -46,6 +46,8 @@ def run_state(playhead: Playhead) -> Words:
         return ENDS[edge.status]
     if source.end is not None:
         return ("■ ENDED EARLY", "error")
+    if edge.waits_for_sandbox:
+        return "❚❚ SANDBOX LOST", "error"
     if edge.gate is not None:
         return f"❚❚ PAUSED {BOUNDARIES[edge.gate.at]}", "operator"
     if source.mode == "follow":
@@ -71,8 +73,10 @@ def badges(state: RunState, end: SourceEnd | None) -> list[Words]:
         found.append((words, "operator"))
     if state.extraction is not None:
         found.append(("FORCED", "sub-llm"))
-    if state.sandbox.times_lost:
+    if state.sandbox.times_lost > state.sandbox.restarts and not state.waits_for_sandbox:
         found.append(("SANDBOX LOST", "error"))
+    elif state.sandbox.restarts:
+        found.append(("SANDBOX RESTARTED", "operator"))
     if end is not None and not end.complete:
         found.append(("ENGINE GONE" if not state.is_over else "RECORD INCOMPLETE", "error"))
     if state.imported is not None:

@@ -82,6 +82,33 @@ def test_keys_at_a_gate_tell_the_engine(make_app: Make, at: ev.Boundary) -> None
     drive(make_app(), scenario)
 
 
+def test_keys_at_a_lost_sandbox_tell_the_engine(make_app: Make) -> None:
+    script = rich(until="executing")
+    script.add(ev.SandboxLost(backend="local", reason="killed by signal 9"))
+    error = ev.Failure(type="SandboxLost", message="killed by signal 9")
+    script.finish("x3", 3, "lost", error, state_lost=True)
+    script.add(ev.GateWaiting(at="error", why="the sandbox is lost", error=error))
+    source = ScriptedSource(script.events)
+
+    async def scenario(pilot) -> None:
+        screen = await show(pilot, source)
+        for keys, command in (
+            (["R"], spec.Restart()),
+            (["space"], spec.Continue()),
+            (["r", *"less", "enter"], spec.Retry(text="less")),
+            (["x", "y"], spec.Finish()),
+            (["ctrl+c", "y"], spec.Abort(reason="aborted by the person")),
+        ):
+            source.commands.clear()
+            await pilot.press(*keys)
+            await settle(pilot, lambda: source.commands, f"what {keys} does")
+            assert source.commands == [command]
+        assert "restart it first" in screen.why_disabled("evaluate")
+        assert "restart it first" in screen.why_disabled("step")
+
+    drive(make_app(), scenario)
+
+
 def test_keys_while_the_run_goes_on_tell_the_engine(make_app: Make) -> None:
     source = ScriptedSource(rich(until="executing").events)
 

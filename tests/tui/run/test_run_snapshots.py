@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from fleet_rlm import events as ev
+from fleet_rlm.state import fold_all
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.source import Mode, SourceEnd
 from tests.tui.conftest import settle
@@ -176,6 +177,47 @@ def test_the_sandbox_was_lost(look: Look) -> None:
     error = ev.Failure(type="SandboxLost", message="killed by signal 9 (out of memory)")
     script.finish("x3", 3, "lost", error, state_lost=True)
     look(script, keys=["5"])
+
+
+def lost() -> Script:
+    """Killed while its third cell runs, and the person is asked."""
+    script = rich(until="executing")
+    script.add(ev.SandboxLost(backend="local", reason=GONE), 0.4)
+    error = ev.Failure(type="SandboxLost", message=GONE)
+    script.finish("x3", 3, "lost", error, state_lost=True)
+    script.add(ev.GateWaiting(iteration=3, parent="i3", at="error", why="the sandbox is lost", error=error))
+    return script
+
+
+def restarted() -> Script:
+    script = lost()
+    script.add(ev.GateResumed(iteration=3, parent="i3", at="error", decision="restart", seconds=4.0), 4.0)
+    script.sandbox()
+    for number in (1, 2):
+        span = f"again{number}"
+        code = next(it.code for it in fold_all(script.events).iterations if it.number == number)
+        script.add(
+            ev.ExecutionStarted(iteration=number, parent=f"i{number}", span=span, code=code, origin="replayed"), 0.1
+        )
+        script.finish(span, number, seconds=0.1)
+    script.add(ev.Notice(text="the sandbox is there again after 0.4s: 2 steps ran again", iteration=3, parent="i3"))
+    script.add(
+        ev.ExecutionStarted(iteration=3, parent="i3", span="y3", code=fold_all(script.events).iterations[2].code)
+    )
+    script.output("y3", 3, "there again\n")
+    return script
+
+
+GONE = "the local sandbox is gone: it was killed by signal 9 (SIGKILL: out of memory?)"
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_the_sandbox_is_lost_and_the_person_is_asked(look: Look, size: tuple[int, int]) -> None:
+    look(lost(), size=size)
+
+
+def test_the_sandbox_was_restarted(look: Look) -> None:
+    look(restarted(), keys=["3"])
 
 
 def test_the_engine_is_gone(look: Look) -> None:

@@ -9,7 +9,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.figures import clock, count, dollars, plural, seconds
 from fleet_rlm.state import fold_all
 from fleet_rlm.tui.playhead import Playhead
-from fleet_rlm.tui.run_keys import BINDINGS, GATE_ACTIONS, Standing, offer
+from fleet_rlm.tui.run_keys import BINDINGS, GATE_ACTIONS, LOST_ACTIONS, Standing, offer
 from fleet_rlm.tui.run_words import activity, badges, run_state
 from fleet_rlm.tui.source import SourceEnd
 from fleet_rlm.tui.widgets.gate_bar import why
@@ -106,10 +106,25 @@ def test_what_the_gate_offers_can_be_done_there() -> None:
         for _, action in offers:
             assert action in actions
             assert offer(action, Standing(live=True, mode="live", gate=at)).why_not == ""
+    for _, action in LOST_ACTIONS:
+        assert action in actions
+        assert offer(action, Standing(live=True, mode="live", gate="error", lost=True)).why_not == ""
 
 
-@pytest.mark.parametrize("action", ["step", "change", "tell", "retry", "skip", "finish", "evaluate", "breakpoints",
-                                    "interrupt", "abort"])  # fmt: skip
+def test_a_lost_sandbox_is_the_state_while_it_is_asked_about_and_a_badge_after() -> None:
+    script = rich(until="executing")
+    script.add(ev.SandboxLost(backend="local", reason="killed"))
+    assert ("SANDBOX LOST", "error") in badges(fold_all(script.events), None)
+    script.add(ev.GateWaiting(at="error", why="the sandbox is lost"))
+    assert run_state(playhead(script)) == ("❚❚ SANDBOX LOST", "error")
+    assert "SANDBOX LOST" not in dict(badges(fold_all(script.events), None))
+    script.add(ev.GateResumed(at="error", decision="restart"))
+    script.sandbox()
+    assert ("SANDBOX RESTARTED", "operator") in badges(fold_all(script.events), None)
+
+
+@pytest.mark.parametrize("action", ["step", "change", "tell", "restart", "retry", "skip", "finish", "evaluate",
+                                    "breakpoints", "interrupt", "abort"])  # fmt: skip
 def test_a_control_of_live_runs_says_of_a_record_why_it_does_nothing(action: str) -> None:
     assert "only a live run" in offer(action, Standing(mode="replay")).why_not
     assert "Another process" in offer(action, Standing(mode="follow")).why_not

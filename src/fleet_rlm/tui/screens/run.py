@@ -38,7 +38,7 @@ from fleet_rlm.tui.panes.output import OutputPane
 from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.panes.variables import VariablesPane
 from fleet_rlm.tui.playhead import DRAIN, AnyEvent, Moment, Playhead
-from fleet_rlm.tui.run_keys import GATE_ACTIONS, Standing, offer
+from fleet_rlm.tui.run_keys import GATE_ACTIONS, LOST_ACTIONS, Standing, offer
 from fleet_rlm.tui.run_words import Activity, Words, activity, badges, figures, run_state, sandbox
 from fleet_rlm.tui.screens.pick_document import PickDocument
 from fleet_rlm.tui.screens.reader import Reader
@@ -233,20 +233,22 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         self.code.k_skips = playhead.live and edge.gate is not None and edge.gate.at in ("code", "fanout")
         gate = edge.gate if playhead.live or self.source.mode == "follow" else None
         waited = now - edge.gate_since if edge.gate_since is not None else 0.0
-        self.query_one(GateBar).show(gate, waited, self._gate_hints() if playhead.live else ())
+        hints = self._gate_hints() if playhead.live else ()
+        self.query_one(GateBar).show(gate, waited, hints, lost=edge.waits_for_sandbox)
 
     def _gate_hints(self) -> list[KeyHint]:
         gate = self.playhead.edge.gate
         if gate is None:
             return []
         hints = []
+        offers = LOST_ACTIONS if self.playhead.edge.waits_for_sandbox else GATE_ACTIONS[gate.at]
         for binding in run_keys.BINDINGS:
-            for usual, action in GATE_ACTIONS[gate.at]:
+            for usual, action in offers:
                 if binding.action == action:
                     found = offer(action, self.standing)
                     keys = self._keys_of(binding.id or "", usual)
                     hints.append((usual, KeyHint(keys, found.label or binding.description, f"screen.{action}")))
-        order = [usual for usual, _ in GATE_ACTIONS[gate.at]]
+        order = [usual for usual, _ in offers]
         return [hint for _, hint in sorted(hints, key=lambda pair: order.index(pair[0]))]
 
     def _keys_of(self, name: str, usual: str) -> str:

@@ -61,6 +61,9 @@ class RunControl(Screen[None]):
 
         self.app.push_screen(AskText("Tell the planner", placeholder="what it should know or do"), told)
 
+    def action_restart(self) -> None:
+        self.tell_engine(spec.Restart())
+
     def action_retry(self) -> None:
         def asked(text: str | None) -> None:
             if text is not None:

@@ -25,7 +25,9 @@ def why(gate: ev.GateWaiting, waited: float, limit: int = 70) -> str:
         if fan.estimated_cost_usd is not None:
             parts.append(f"~{dollars(fan.estimated_cost_usd)}")
         return " · ".join(parts)
-    words = f"{gate.error.type}: {gate.error.message}" if gate.error else gate.why
+    words = gate.why
+    if gate.error is not None:
+        words = gate.error.message if gate.error.type == "SandboxLost" else f"{gate.error.type}: {gate.error.message}"
     return f"{clean_line(words, limit)} · {seconds(waited)}" if words else seconds(waited)
 
 
@@ -44,13 +46,13 @@ class GateBar(Widget):
         self._why = ""
         self._hints: tuple[KeyHint, ...] = ()
 
-    def show(self, gate: ev.GateWaiting | None, waited: float, hints: Sequence[KeyHint]) -> None:
-        """Show a gate that has waited for some seconds; None hides the bar."""
+    def show(self, gate: ev.GateWaiting | None, waited: float, hints: Sequence[KeyHint], *, lost: bool = False) -> None:
+        """Show a gate that has waited for some seconds; None hides the bar. `lost`: it waits without a sandbox."""
         self.set_class(gate is not None, "-waiting")
         if gate is None:
             self._head = ""
             return
-        head, words = f"❚❚ {BOUNDARIES[gate.at]}", why(gate, waited)
+        head, words = f"❚❚ {'sandbox lost' if lost else BOUNDARIES[gate.at]}", why(gate, waited)
         if (head, words, tuple(hints)) != (self._head, self._why, self._hints):
             layout = head != self._head or tuple(hints) != self._hints or len(words) != len(self._why)
             self._head, self._why, self._hints = head, words, tuple(hints)
