@@ -17,12 +17,14 @@ from pathlib import Path
 import pytest
 
 from cli.shell import COMMAND, Shell
+from engine.scripted import action
 from fleet_rlm import events as ev
 from fleet_rlm.cli.run_options import budgets
 from fleet_rlm.config import RunDefaults
 from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.runs.verify import verify
 from fleet_rlm.spec import Budgets
+from model_server import ModelServer, planner
 from waiting import until
 
 CODE = "The access code of the Marlow depot is 7741."
@@ -360,3 +362,44 @@ def test_an_interrupt_while_the_engine_is_loaded_is_status_130(fleet: Shell, doc
         process.kill()
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+ASKS = action("look", "kept = len(context)\nprint(kept)"), action("ask", "print(llm_query('hold'), kept)")
+DONE = action("done", "SUBMIT(answer='fine')")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ends the local sandbox by its process id")
+@pytest.mark.parametrize("choice", ["restart", "fail"])
+def test_a_sandbox_lost_in_mid_run_is_replaced_or_ends_it_as_asked(fleet: Shell, document: Path, choice: str) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def sub(_: str) -> str:
+        asked.set()
+        assert answer.wait(60)
+        return "yes"
+
+    with ModelServer(planner([*ASKS, DONE], sub)) as server:
+        fleet.variables.update(server.environment())
+        process = fleet.start(["run", QUESTION, "--docs", str(document), "--on-sandbox-lost", choice])
+        assert asked.wait(60)
+        (run_file,) = fleet.runs
+        (ready,) = (event for event in RunFile(run_file).events() if isinstance(event, ev.SandboxReady))
+        os.kill(int(ready.id.rpartition("-")[2]), signal.SIGKILL)
+        until(lambda: b"sandbox.lost" in run_file.read_bytes(), 20)
+        answer.set()
+        said, told = process.communicate(timeout=60)
+    assert "sandbox lost" in told
+    if choice == "restart":
+        assert (process.returncode, said.strip()) == (0, "fine"), told
+        assert "restarted, 1 of at most 2" in told
+        assert "1 step ran again" in told
+    else:
+        assert (process.returncode, said) == (1, "")
+        assert "--on-sandbox-lost restart" in told
+    assert verify(run_file) is None
+
+
+def test_a_lost_sandbox_has_two_choices(fleet: Shell, document: Path) -> None:
+    done = fleet.inside("run", QUESTION, "--docs", str(document), "--on-sandbox-lost", "pray")
+    assert done.returncode == 2
+    assert "restart, fail" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from fleet_rlm import events as ev
 from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.runs.verify import verify
 from fleet_rlm.state import fold_all
 from tests.e2e.conftest import Opener, only_run
 from tests.e2e.processes import Process, alive, descendants
@@ -82,7 +84,7 @@ def test_a_killed_engine_leaves_no_process_and_a_screen_that_says_so(tui: Opener
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_sandbox_is_said_and_the_run_ends_by_itself(tui: Opener, home: Path, moment: int) -> None:
+def test_a_killed_sandbox_is_said_and_another_one_can_take_its_place(tui: Opener, home: Path, moment: int) -> None:
     screen = started(tui, home, moment)
     engine = engine_of(descendants(screen.pid))
     sandbox = until(lambda: descendants(engine), 20, "a sandbox")
@@ -91,9 +93,44 @@ def test_a_killed_sandbox_is_said_and_the_run_ends_by_itself(tui: Opener, home: 
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    screen.wait("SUBMITTED|FAILED|EXTRACTED|❚❚ SANDBOX LOST", seconds=60)
+    screen.press("R")
     screen.wait("SUBMITTED|FAILED|EXTRACTED", seconds=60)
     screen.press("ctrl+q")
     assert screen.wait_exit() == 0
     until(lambda: not alive(sandbox), 10, f"the end of {sandbox}")
     kinds = {event.kind for event in opens(home)}
     assert "run.finished" in kinds
+
+
+def test_a_lost_sandbox_is_restarted_here_and_its_record_replays(tui: Opener, report: Path, home: Path) -> None:
+    screen = tui("--docs", str(report), "--question", QUESTION, "--paused")
+    screen.wait("PAUSED before the planner")
+    for place in ("before code", "before the planner", "before code"):
+        screen.press("s")
+        screen.wait(f"PAUSED {place}")
+    for pid, _ in alive(descendants(engine_of(descendants(screen.pid)))):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    screen.wait("local: lost")
+    screen.press("space")
+    screen.wait("❚❚ SANDBOX LOST")
+    screen.wait("R Restart here")
+    screen.press(":")  # a person may try
+    screen.press("R")
+    screen.wait("SUBMITTED", seconds=60)
+    screen.wait("SANDBOX RESTARTED")
+    screen.press("ctrl+q")
+    assert screen.wait_exit() == 0
+    path = only_run(home)
+    assert verify(path) is None
+    state = fold_all(opens(home))
+    assert state.sandbox.restarts == 1
+    assert [execution.origin for execution in state.executions.values()][:3] == ["planner", "planner", "replayed"]
+
+    replay = tui(str(path))
+    replay.wait("SANDBOX RESTARTED")
+    replay.press("E")
+    replay.wait("SANDBOX LOST|SandboxLost")
+    replay.press("ctrl+q")
+    assert replay.wait_exit() == 0

@@ -228,7 +228,7 @@ def test_an_engine_killed_at_any_moment_leaves_a_run_that_opens_and_no_orphan(en
 
 def test_a_sandbox_killed_from_outside_is_said_to_be_lost_and_the_run_has_a_clear_end(engine: Any) -> None:
     with ModelServer(planner([SPIN, DONE])) as server:
-        one = engine(server)
+        one = engine(server, watched=False, on_sandbox_lost="fail")
         one.wait_for("output")
         for pid in processes_of(one.process.pid) - {one.process.pid}:
             with contextlib.suppress(ProcessLookupError):
