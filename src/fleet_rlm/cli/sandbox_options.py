@@ -68,7 +68,7 @@ OnSandboxLost = Annotated[
     typer.Option(
         "--on-sandbox-lost",
         metavar="|".join(get_args(spec.OnSandboxLost)),
-        help="When the sandbox is lost in mid-run: go on in another one, its state rebuilt from what ran (twice in a row "
+        help="When the sandbox is lost in mid-run: go on in another one, its state rebuilt (twice in a row "
         "at most), or fail.",
         rich_help_panel=PANEL,
     ),
