@@ -15,7 +15,7 @@ import typer
 from fleet_rlm import config, sandbox_choice, tasks
 from fleet_rlm.cli import printing
 from fleet_rlm.cli import sandbox_options as place
-from fleet_rlm.spec import DEFAULT_CONCURRENCY, Budgets, ModalOptions, RunSpec, SandboxChoice
+from fleet_rlm.spec import DEFAULT_CONCURRENCY, Budgets, ModalOptions, OnSandboxLost, RunSpec, SandboxChoice
 
 _BUDGETS, _MODELS, _OUTPUT = "Budgets (0: no limit)", "Models and tools", "Record and output"
 
@@ -93,6 +93,7 @@ class RunOptions:
     cpu: place.Cpu = None
     memory: place.Memory = None
     sandbox_timeout: place.SandboxTimeout = None
+    on_sandbox_lost: place.OnSandboxLost = "restart"
     max_iterations: MaxIterations = None
     max_llm_calls: MaxLlmCalls = None
     max_tokens: MaxTokens = None
@@ -117,7 +118,7 @@ class RunOptions:
     def complete(self, spec: RunSpec) -> RunSpec:
         """The spec (documents, task, question …) with models, place, budgets and record. Exits when one is unusable."""
         settings = config.load()
-        where, modal = self._place(settings)
+        where, modal, on_lost = self._place(settings)
         return msgspec.structs.replace(
             spec,
             cwd=str(Path.cwd()),
@@ -127,6 +128,7 @@ class RunOptions:
             watched=False,
             sandbox=where,
             modal=modal,
+            on_sandbox_lost=on_lost,
             budgets=budgets(self._asked(), settings.run_defaults, _of_task(spec)),
             concurrency=self.concurrency or settings.run_defaults.concurrency or DEFAULT_CONCURRENCY,
             record=str(self.record) if self.record else None,
@@ -141,7 +143,7 @@ class RunOptions:
             max_cost_usd=self.max_cost,
         )
 
-    def _place(self, settings: config.Settings) -> tuple[SandboxChoice, ModalOptions]:
+    def _place(self, settings: config.Settings) -> tuple[SandboxChoice, ModalOptions, OnSandboxLost]:
         wanted = sandbox_choice.SandboxRequest(
             sandbox=self.sandbox,
             volume_name=self.volume_name,
@@ -152,7 +154,7 @@ class RunOptions:
             timeout=self.sandbox_timeout,
         )
         try:
-            return sandbox_choice.choose(settings, wanted)
+            return *sandbox_choice.choose(settings, wanted), place.on_sandbox_lost(self.on_sandbox_lost)
         except sandbox_choice.Unusable as error:
             printing.refuse(str(error), error.hint, as_json=self.as_json)
 
