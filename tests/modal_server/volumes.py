@@ -83,7 +83,7 @@ class View:
         """What was written, changed and removed in the sandbox since the last time."""
         now = _stamps(self.folder)
         for path, stamp in now.items():
-            if stamp != self._known.get(path):
+            if path not in self._known or stamp != self._known[path]:  # a folder's stamp is None
                 _renew(self.folder / path, self._source / path)
         for path in sorted(self._known.keys() - now.keys(), reverse=True):
             _remove(self._source / path)

@@ -14,21 +14,7 @@ def plain(value: object) -> object:
             key: part
             for key, part in value.items()
             if key
-            not in {
-                "name",
-                "text",
-                "doc",
-                "line",
-                "under",
-                "count",
-                "level",
-                "category",
-                "fitting",
-                "score",
-                "sure",
-                "shaped",
-                "opens",
-            }
+            not in {"name", "text", "doc", "line", "under", "count", "level", "category", "fitting", "score", "sure"}
         }
         return own or label(value)
     if isinstance(value, dict):
