@@ -237,3 +237,24 @@ def test_a_failure_carries_its_outcome(make: Maker) -> None:
         make().execute("print('a')\nraise KeyError('b')")
     outcome = failed.value.outcome
     assert (outcome.outcome, outcome.stdout_chars, outcome.execution.name) == ("error", 2, "cell 1")
+
+
+def test_tools_take_arguments_by_place_and_by_name(make: Maker) -> None:
+    def joined(first: str, second: str = "b", *, third: str = "c") -> str:
+        """Join."""
+        return first + second + third
+
+    code = "SUBMIT(str([joined('x'), joined('x', 'y'), joined('x', second='y', third='z')]))"
+    rlm = dspy.RLM("a -> answer", tools=[joined], interpreter_factory=make)
+    assert run(rlm, Scripted(code), a="A").answer == "['xbc', 'xyc', 'xyz']"
+
+
+def test_a_tool_that_is_called_wrongly_says_what_it_lacks(make: Maker) -> None:
+    def joined(first: str) -> str:
+        """Join."""
+        return first
+
+    rlm = dspy.RLM("a -> answer", tools=[joined], interpreter_factory=make)
+    model = Scripted("joined('x', 'y')", "SUBMIT('so')")
+    run(rlm, model, a="A")
+    assert "too many positional arguments" in model.prompts[1]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fleet_rlm import events as ev
 from fleet_rlm.spec import Abort, Detach, Pause, RunSpec
+from fleet_rlm.tui.new_run.describe import COMMAND
 from fleet_rlm.tui.sources import EngineClient, FollowFile, ReplayFile
 from fleet_rlm.tui.sources import engine as engine_module
 from fleet_rlm.tui.sources import inbox as inbox_module
@@ -261,3 +264,13 @@ def test_a_followed_file_goes_on_while_its_writer_lives(tmp_path: Path) -> None:
         until(lambda: seen() == 2)
         end = until(lambda: source.end)
         assert end.complete
+
+
+@pytest.mark.parametrize("command", [engine_module.ENGINE, COMMAND[:-1]])
+def test_a_file_beside_the_documents_is_never_imported_by_the_engine(tmp_path: Path, command: tuple[str, ...]) -> None:
+    for name in ("msgspec", "dspy", "modal", "random", "json"):
+        (tmp_path / f"{name}.py").write_text("open('hijacked', 'w')\nraise SystemExit('hijacked')\n")
+    asked = [*command, "--describe", '{"signature": "context -> answer"}']
+    said = subprocess.run(asked, cwd=tmp_path, capture_output=True, check=True)
+    assert msgspec.json.decode(said.stdout)["signature"]["inputs"]
+    assert not (tmp_path / "hijacked").exists()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROWS, CELL_CHARS, TEXT_CHARS = 60, 160, 4000
 """What is shown of a list, of a cell, of a text, unless all of it is wanted."""
+NARROW = 50
 PLAIN_WIDTH = 120
 """Columns where the output is no terminal."""
 
@@ -98,7 +99,8 @@ def _table(title: str, rows: Sequence[Mapping[str, ev.Json]], full: bool) -> Ren
     columns = list(dict.fromkeys(str(name) for row in rows for name in row))
     table: Table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
     for name in columns:
-        table.add_column(_head(name), overflow="fold")
+        longest = max(len(ev.as_text(row.get(name, ""))) for row in rows)
+        table.add_column(_head(name), overflow="fold", no_wrap=longest <= NARROW)  # identifiers stay whole
     for row in rows if full else rows[:ROWS]:
         table.add_row(*(_text(row.get(name, ""), None if full else 2 * CELL_CHARS) for name in columns))
     return Group(_head(title), table, *_left_out(len(rows), full))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -39,9 +40,10 @@ def usable_name(what: str, name: str, as_json: bool) -> str:
 
 @contextmanager
 def refusals(as_json: bool) -> Iterator[None]:
-    """Say what Modal refused or failed at, and what to do; ctrl+c leaves at once."""
+    """Say what Modal refused or failed at, and what to do; ctrl+c and SIGTERM leave at once, nothing half done."""
     from fleet_rlm.sandbox.transport import TransportError
 
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except TransportError as error:
@@ -49,6 +51,8 @@ def refusals(as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         printing.tell("Stopped.")
         raise typer.Exit(printing.ABORTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(error: Exception, as_json: bool) -> NoReturn:

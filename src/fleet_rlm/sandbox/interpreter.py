@@ -278,6 +278,7 @@ class Interpreter:
         function = self.tools.get(tool_name)
         if function is None:
             raise CodeInterpreterError(f"Unknown tool: {tool_name}")
+        args, kwargs = _as_taken(function, args, kwargs)
         result = function(*args, **kwargs)
         return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
 
@@ -495,6 +496,22 @@ class Interpreter:
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
+
+
+def _as_taken(
+    function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments by name, for functions that dspy wrapped: those take keywords alone, whatever they say."""
+    signature = getattr(function, "__signature__", None)
+    if not args or not isinstance(signature, inspect.Signature):
+        return args, kwargs
+    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
+    if any(kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY) for kind in kinds.values()):
+        return args, kwargs
+    named: dict[str, Any] = {}
+    for name, value in signature.bind(*args, **kwargs).arguments.items():
+        named |= value if kinds[name] is inspect.Parameter.VAR_KEYWORD else {name: value}
+    return [], named
 
 
 async def _awaited(result: Any) -> Any:

@@ -16,12 +16,27 @@ from fleet_rlm import syntax
 from fleet_rlm.engine.offline.fields import Output, kind_of_type
 from fleet_rlm.engine.offline.listing import head_term
 from fleet_rlm.engine.offline.question import Term, kind_of, read_question
-from fleet_rlm.engine.offline.written import asking, fitting, harvest, searching, texts
+from fleet_rlm.engine.offline.written import asking, confirming, fitting, harvest, searching, texts
 
 _GLOBALS = frozenset(
     {"texts", "outlines", "sizes", "work", "earlier", "places", "gathered", "sent", "replies", "answered", "draft"}
     | {"several", "schemas", "found", "must", "gone", "still", "field", "item", "part", "entry", "start", "rows", "row"}
-    | {"things", "kept", "lines", "doc", "text", "at", "level", "title", "name", "schema"}
+    | {
+        "things",
+        "kept",
+        "lines",
+        "parts",
+        "before",
+        "asked",
+        "stand",
+        "doc",
+        "text",
+        "at",
+        "level",
+        "title",
+        "name",
+        "schema",
+    }
 )
 """Names that the cells use at the top level besides their functions."""
 TASKS = {
@@ -46,7 +61,7 @@ _IMPORTS = {
 def _tools() -> dict[str, tuple[str, frozenset[str]]]:
     """Source of every function and type alias that cells may use, and the names it needs, in the files' order."""
     found = {}
-    for module in (texts, searching, asking, fitting, harvest):
+    for module in (texts, searching, asking, fitting, harvest, confirming):
         source = inspect.getsource(module)
         for node in syntax.parse(source).body:
             named = node.name if isinstance(node, ast.FunctionDef) else None
@@ -245,13 +260,22 @@ for field, item in work.items():
 print(f"Read: {sum(len(item['passages'][:3]) for item in work.values())} passages")"""
 
 
-def gather(outputs: Sequence[Output], terms: Mapping[str, Sequence[Term]]) -> str:
-    """Harvest what the text's shape tells."""
+_BY_TOOL = {
+    "header_list(texts)": "headers_by(texts, regex_extract)",
+    "code_blocks(texts)": "blocks_by(texts, regex_extract)",
+}
+
+
+def gather(outputs: Sequence[Output], terms: Mapping[str, Sequence[Term]], tools: Collection[str] = ()) -> str:
+    """Harvest what the text's shape tells, by the tool where there is one for it."""
     lines = ["# What can be taken by its shape, without reading?", "gathered = {}"]
     for output in outputs:
         name = f"gathered[{literal(output.name)}]"
         table = literal(term_table(terms.get(output.name, ())))
-        lines.append(f"{name} = {output.expression.replace('TERMS', table)}")
+        expression = output.expression
+        if "regex_extract" in tools:
+            expression = _BY_TOOL.get(expression, expression)
+        lines.append(f"{name} = {expression.replace('TERMS', table)}")
         if output.expression.startswith("errors(") and kind_of_type(output.field.schema) == "array":
             lines.append(f"{name} = [entry for group in {name}.values() for entry in group]")
     return "\n".join(
@@ -264,6 +288,24 @@ def gather(outputs: Sequence[Output], terms: Mapping[str, Sequence[Term]]) -> st
             'print(f"Gathered: { {field: int(number(found)) for field, found in gathered.items()} }")',
         ]
     )
+
+
+def confirm(outputs: Sequence[Output], limit: int) -> str:
+    """One batch of sub-queries about the sections that name what was gathered; only what they confirm stays."""
+    lines = ["# Which of these does the text document, and what for? Ask about every passage that names one, at once."]
+    lines.append("asked = stand = before = 0")
+    for output in outputs:
+        name = f"gathered[{literal(output.name)}]"
+        lines += [
+            f"parts = holding(texts, outlines, {name}, most={max(0, limit // len(outputs))})",
+            "replies = llm_query_batched([endpoint_prompt(part) for part in parts]) if parts else []",
+            f"before, asked = before + len({name}), asked + len(parts)",
+            f"{name} = confirmed({name}, replies)",
+            f"stand += len({name})",
+            f"for row in {name}[:40]:",
+            f"    print(f\"{output.name}: {{row['name']}}: {{row['description']}}\"[:200])",
+        ]
+    return "\n".join([*lines, 'print(f"Confirmed: {asked} sub-queries, {stand} of {before} stand")'])
 
 
 def ask(limit: int) -> str:

@@ -15,6 +15,7 @@ from fleet_rlm.engine.offline.listing import Member, head_term, members
 from fleet_rlm.engine.offline.question import Kind, Question, read_question
 from fleet_rlm.engine.offline.reading import Unit, units
 from fleet_rlm.engine.offline.summary import central
+from fleet_rlm.engine.offline.written.harvest import endpoints
 
 NOT_FOUND = "NOT FOUND in this passage."
 NO_TEXT = "NOT FOUND: the prompt holds no text to look in, and this offline model knows nothing by itself."
@@ -24,7 +25,7 @@ LONGEST_ANSWER = 900
 """Characters after which no further sentence is added to an answer."""
 _SHARP: frozenset[Kind] = frozenset({"value", "person", "time", "place", "definition", "yes_no", "count"})
 
-Mode = Literal["answer", "list", "summary"]
+Mode = Literal["answer", "list", "summary", "endpoints"]
 
 _LABEL = re.compile(r"^\s*[#*]*\s*(question|query|instructions?|task)\b[^:\n]{0,40}:[*]*[ \t]*(.*)$", re.I | re.M)
 _MATERIAL = re.compile(
@@ -47,9 +48,15 @@ _LIST = re.compile(r"\b(list|enumerate|extract|name|find|collect|identify) (all|
 _TASKS: dict[str, Mode] = {
     "Quote the sentences": "answer",
     "List every one": "list",
+    "List every API endpoint": "endpoints",
     "Summarise the passage": "summary",
 }
 """How the planner's own prompts begin (`cells.TASKS`)."""
+_GONE = (
+    r"\W{0,3}(?:(?:is|was|has been|will be|are|were) (?:now )?)?(?:became|becomes|removed|renamed|replaced|gone|"
+    r"retired|no longer|switched off|withdrawn|went away|dropped)\b"
+)
+"""What follows the name of something that is not there any more."""
 _HOW_MANY = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "ten": 10}
 _AMOUNT = re.compile(
     r"\b(\d{1,2}|one|two|three|four|five|six|seven|eight|ten)(?: \w+){0,2} (sentences?|points?|lines|bullets)", re.I
@@ -77,6 +84,8 @@ def reply(prompt: str) -> str:
     asked = take_apart(prompt)
     if not asked.material.strip():
         return NO_TEXT
+    if asked.mode == "endpoints":
+        return "\n".join(_endpoints(asked.material)) or NOT_FOUND
     above = [Unit(title, "heading", asked.path[:depth], level=depth + 1) for depth, title in enumerate(asked.path)]
     inside = [
         Unit(
@@ -99,6 +108,17 @@ def reply(prompt: str) -> str:
     else:
         lines = answers(question, passage, asked, most=asked.most)
     return "\n".join(lines) if lines else _not_found(question, passage, asked)
+
+
+def _endpoints(passage: str) -> list[str]:
+    """`METHOD /path: what it does` of those that the passage does not say are gone."""
+    lines = []
+    for entry in endpoints({"": passage}):
+        after = re.sub(r"[`*]", "", passage).partition(f"{entry['method']} {entry['path']}")[2]
+        if not re.match(_GONE, after, re.I):
+            said = entry["description"] if entry["shaped"] else ""
+            lines.append(f"{entry['name']}: {said}" if said else entry["name"])
+    return lines
 
 
 def listed(question: Question, passage: list[Unit]) -> list[Member]:

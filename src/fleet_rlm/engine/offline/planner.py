@@ -22,6 +22,7 @@ from fleet_rlm.engine.offline.written.fitting import fit
 STATUS = {
     "survey": "Survey: ",
     "gather": "Gathered: ",
+    "confirm": "Confirmed: ",
     "search": "Search: ",
     "read": "Read: ",
     "ask": "Asked: ",
@@ -83,6 +84,8 @@ class Job:
     question: str
     outputs: tuple[Output, ...]
     characters: int
+    tools: tuple[str, ...]
+    """What the person gave besides what every run has."""
     has_text: bool
     """False when the only input is a short question."""
 
@@ -95,10 +98,16 @@ class Job:
         return tuple(output for output in self.outputs if output.expression)
 
     @property
+    def confirming(self) -> tuple[Output, ...]:
+        """What a shape alone finds too much of."""
+        return tuple(output for output in self.gathering if output.expression.startswith("endpoints("))
+
+    @property
     def route(self) -> list[str]:
         """The phases, in order."""
         phases = ["survey"]
         phases += ["gather"] if self.gathering else []
+        phases += ["confirm"] if self.confirming else []
         phases += ["search", "read", "ask"] if self.reading else []
         return [*phases, "draft", "submit"]
 
@@ -156,6 +165,7 @@ def understand(prompt: PlannerPrompt) -> Job:
         question=question,
         outputs=plan_outputs(prompt.outputs, question, prompt.instructions),
         characters=sum(variable.length for variable in documents),
+        tools=prompt.tools,
         has_text=not (documents == asking and len(asking) == 1 and asking[0].whole and is_textless(question)),
     )
 
@@ -185,7 +195,7 @@ def review(history: Sequence[Step], route: Sequence[str]) -> Progress:
         progress.statuses[phase] = step.status
         progress.done = list(route[: route.index(phase) + 1])
         progress.asked = 0 if phase == "search" and "Once more" not in step.code else progress.asked + (phase == "ask")
-        for spent in re.findall(r"(?:Asked: |Draft \(at most )(\d+) sub-quer", step.output):
+        for spent in re.findall(r"(?:Asked: |Confirmed: |Draft \(at most )(\d+) sub-quer", step.output):
             progress.calls += int(spent)
     return progress
 
@@ -259,7 +269,9 @@ def _body(phase: str, job: Job, terms: dict[str, list[Term]], keep: int, calls: 
         case "survey":
             return cells.survey(job.documents)
         case "gather":
-            return cells.gather(job.gathering, terms)
+            return cells.gather(job.gathering, terms, job.tools)
+        case "confirm":
+            return cells.confirm(job.confirming, max(0, min(24, calls - len(job.outputs))))
         case "search":
             return cells.search(job.reading, terms, keep, widen)
         case "read":
@@ -327,6 +339,8 @@ def _seen(progress: Progress) -> str:
         case "gather":
             things = sum(int(number.replace(",", "")) for number in numbers)
             return f"By shape alone I found {_many(f'{things:,}', 'thing')}."
+        case "confirm" if len(numbers) >= 3:
+            return f"{_many(numbers[0], 'passage')} asked about, {numbers[1]} of {numbers[2]} confirmed."
         case "search" if numbers:
             kept = sum(int(number) for number in re.findall(r": (\d+)", status.partition(";")[0]))
             return f"The search kept {_many(str(kept), 'passage')}."
@@ -347,6 +361,8 @@ def _intent(phase: str, job: Job) -> str:
             return f"I look first at how large the text is ({size}) and how it is built, before I read any of it."
         case "gather":
             return f"I take {_listed(output.name for output in job.gathering)} from the text by their shape."
+        case "confirm":
+            return "I ask a sub-LLM about every passage that names one, in one batch, which it documents and what for."
         case "search":
             return "I look for the places that hold the words of the question, rare words first."
         case "read":

@@ -87,6 +87,8 @@ class PlannerPrompt:
     note: str
     """What stands behind the iteration's number: an operator's hint, a remark on an answer that could not be read."""
     max_calls: int
+    tools: tuple[str, ...] = ()
+    """Names of functions that the person gave."""
     answer_fields: tuple[str, ...] = ("reasoning", "code")
 
 
@@ -173,6 +175,7 @@ def _planner(wire: Wire, instructions: str, values: dict[str, str]) -> PlannerPr
         limit=int(counted[2]) if counted else 1,
         note=counted[3].strip() if counted else "",
         max_calls=int(calls[1]) if calls else 50,
+        tools=tuple(re.findall(r"^- `(\w+)\(.*?\)` - ", mechanics.partition("Additional tools available")[2], re.M)),
     )
 
 

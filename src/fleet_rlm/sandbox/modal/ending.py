@@ -53,5 +53,5 @@ def _driver_ended(code: int, options: ModalOptions) -> Ended:
             "The network was cut, or this machine slept: start the run again.",
         )
     if code == _KILLED:
-        return Ended("its driver was killed: out of memory?", _MEMORY)
+        return Ended("its driver was killed (out of memory?)", _MEMORY)
     return Ended(f"its driver ended with exit code {code}", _PAGE)

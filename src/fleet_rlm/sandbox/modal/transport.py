@@ -216,8 +216,11 @@ class ModalTransport(Transport):
                     await self._insist("sending to the sandbox", self._process.stdin.drain.aio)
                     view = view[WRITE_BYTES:]
                 sent.set_result(None)
-            except Exception as error:  # noqa: BLE001 - it is raised again in the thread that waits for the write
-                sent.set_exception(await self._lost(error, "sending to the sandbox"))
+            except Exception as error:  # noqa: BLE001 - it is raised again in the threads that wait
+                lost = await self._lost(error, "sending to the sandbox")
+                sent.set_exception(lost)
+                await self._hand_on(lost)  # half a line was sent, or none: nothing can follow it
+                return
 
     async def _read_all(self) -> None:
         end: bytes | TransportError = b""
@@ -318,8 +321,10 @@ class ModalTransport(Transport):
         if self._ended is None and not self._over.is_set() and self._process is not None:
             assert self._modal is not None
             ask = functools.partial(how_it_ended, self._modal, self._sandbox, self._process, self._options)
-            with contextlib.suppress(TransportError):
+            try:
                 self._ended = self._call(3 * _ASK_SECONDS, "asking how the sandbox ended", ask)
+            except TransportError as error:
+                self._ended = Ended(f"its connection closed, and how it is can't be asked: {error}", _CUT_HINT)
         if self._ended is None:
             return "it was ended" if self._over.is_set() else None
         self.hint = self._ended.hint or self.hint

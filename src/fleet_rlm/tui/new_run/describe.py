@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
-COMMAND: tuple[str, ...] = (sys.executable, "-m", "fleet_rlm.engine", "--describe")
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "fleet_rlm.engine", "--describe")
 SECONDS = 60.0
 _PAUSE = 0.05
 

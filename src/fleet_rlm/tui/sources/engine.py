@@ -26,7 +26,7 @@ from fleet_rlm.spec import Abort, Command, Detach, RunSpec, Start, encode_comman
 from fleet_rlm.tui.source import Mode, SourceEnd
 from fleet_rlm.tui.sources.inbox import Inbox
 
-ENGINE: tuple[str, ...] = (sys.executable, "-m", "fleet_rlm.engine")
+ENGINE: tuple[str, ...] = (sys.executable, "-P", "-m", "fleet_rlm.engine")
 ABORT_SECONDS = 3.0
 """How long an engine may take to abort its run before it is terminated; half of that later it is killed."""
 PIPE_SECONDS = 1.0

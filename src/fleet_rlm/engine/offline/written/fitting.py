@@ -14,7 +14,21 @@ def plain(value: object) -> object:
             key: part
             for key, part in value.items()
             if key
-            not in {"name", "text", "doc", "line", "under", "count", "level", "category", "fitting", "score", "sure"}
+            not in {
+                "name",
+                "text",
+                "doc",
+                "line",
+                "under",
+                "count",
+                "level",
+                "category",
+                "fitting",
+                "score",
+                "sure",
+                "shaped",
+                "opens",
+            }
         }
         return own or label(value)
     if isinstance(value, dict):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 from fleet_rlm.engine.offline.written.texts import Docs, Entry, Terms, headings, lines_with, under, with_lines
 
@@ -48,24 +50,26 @@ def endpoints(docs: Docs) -> list[Entry]:
                     where = met[path].rstrip(".,;:") if len(met[path]) > 1 else met[path]
                     key = (met[verb].upper(), re.sub(r"\{[^}]*\}|<[^>]*>|(?<=/):\w+", "*", where).rstrip("/") or "/")
                     rest = re.sub(r"\s*\|\s*", " ", re.sub(r"[`*]", "", line[met.end() :])).strip(" |:—–-\"'")
-                    text_of = (
-                        rest
-                        if len(rest.split()) > 1 and not line.lstrip().startswith(("curl", "@"))
-                        else saying(text, at)
-                    )
+                    shaped = line.lstrip()[:1] in "|-*#" and met.start() < 12 + len(line) - len(line.lstrip())
+                    entry_text = rest if len(rest.split()) > 1 and not re.match(r"[;,.)]|\w+ ?[(.]", rest) else ""
+                    text_of = entry_text if not line.lstrip().startswith(("curl", "@")) else ""
+                    text_of = text_of or saying(text, at)
                     entry = found.setdefault(
                         key,
                         {
                             "method": key[0],
                             "path": where,
                             "description": "",
+                            "shaped": False,
                             "name": f"{key[0]} {where}",
                             "doc": doc,
                             "at": at,
                             "under": under(heads, at),
                         },
                     )
-                    entry["description"] = entry["description"] or re.split(r"(?<=[.!?])\s", text_of)[0][:300]
+                    if text_of and (not entry["description"] or (shaped and not entry["shaped"])):
+                        entry["description"] = re.split(r"(?<=[.!?])\s", text_of)[0][:300]
+                        entry["shaped"] = shaped
         for met in re.finditer(
             r"^[ ]{2,4}[\"']?(/[\w{}/\-.]*)[\"']?:\s*\{?\s*$((?:\n[ ]{4,}.*|\n\s*$)+)", text[:2_000_000], re.M
         ):
@@ -82,6 +86,7 @@ def endpoints(docs: Docs) -> list[Entry]:
                         "method": key[0],
                         "path": met[1],
                         "description": said[1].strip() if said else "",
+                        "shaped": True,
                         "name": f"{key[0]} {met[1]}",
                         "doc": doc,
                         "at": met.start(),
@@ -98,7 +103,9 @@ def endpoints(docs: Docs) -> list[Entry]:
 
 
 def errors(docs: Docs) -> dict[str, list[Entry]]:
-    """Errors by category: classes, codes, HTTP statuses and logged failures, under the headings that treat of them."""
+    """Errors by category: classes, codes, HTTP statuses and logged failures, under the categories that a table gives
+    their codes, else under the headings that treat of them.
+    """
     about = re.compile(r"error|exception|fault|fail|troubleshoot|problem|issue|warning|diagnos|status", re.I)
     kinds = {
         "Exceptions": re.compile(r"(?<![\w.])((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Fault|Failure|Timeout|Exceeded))\b"),
@@ -154,6 +161,8 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                         status and (fitting or re.search(r"HTTP|status|respon", near, re.I))
                     ):
                         continue
+                    if kind == "HTTP status codes" and kinds["Error codes"].search(line):
+                        continue  # the status that comes with a code of the text's own
                     if kind == "Error codes" and not (fitting or re.search(r"\b(?:error|code|fail|err)", near, re.I)):
                         continue
                     owner = re.search(r"([A-Z]\w*[a-z]\w*)[`*]*\s*[(/:—–-]\s*[`*]*$", line[: met.start()])
@@ -175,14 +184,17 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                             "at": at,
                             "category": kind,
                             "fitting": False,
+                            "opens": False,
                         },
                     )
                     entry["count"] += 1
                     rest = re.sub(r"\s*\|\s*", " — ", re.sub(r"[`*#]", "", line[met.end() :])).strip(" |:—–-()[]\t")
                     said = rest if len(rest.split()) > 2 else saying(text, at)
-                    if said and (not entry["text"] or (fitting and not entry["fitting"])):
+                    opens = line.lstrip(" \t|*`#-").startswith(name)
+                    if said and (not entry["text"] or (fitting, opens) > (entry["fitting"], entry["opens"])):
                         entry["text"] = re.split(r"(?<=[.!?])\s", said)[0][:300]
-                    if fitting and not entry["fitting"]:
+                        entry["opens"] = opens
+                    if fitting and (not entry["fitting"] or opens):
                         entry.update(
                             category=named[-1] if named and kind != "Logged errors" else kind,
                             fitting=True,
@@ -190,9 +202,16 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                             at=at,
                         )
         told = " ".join(entry["name"] + " " + entry["category"] for entry in found.values()).lower()
+        treated = {title for entry in found.values() for title in under(heads, entry["at"] + 1).split(" › ")}
         for position, (at, level, title) in enumerate(heads):
-            parents = under(heads[:position], at)
-            if about.search(parents) and title.lower() not in told and not any(name in title for name in found):
+            parents = under([head for head in heads[:position] if head[1] < level], at)
+            free = not treated & set(parents.split(" › ")[1:] or [parents])
+            if (
+                free
+                and about.search(parents)
+                and title.lower() not in told
+                and not any(name in title for name in found)
+            ):
                 after = heads[position + 1] if position + 1 < len(heads) else (0, 0, "")
                 if after[1] <= level:
                     found[title] = {
@@ -204,10 +223,32 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                         "category": parents.split(" › ")[-1],
                         "fitting": True,
                     }
+    families = code_families(docs)
+    for entry in found.values():
+        own = [category for shape, category in families if shape.search(entry["name"])]
+        entry["category"] = own[0] if own else entry["category"]
     grouped: dict[str, list[Entry]] = {}
-    for entry in with_lines(docs, list(found.values())):
+    order = list(docs)
+    in_order = sorted(found.values(), key=lambda entry: (order.index(entry["doc"]), entry["at"]))
+    for entry in with_lines(docs, in_order):
         grouped.setdefault(entry["category"], []).append(entry)
     return grouped
+
+
+def code_families(docs: Docs) -> list[tuple[re.Pattern[str], str]]:
+    """Which codes belong to which category, by tables with rows such as `| request | MF-11xx | … |`."""
+    found = []
+    for text in docs.values():
+        for met in re.finditer(r"^\|(.*)\|[ \t]*\n\|[-:| \t]+\|[ \t]*\n((?:\|.*\n?)+)", text[:5_000_000], re.M):
+            heads = [head.strip().lower() for head in met[1].split("|")]
+            named = [at for at, head in enumerate(heads) if re.search(r"categor|class|group|kind|type|family", head)]
+            for row in met[2].splitlines():
+                cells = [re.sub(r"[`*]", "", cell).strip() for cell in row.strip().strip("|").split("|")]
+                family = [cell for cell in cells if re.fullmatch(r"[A-Z][A-Z_-]*\d+(?:[xX]+|\*+)|\dxx", cell)]
+                if named and family and named[0] < len(cells) and cells[named[0]] not in family:
+                    shape = re.sub(r"[xX*]$|[xX*](?=[xX*])", r"\\d", re.sub(r"(?<=[xX*])[xX*]", "x", family[0]))
+                    found.append((re.compile(rf"(?<![\w-]){shape}(?![\w-])"), cells[named[0]]))
+    return found
 
 
 def code_blocks(docs: Docs) -> list[Entry]:
@@ -244,6 +285,32 @@ def header_list(docs: Docs) -> list[Entry]:
         for at, level, title in headings(text)
     ]
     return with_lines(docs, found)
+
+
+def blocks_by(docs: Docs, extract: Callable[..., list[Any]]) -> list[Entry]:
+    """Fenced code blocks, by a tool that gives all matches of a regular expression; by their shape, without fences."""
+    fence = r"^ {0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)^ {0,3}\1[`~]*[ \t]*$"
+    found = []
+    for doc, text in docs.items():
+        if len(text) < 5_000_000:
+            for _, language, code in extract(text, fence, re.MULTILINE | re.DOTALL):
+                name, code = language or "code", code.rstrip("\n")
+                found.append(
+                    {"name": name, "language": language, "code": code, "doc": doc, "at": max(0, text.find(code))}
+                )
+    return with_lines(docs, found) if found else code_blocks(docs)
+
+
+def headers_by(docs: Docs, extract: Callable[..., list[Any]]) -> list[Entry]:
+    """Markdown headings outside of code blocks, by the same tool; by their shape, where there are none."""
+    fence = re.compile(r"^ {0,3}(`{3,}|~{3,}).*?^ {0,3}\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
+    found = []
+    for doc, text in docs.items():
+        if len(text) < 5_000_000:
+            for marks, title in extract(fence.sub("", text), r"^(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*$", re.MULTILINE):
+                at = max(0, text.find(f"{marks} {title}"))
+                found.append({"name": title, "level": len(marks), "doc": doc, "at": at})
+    return with_lines(docs, found) if found else header_list(docs)
 
 
 def sampled_lines(docs: Docs, most: int = 120000) -> tuple[list[str], int]:
