@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm import config
+from fleet_rlm import config, config_table
 
 PROJECT = Path(__file__).parents[1]
 
@@ -208,6 +208,7 @@ def test_the_example_file_is_true_to_the_code(tmp_path: Path) -> None:
     assert set(settings.from_files) == {
         *("DSPY_LM_MODEL", "DSPY_LLM_API_KEY", "DSPY_LM_API_BASE", "DSPY_LM_MAX_TOKENS"),
         *("DSPY_SUB_LM_MODEL", "FLEET_RLM_ISOLATION"),
+        *config_table.RUN_VARIABLES.values(),
     }
     assert (chosen.planner.model, chosen.sub.model) == ("openai/gpt-5-mini", "openai/gpt-5-nano")
     assert settings.isolation == "namespaces,bubblewrap,landlock"

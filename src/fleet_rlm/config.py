@@ -11,13 +11,14 @@ run must agree on it).
 from __future__ import annotations
 
 import logging
-import math
 import os
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
+
+from fleet_rlm import config_table
 
 OFFLINE: Final = "offline"
 """The name of the built-in model without weights."""
@@ -155,25 +156,21 @@ class Settings:
 
     @property
     def run_defaults(self) -> RunDefaults:
-        """Budgets that the person prefers, from `[run]` in config.toml; None where it says nothing."""
-        said = self.table.get("run", {})
-
-        def whole(name: str) -> int | None:
-            value = said.get(name)
-            return value if isinstance(value, int) else None
-
-        def amount(name: str) -> float | None:
-            value = said.get(name)
-            return float(value) if isinstance(value, int | float) else None
-
+        """Limits that the person prefers, from the environment or `[run]` in config.toml; None where neither says."""
+        limits = {name: self._limit(name) for name in config_table.RUN_VARIABLES}
+        counts = {name: int(value) for name, value in limits.items() if value is not None}
         return RunDefaults(
-            max_iterations=whole("max_iterations"),
-            max_llm_calls=whole("max_llm_calls"),
-            max_tokens=whole("max_tokens"),
-            max_seconds=amount("max_seconds"),
-            max_cost_usd=amount("max_cost_usd"),
-            concurrency=whole("concurrency"),
+            max_iterations=counts.get("max_iterations"),
+            max_llm_calls=counts.get("max_llm_calls"),
+            max_tokens=counts.get("max_tokens"),
+            max_seconds=limits["max_seconds"],
+            max_cost_usd=limits["max_cost_usd"],
+            concurrency=counts.get("concurrency"),
         )
+
+    def _limit(self, name: str) -> int | float | None:
+        value = self.find(config_table.RUN_VARIABLES[name], key=f"run.{name}")
+        return config_table.number(name, value.text) if value else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +245,7 @@ def load(cwd: str | os.PathLike[str] | None = None, environ: Mapping[str, str] |
             if name not in from_files and name not in real:
                 from_files[name], sources[name] = value, str(path)
     file = config_file()
-    return Settings(
+    settings = Settings(
         environment={**real, **from_files},
         from_files=from_files,
         sources=sources,
@@ -257,6 +254,20 @@ def load(cwd: str | os.PathLike[str] | None = None, environ: Mapping[str, str] |
         file=file,
         table=_read_table(file, problems),
         problems=tuple(problems),
+    )
+    wrong = [problem for name in config_table.RUN_VARIABLES if (problem := _wrong_limit(settings, name))]
+    return replace(settings, problems=(*settings.problems, *wrong)) if wrong else settings
+
+
+def _wrong_limit(settings: Settings, name: str) -> Problem | None:
+    """A variable for a limit that holds something else."""
+    value = settings.find(config_table.RUN_VARIABLES[name])
+    if value is None or config_table.number(name, value.text) is not None:
+        return None
+    takes = config_table.TABLE["run"][name][1]
+    return Problem(
+        f"{value.variable} in {value.source} is {value.text[:40]!r}, not {takes}; it is not used.",
+        f"Write {value.variable}=20, or leave it out.",
     )
 
 
@@ -401,58 +412,6 @@ class _Heard(logging.Handler):
         self.words.append(record.getMessage())
 
 
-def _text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _yes_or_no(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _amount(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and math.isfinite(value)
-
-
-_TABLE: Mapping[str, Mapping[str, tuple[Callable[[object], bool], str]]] = {
-    "model": {
-        "name": (_text, "a model's name in quotes"),
-        "sub": (_text, "a model's name in quotes"),
-        "api_base": (_text, "an address in quotes"),
-        "max_tokens": (_whole, "a whole number from 1 on"),
-    },
-    "run": {
-        "isolation": (_text, "names of isolation modes in quotes"),
-        "sandbox": (_text, "local, modal or auto in quotes"),
-        "max_iterations": (_whole, "a whole number from 1 on"),
-        "max_llm_calls": (_whole, "a whole number from 1 on"),
-        "max_tokens": (_whole, "a whole number from 1 on"),
-        "max_seconds": (_amount, "a number above 0"),
-        "max_cost_usd": (_amount, "a number above 0"),
-        "concurrency": (_whole, "a whole number from 1 on"),
-    },
-    "modal": {
-        "app": (_text, "an app's name in quotes"),
-        "image": (_text, "an image's id or reference in quotes"),
-        "python_version": (_text, 'a version in quotes, such as "3.12"'),
-        "packages": (_texts, 'a list of names, such as ["numpy"]'),
-        "volume": (_text, "a volume's name in quotes"),
-        "secrets": (_texts, 'a list of names, such as ["search-key"]'),
-        "network": (_yes_or_no, "true or false"),
-        "cpu": (_amount, "a number above 0"),
-        "memory": (_whole, "a whole number of MiB"),
-        "timeout": (_amount, "a number of seconds"),
-    },
-}
-
-
 def _read_table(path: Path, problems: list[Problem]) -> dict[str, dict[str, object]]:
     try:
         with path.open("rb") as file:
@@ -467,7 +426,7 @@ def _read_table(path: Path, problems: list[Problem]) -> dict[str, dict[str, obje
         problems.append(Problem(f"{path} is not TOML: {error}."))
         return {}
     table: dict[str, dict[str, object]] = {}
-    for section, known in _TABLE.items():
+    for section, known in config_table.TABLE.items():
         values = content.get(section, {})
         if not isinstance(values, dict):
             problems.append(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import fleet_rlm
-from fleet_rlm.cli import commands, corpus, runs, volume
+from fleet_rlm.cli import commands, configuration, corpus, runs, volume
 from fleet_rlm.cli import tasks as tasks_command
 from fleet_rlm.cli.run import run
 from fleet_rlm.cli.secrets import check_secret, check_secret_key
@@ -41,6 +41,7 @@ for _name, _command in commands.COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(runs.app, name="runs")
 app.add_typer(tasks_command.app, name="tasks")
+app.add_typer(configuration.app, name="config")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(volume.app, name="volume")
 app.command("check-secret")(check_secret)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+import inspect
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,3 +79,30 @@ class CallPool:
                     work = self._waiting.popleft() if self._waiting else None
                     if work is None:
                         self._idle.append(inbox)
+
+
+def invoke(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """What a host function of any shape answers; one that is asynchronous is waited for."""
+    args, kwargs = _as_taken(function, args, kwargs)
+    result = function(*args, **kwargs)
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+
+def _as_taken(
+    function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments by name, for functions that dspy wrapped: those take keywords alone, whatever they say."""
+    signature = getattr(function, "__signature__", None)
+    if not args or not isinstance(signature, inspect.Signature):
+        return args, kwargs
+    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
+    if any(kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY) for kind in kinds.values()):
+        return args, kwargs
+    named: dict[str, Any] = {}
+    for name, value in signature.bind(*args, **kwargs).arguments.items():
+        named |= value if kinds[name] is inspect.Parameter.VAR_KEYWORD else {name: value}
+    return [], named
+
+
+async def _awaited(result: Any) -> Any:
+    return await result

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
-import inspect
 import keyword
 import logging
 import queue
@@ -20,6 +18,7 @@ from dspy.utils.callback import BaseCallback, with_callbacks
 
 from fleet_rlm.sandbox import equipment, protocol
 from fleet_rlm.sandbox.answers import Answers
+from fleet_rlm.sandbox.calls import invoke
 from fleet_rlm.sandbox.cell import Cell, CodeFailed, instructions, message_for_planner
 from fleet_rlm.sandbox.channel import Channel
 from fleet_rlm.sandbox.inputs import Inputs
@@ -278,9 +277,7 @@ class Interpreter:
         function = self.tools.get(tool_name)
         if function is None:
             raise CodeInterpreterError(f"Unknown tool: {tool_name}")
-        args, kwargs = _as_taken(function, args, kwargs)
-        result = function(*args, **kwargs)
-        return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+        return invoke(function, args, kwargs)
 
     # -- one execution
 
@@ -496,23 +493,3 @@ class Interpreter:
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
-
-
-def _as_taken(
-    function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
-) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments by name, for functions that dspy wrapped: those take keywords alone, whatever they say."""
-    signature = getattr(function, "__signature__", None)
-    if not args or not isinstance(signature, inspect.Signature):
-        return args, kwargs
-    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
-    if any(kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY) for kind in kinds.values()):
-        return args, kwargs
-    named: dict[str, Any] = {}
-    for name, value in signature.bind(*args, **kwargs).arguments.items():
-        named |= value if kinds[name] is inspect.Parameter.VAR_KEYWORD else {name: value}
-    return [], named
-
-
-async def _awaited(result: Any) -> Any:
-    return await result
