@@ -102,6 +102,10 @@ class DocumentRef(_Part, frozen=True, kw_only=True, omit_defaults=True):
     sha256: str
     chars: int
     encoding: str = "utf-8"
+    format: str = ""
+    """What the text was taken out of (pdf, docx, html, mail, mbox, notebook); '' for plain text."""
+    member: str = ""
+    """Its name in the archive at `path`; `bytes` and `sha256` are then those of the member, unpacked."""
 
 
 class Input(_Part, frozen=True, kw_only=True, omit_defaults=True):

@@ -111,7 +111,7 @@ def test_several_are_loaded_with_one_progress(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(name * 100_000)
     told: list[tuple[int, int]] = []
-    documents = load_all(select([tmp_path]).files, progress=lambda done, of: told.append((done, of)))
+    documents = load_all(select([tmp_path]).files, progress=lambda done, of: told.append((done, of))).documents
     assert [(d.name, d.text[:5]) for d in documents] == [("a.txt", "a.txt"), ("b.txt", "b.txt")]
     assert told[-1] == (1_000_000, 1_000_000)
     assert told == sorted(told)
@@ -120,16 +120,16 @@ def test_several_are_loaded_with_one_progress(tmp_path: Path) -> None:
 def test_missing_and_binary_files_are_typed_errors(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="No such file"):
         load(tmp_path / "missing.txt")
-    (tmp_path / "p.pdf").write_bytes(b"%PDF-1.7 ...")
-    with pytest.raises(NotText, match="pdftotext"):
-        load(tmp_path / "p.pdf")
+    (tmp_path / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n ...")
+    with pytest.raises(NotText, match="OCR"):
+        load(tmp_path / "p.png")
 
 
 def test_what_was_selected_can_be_loaded_even_where_it_turns_odd_later(tmp_path: Path) -> None:
     (tmp_path / "odd.log").write_bytes(b"a plain line\n" * 100_000 + b"\0\1\xff\2" * 300 + b"a plain line\n" * 100_000)
     (tmp_path / "half.bin").write_bytes(b"a plain line\n" * 100_000 + bytes(range(256)) * 20_000)
     selection = select([tmp_path])
-    assert [document.name for document in load_all(selection.files)] == ["odd.log"]
+    assert [document.name for document in load_all(selection.files).documents] == ["odd.log"]
     assert any("half.bin" in notice for notice in selection.notices)
 
 

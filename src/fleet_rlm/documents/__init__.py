@@ -9,6 +9,8 @@ The way in, by what you want:
 - *search*: `search.search(index, Query("needle"))` in a worker, hits come as they are found;
 - *where in the documents does this text stand?* `locate.Locator(texts)`, and `coverage.Coverage` for what was
   seen so far;
+- *PDF, Word, HTML, e-mail, notebooks, archives*: `load` takes their text out (`formats`, `archive`), and
+  `extracted.open_extracted` gives it to a screen as a `TextFile`;
 - *the guide and the themes that ship with the package*: `bundled`.
 
 Everything here is plain threads and generators: long work takes `progress(done, of)` and `cancelled()`

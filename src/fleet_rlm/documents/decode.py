@@ -81,7 +81,7 @@ _BOMS: tuple[tuple[bytes, str], ...] = (
 _EXTRACT = "Extract its text first"
 _UNPACK = "Unpack it and pass the folder."
 _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"%PDF-", "a PDF", f"{_EXTRACT} (for instance: pdftotext FILE.pdf FILE.txt) and pass that file."),
+    (0, b"%PDF-", "a PDF", f"{_EXTRACT} (for instance: pdftotext FILE.pdf FILE.txt), or pass the file to --docs."),
     (0, b"\x89PNG\r\n\x1a\n", "a PNG image", f"{_EXTRACT} (OCR) and pass that file."),
     (0, b"\xff\xd8\xff", "a JPEG image", f"{_EXTRACT} (OCR) and pass that file."),
     (0, b"GIF8", "a GIF image", ""),
@@ -93,7 +93,12 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _UNPACK),
     (0, b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
     (257, b"ustar", "a tar archive", _UNPACK),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document", "Save it as plain text and pass that file."),
+    (
+        0,
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "an old or encrypted Office file",
+        "Save it as plain text and pass that file.",
+    ),
     (0, b"SQLite format 3\x00", "a SQLite database", "Export the tables as CSV or SQL and pass that."),
     (0, b"PAR1", "a Parquet table", "Export it as CSV or JSON Lines and pass that."),
     (0, b"\x7fELF", "a program (ELF)", ""),

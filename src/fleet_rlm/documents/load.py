@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet_rlm.documents.decode import Encoding, decode, detect, utf8
+from fleet_rlm.documents import archive, formats
+from fleet_rlm.documents.decode import HEAD_BYTES, Encoding, NotText, decode, detect, utf8
+from fleet_rlm.documents.formats import Unextractable
 from fleet_rlm.documents.select import Chosen
 from fleet_rlm.documents.textfile import open_regular
 from fleet_rlm.documents.work import (
@@ -40,25 +44,48 @@ class Document:
     name: str
     """The key under which the planner sees it when there are several."""
     bytes: int
-    """On disk, as read."""
+    """On disk, as read; of an archive's member, unpacked."""
     chars: int
     sha256: str
-    """Of the bytes on disk, in hexadecimal."""
+    """Of these bytes, in hexadecimal."""
     text: str
-    """Exactly what the file holds, line ends included; a byte-order mark left out, invalid bytes as U+FFFD."""
+    """Exactly what a plain text holds, line ends included; a byte-order mark left out, invalid bytes as U+FFFD."""
     encoding: str
     notices: tuple[str, ...] = ()
     """What the person should know: how it was decoded, bytes that were replaced, a change while it was read."""
+    format: str = ""
+    """What the text was taken out of (see `formats.FORMATS`); '' for plain text."""
+    member: str = ""
+    """Its name in the archive at `path`; '' where it is no archive's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The documents of a selection."""
+
+    documents: tuple[Document, ...]
+    notices: tuple[str, ...] = ()
+    """What could not be read, and out of what text was taken."""
 
 
 def load(
-    path: Path | str, name: str | None = None, *, progress: Progress | None = None, cancelled: Cancelled = never
+    path: Path | str,
+    name: str | None = None,
+    *,
+    kind: str | None = None,
+    member: str = "",
+    progress: Progress | None = None,
+    cancelled: Cancelled = never,
 ) -> Document:
     """Read a document. Needs the file's size in memory on top of the text's own.
 
-    Raises `Unreadable`, `NotText`, `TooLarge`, or `Stopped` when cancelled.
+    `kind` is one of `formats.FORMATS`, '' for plain text, None to go by what the file is; `member` is an archive's.
+    Raises `Unreadable`, `NotText`, `Unextractable`, `BadArchive`, `TooLarge`, or `Stopped` when cancelled.
     """
     path = Path(path)
+    if member:
+        ((_, packed),) = archive.contents(path, [member], cancelled)
+        return _member(path, name or member, member, packed, kind, cancelled)
     name = printable(name or path.name)
     fd, expected = open_regular(path)
     try:
@@ -74,17 +101,7 @@ def load(
         notices.append(
             f"{name} changed while it was read: {size_in_words(len(data))} instead of {size_in_words(expected)}"
         )
-    try:
-        text, encoding, invalid = _decoded(data, path)
-    except MemoryError as error:
-        raise _too_large(path, expected) from error
-    if notice := encoding.notice(name):
-        notices.append(notice)
-    if invalid:
-        notices.append(f"{name}: {invalid:,} invalid byte{'s' * (invalid != 1)} replaced by U+FFFD")
-    if not text:
-        notices.append(f"{name} is empty")
-    return Document(str(path.absolute()), name, len(data), len(text), digest, text, encoding.codec, tuple(notices))
+    return _document(path, name, "", data, digest, kind, cancelled, notices)
 
 
 def load_all(
@@ -92,18 +109,103 @@ def load_all(
     *,
     progress: Progress | None = None,
     cancelled: Cancelled = never,
-) -> tuple[Document, ...]:
-    """Read the files of a selection, with one progress over all of them; raises as `load` does."""
-    documents, before, total = [], 0, sum(file.bytes for file in files)
-    for file in files:
+) -> Loaded:
+    """Read the files of a selection, with one progress over all of them; raises as `load` does.
 
-        def tell(done: int, _of: int, before: int = before) -> None:
-            if progress:
-                progress(min(before + done, total), total)
+    Where there are several, those that text can't be taken out of are left out and told.
+    """
+    documents: list[Document] = []
+    notices: list[str] = []
+    refused: list[DocumentError] = []
+    before, total = 0, sum(file.bytes for file in files)
 
-        documents.append(load(file.path, file.name, progress=tell, cancelled=cancelled))
-        before += file.bytes
-    return tuple(documents)
+    def tell(done: int, _of: int) -> None:
+        if progress:
+            progress(min(before + done, total), total)
+
+    for (path, in_archive), together in itertools.groupby(files, key=lambda file: (file.path, bool(file.member))):
+        group = list(together)
+        packed = archive.contents(path, [file.member for file in group], cancelled) if in_archive else None
+        for place, file in enumerate(group):
+            try:
+                if packed is not None:
+                    _, data = next(packed)
+                    document = _member(path, file.name, file.member, data, file.format, cancelled)
+                else:
+                    document = load(path, file.name, kind=file.format, progress=tell, cancelled=cancelled)
+            except (Unextractable, NotText, archive.BadArchive) as error:
+                if len(files) == 1:
+                    raise
+                refused.append(error)
+                over = isinstance(error, archive.BadArchive)  # then nothing more comes out of it
+                more = " and all that follows it in the archive" if over and group[place + 1 :] else ""
+                notices.append(f"left out {file.name}{more}: {error}")
+                if over:
+                    break
+            else:
+                documents.append(document)
+            before += file.bytes
+            tell(0, total)
+    if refused and not documents:
+        raise refused[0]
+    return Loaded(tuple(documents), (*_taken_out_of(documents), *notices))
+
+
+def _taken_out_of(documents: Sequence[Document]) -> Iterator[str]:
+    """What a person should know of documents that are no plain text."""
+    for kind, count in Counter(document.format for document in documents if document.format).items():
+        what = formats.FORMATS[kind].kind if count == 1 else f"{count:,} {formats.FORMATS[kind].plural}"
+        yield f"took the text out of {what}"
+
+
+def _member(path: Path, name: str, member: str, data: bytes, kind: str | None, cancelled: Cancelled) -> Document:
+    digest = hashlib.sha256(data).hexdigest()
+    return _document(path, printable(name), member, bytearray(data), digest, kind, cancelled, [])
+
+
+def _document(
+    path: Path,
+    name: str,
+    member: str,
+    data: bytearray,
+    digest: str,
+    kind: str | None,
+    cancelled: Cancelled,
+    notices: list[str],
+) -> Document:
+    if kind is None:
+        kind = formats.recognise(member or path, bytes(data[:HEAD_BYTES]))
+        if kind == formats.ARCHIVE or (kind == "html" and not formats.FORMATS[kind].installed):
+            kind = ""
+    codec = "utf-8"
+    try:
+        if kind:
+            found = formats.extract(kind, bytes(data), name, cancelled)
+            text = found.text
+            notices += found.notices
+        else:
+            text, encoding, invalid = _decoded(data, path)
+            codec = encoding.codec
+            if notice := encoding.notice(name):
+                notices.append(notice)
+            if invalid:
+                notices.append(f"{name}: {invalid:,} invalid byte{'s' * (invalid != 1)} replaced by U+FFFD")
+    except MemoryError as error:
+        raise _too_large(path, len(data)) from error
+    if not text:
+        notices.append(f"{name} is empty")
+    return Document(
+        path=str(path.absolute()),
+        name=name,
+        bytes=len(data),
+        chars=len(text),
+        sha256=digest,
+        text=text,
+        encoding=codec,
+        notices=tuple(notices),
+        format=kind,
+        member=member,
+    )
 
 
 def _read(fd: int, expected: int, progress: Progress | None, cancelled: Cancelled) -> tuple[bytearray, str]:

@@ -15,9 +15,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from fleet_rlm.documents import bundled
-from fleet_rlm.documents.decode import NotText, refuse_binary
+from fleet_rlm.documents import archive, bundled
+from fleet_rlm.documents.archive import BadArchive
+from fleet_rlm.documents.decode import HEAD_BYTES, NotText, refuse_binary
+from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, INSTALL, NotInstalled, recognise
 from fleet_rlm.documents.textfile import open_regular
 from fleet_rlm.documents.work import (
     Cancelled,
@@ -62,6 +65,11 @@ class Chosen:
     name: str
     """Unique within the selection."""
     bytes: int
+    """On disk; of an archive's member, unpacked."""
+    format: str = ""
+    """What its text is to be taken out of (see `formats.FORMATS`); '' for plain text."""
+    member: str = ""
+    """Its name in the archive at `path`; '' where it is no archive's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +91,25 @@ class Selection:
         return self.bytes // BYTES_PER_TOKEN
 
 
+class _Readable(NamedTuple):
+    """A text in a file, or the file's own."""
+
+    bytes: int
+    format: str = ""
+    member: str = ""
+
+
 @dataclass(slots=True)
 class _Finding:
     """What was found so far."""
 
     cancelled: Cancelled
-    files: dict[str, tuple[Path, Path, int]] = field(default_factory=dict)  # real path → (path, its base, bytes)
+    files: dict[tuple[str, str], tuple[Path, Path, _Readable]] = field(default_factory=dict)
+    """(real path, member) → (path, the folder that it is named relative to, what can be read)."""
     notices: list[str] = field(default_factory=list)
 
-    def add(self, path: Path, base: Path, size: int) -> None:
-        self.files.setdefault(os.path.realpath(path), (path, base, size))
+    def add(self, path: Path, base: Path, found: _Readable) -> None:
+        self.files.setdefault((os.path.realpath(path), found.member), (path, base, found))
         if len(self.files) > MAX_FILES:
             raise TooMany(
                 f"more than {MAX_FILES:,} files; the last one was {shown(path)}.",
@@ -134,8 +151,11 @@ def select(
             "there is no text to read in " + ", ".join(map(shown, given)) + ".", "; ".join(finding.notices)
         )
     found = list(finding.files.values())
-    names = unique_names([(path, base) for path, base, _ in found])
-    chosen = tuple(Chosen(path, name, size) for (path, _, size), name in zip(found, names, strict=True))
+    names = unique_names([(path / text.member if text.member else path, base) for path, base, text in found])
+    chosen = tuple(
+        Chosen(path, name, text.bytes, text.format, text.member)
+        for (path, _, text), name in zip(found, names, strict=True)
+    )
     empty = [file.name for file in chosen if not file.bytes]
     if empty:
         finding.notices.append(f"{_some(empty)} {'is' if len(empty) == 1 else 'are'} empty")
@@ -197,7 +217,10 @@ def _take(path: Path, finding: _Finding) -> None:
         if not _take_folder(path, path, finding) and len(finding.notices) == before:
             finding.notices.append(f"the folder {shown(path)} is empty")
     else:
-        finding.add(path, path.parent, _text_size(path))
+        texts = _texts(path, finding)
+        base = path if texts and texts[0].member else path.parent
+        for found in texts:
+            finding.add(path, base, found)
 
 
 def _take_glob(pattern: Path, cwd: Path, finding: _Finding) -> None:
@@ -273,19 +296,27 @@ def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
 def _take_files(files: list[Path], base: Path, place: str, finding: _Finding) -> int:
     binary: list[str] = []
     refused: list[str] = []
+    unread: dict[str, list[str]] = {}
     taken = 0
     for path in files:
         if finding.cancelled():
             raise Stopped("looking for documents was cancelled.")
         try:
-            size = _text_size(path)
+            texts = _texts(path, finding)
+        except NotInstalled as error:
+            unread.setdefault(f"{error.kind} is read after {INSTALL}", []).append(path.name)
         except NotText:
             binary.append(path.name)
+        except BadArchive as error:
+            finding.notices.append(f"left out {printable(path.name)} {place}: {error}")
         except Unreadable:
             refused.append(path.name)
         else:
-            finding.add(path, base, size)
-            taken += 1
+            for found in texts:
+                finding.add(path, base, found)
+            taken += len(texts)
+    for why, those in unread.items():
+        _skipped(those, why, place, finding)
     _skipped(binary, "not text", place, finding)
     _skipped(refused, "not readable", place, finding)
     return taken
@@ -304,16 +335,39 @@ def _some(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _text_size(path: Path) -> int:
-    """Size in bytes of a file that begins like text. Raises `NotText` or `Unreadable`."""
+def _texts(path: Path, finding: _Finding) -> list[_Readable]:
+    """The text that a file is or holds; several where it is an archive.
+
+    Raises `NotText`, `NotInstalled`, `BadArchive`, `Unreadable`, or `Stopped`.
+    """
     fd, size = open_regular(path)
     try:
-        refuse_binary(lambda count, offset: os.pread(fd, count, offset), size, path)
+        kind = recognise(path, os.pread(fd, HEAD_BYTES, 0))
+        known = FORMATS.get(kind)
+        if known is None and kind != ARCHIVE:
+            refuse_binary(lambda count, offset: os.pread(fd, count, offset), size, path)
+            return [_Readable(size)]
     except OSError as error:
         raise unreadable(error, path) from error
     finally:
         os.close(fd)
-    return size
+    if known is None:
+        return _packed_texts(path, finding)
+    if not known.installed:
+        if kind != "html":
+            raise NotInstalled(path, known.kind)
+        finding.notices.append(f"{printable(path.name)} is read with its tags; for its text alone: {INSTALL}")
+        return [_Readable(size)]
+    return [_Readable(size, kind)]
+
+
+def _packed_texts(path: Path, finding: _Finding) -> list[_Readable]:
+    found = archive.listing(path, finding.cancelled)
+    for why, names in found.left_out.items():
+        _skipped(list(names), why, f"in {shown(path.name)}", finding)
+    if not found.members and not found.left_out:
+        finding.notices.append(f"the archive {shown(path.name)} is empty")
+    return [_Readable(member.bytes, member.format, member.name) for member in found.members]
 
 
 def _not_found(path: Path, argument: str) -> NotFound:

@@ -38,24 +38,24 @@ class TextFile:
     `read` may be called from any thread at any time. Only one thread may call `fill` (`LineIndex.build` does).
     """
 
-    def __init__(self, fd: int, name: str, path: Path | None, encoding: Encoding, file_bytes: int) -> None:
-        """Private: takes over `fd`, the document's own bytes."""
+    def __init__(self, fd: int, name: str, path: Path | None, encoding: Encoding, file_bytes: int | None) -> None:
+        """For this package: takes over `fd`, the document's own bytes, all of them where `file_bytes` is None."""
         self._raw = fd
         weakref.finalize(self, os.close, fd)
         self.name = name
         self.path = path
         self.encoding = encoding
-        self.file_bytes = file_bytes
+        self._stat = os.fstat(fd)
+        self.file_bytes = file_bytes = self._stat.st_size if file_bytes is None else file_bytes
         """The file's size when it was opened, in bytes on disk."""
         self.invalid_bytes = 0
         """Bytes that were no valid text, found so far (only counted where the text is transcoded)."""
-        self._stat = os.fstat(fd)
         self._filled = encoding.bom  # bytes of the file that are transcoded
         if encoding.is_utf8:
             self._text, self._base = fd, encoding.bom
             self._size, self._ready = max(0, file_bytes - encoding.bom), True
         else:
-            self._text, self._base, self._size, self._ready = _spool(name), 0, 0, False
+            self._text, self._base, self._size, self._ready = spool(name), 0, 0, False
             weakref.finalize(self, os.close, self._text)
             self._decoder = Decoder(encoding.codec)
 
@@ -82,7 +82,7 @@ class TextFile:
     @classmethod
     def of_text(cls, text: str, name: str) -> TextFile:
         """A document that is no file, such as an input stored in a run; kept in a nameless temporary file."""
-        fd = _spool(name)
+        fd = spool(name)
         data = utf8(text)
         try:
             _write(fd, data, 0, name)
@@ -195,8 +195,8 @@ def open_regular(path: Path) -> tuple[int, int]:
     raise Unreadable(f"{shown(path)} is {kind}, not a file.", "Save what it gives to a file and pass that.")
 
 
-def _spool(name: str) -> int:
-    """A descriptor of a new nameless file that only we can read."""
+def spool(name: str) -> int:
+    """A descriptor of a new nameless file that only we can read. Raises `Unreadable`."""
     try:
         with tempfile.TemporaryFile(prefix="fleet-rlm-") as file:
             return os.dup(file.fileno())

@@ -40,13 +40,15 @@ def read_documents(spec: RunSpec, cancelled: Callable[[], bool] = lambda: False)
         return Documents()
     try:
         chosen = select.select(spec.documents, cwd=Path(spec.cwd).absolute(), cancelled=cancelled)
-        documents = load.load_all(chosen.files, cancelled=cancelled)
+        loaded = load.load_all(chosen.files, cancelled=cancelled)
     except DocumentError as error:
         raise SetupError(error.message, error.hint) from error
+    documents = loaded.documents
     whole = spec.first_chars is None or all(document.chars <= spec.first_chars for document in documents)
     if spec.first_chars is not None:
         documents = tuple(_beginning(document, spec.first_chars) for document in documents)
-    notices = (*chosen.notices, *(notice for document in documents for notice in document.notices))
+    own = (notice for document in documents for notice in document.notices)
+    notices = (*chosen.notices, *loaded.notices, *own)
     return Documents(documents, tuple(dict.fromkeys(notices)), whole)
 
 
@@ -148,6 +150,8 @@ def _documents_record(name: str, value: Json, documents: tuple[load.Document, ..
             sha256=document.sha256,
             chars=document.chars,
             encoding=document.encoding,
+            format=document.format,
+            member=document.member,
         )
         for document in documents
     )

@@ -38,7 +38,9 @@ def _documents(started: RunStarted) -> Iterator[str]:
     for one in started.inputs:
         yield f"{one.name}: {one.type}, {one.chars:,} characters"
         for ref in one.documents:
-            yield f"    {ref.path}  {size_in_words(ref.bytes)}, {ref.encoding}, sha256 {ref.sha256[:12]}"
+            what = ref.format or ref.encoding
+            where = f"{ref.path} › {ref.member}" if ref.member else ref.path
+            yield f"    {where}  {size_in_words(ref.bytes)}, {what}, sha256 {ref.sha256[:12]}"
 
 
 def _limits(started: RunStarted) -> Iterator[str]:

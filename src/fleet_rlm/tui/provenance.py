@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from fleet_rlm import events as ev
-from fleet_rlm.documents import bundled
+from fleet_rlm.documents import archive, bundled
 from fleet_rlm.documents.coverage import Coverage, Seen
+from fleet_rlm.documents.extracted import open_extracted
 from fleet_rlm.documents.locate import Locator, Span
 from fleet_rlm.documents.textfile import TextFile
-from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, DocumentError, never, size_in_words
+from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, DocumentError, Stopped, never, size_in_words
 from fleet_rlm.state import ExecutionState, RunState
 
 MOST_KNOWN = 20_000
@@ -28,11 +30,18 @@ class Entry:
     reference: ev.DocumentRef | None = None
     value: ev.Json = None
 
-    def open(self) -> TextFile:
-        """Its text. Raises `DocumentError` when the file is gone or is no text any more."""
-        if self.reference is None:
+    def open(self, cancelled: Cancelled = never) -> TextFile:
+        """Its text; takes seconds where it has to be taken out of a PDF or the like.
+
+        Raises `DocumentError` when the file is gone or is no text any more, `Stopped` when cancelled.
+        """
+        ref = self.reference
+        if ref is None:
             return TextFile.of_text(ev.as_text(self.value), self.name)
-        return TextFile.open(bundled.located(self.reference.path), self.name, encoding=self.reference.encoding)
+        path = bundled.located(ref.path)
+        if ref.format or ref.member:
+            return open_extracted(path, self.name, kind=ref.format, member=ref.member, cancelled=cancelled)
+        return TextFile.open(path, self.name, encoding=ref.encoding)
 
 
 def entries_of(started: ev.RunStarted | None) -> tuple[Entry, ...]:
@@ -48,18 +57,37 @@ def entries_of(started: ev.RunStarted | None) -> tuple[Entry, ...]:
 def difference(entry: Entry, text: TextFile, cancelled: Cancelled = never) -> str:
     """How a document differs from what the run was given, in words; '' when it does not. Reads all of the file."""
     ref = entry.reference
-    if ref is None or text.path is None:
+    if ref is None:
         return ""
-    if text.file_bytes != ref.bytes:
-        return f"changed since the run: {size_in_words(ref.bytes)} then, {size_in_words(text.file_bytes)} now"
-    digest = hashlib.sha256()
+    if text.path is not None and text.file_bytes != ref.bytes:
+        return _changed(ref.bytes, text.file_bytes)
+    digest, size = hashlib.sha256(), 0
     try:
-        with text.path.open("rb") as file:
-            while (block := file.read(BLOCK_BYTES)) and not cancelled():
-                digest.update(block)
-    except OSError:
+        for block in _blocks(bundled.located(ref.path), ref.member, cancelled):
+            digest.update(block)
+            size += len(block)
+    except Stopped:
+        return ""
+    except (OSError, DocumentError):
         return "gone since it was opened"
-    return "" if cancelled() or digest.hexdigest() == ref.sha256 else "changed since the run: same size, other text"
+    if cancelled() or digest.hexdigest() == ref.sha256:
+        return ""
+    return _changed(ref.bytes, size) if size != ref.bytes else "changed since the run: same size, other text"
+
+
+def _blocks(path: Path, member: str, cancelled: Cancelled) -> Iterator[bytes]:
+    """The bytes of a file, or of an archive's member."""
+    if member:
+        for _, data in archive.contents(path, [member], cancelled):
+            yield data
+        return
+    with path.open("rb") as file:
+        while (block := file.read(BLOCK_BYTES)) and not cancelled():
+            yield block
+
+
+def _changed(then: int, now: int) -> str:
+    return f"changed since the run: {size_in_words(then)} then, {size_in_words(now)} now"
 
 
 def shown_text(execution: ExecutionState) -> str:
@@ -112,7 +140,7 @@ class Provenance:
             places: list[int] = []
             for place, entry in self._entries[:MOST_DOCUMENTS]:
                 try:
-                    text = entry.open()
+                    text = entry.open(cancelled)
                     if not text.fill_all(cancelled=cancelled):
                         return False
                 except DocumentError:

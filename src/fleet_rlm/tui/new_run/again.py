@@ -34,7 +34,7 @@ def spec_of_record(path: str) -> RunSpec:
         planner = sub = OFFLINE
     return RunSpec(
         question=asked.question,
-        documents=tuple(document.path for entry in started.inputs for document in entry.documents),
+        documents=tuple(dict.fromkeys(document.path for entry in started.inputs for document in entry.documents)),
         task=preset.name if preset else "ask",
         signature=None if preset and preset.signature == asked.signature else asked.signature,
         instructions=None if preset and preset.signature == asked.signature else asked.instructions or None,

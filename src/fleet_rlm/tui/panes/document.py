@@ -167,7 +167,7 @@ class DocumentPane(TextPane):
     def _open(self, place: int, entry: Entry) -> None:
         worker = get_current_worker()
         try:
-            text = entry.open()
+            text = entry.open(lambda: worker.is_cancelled)
         except DocumentError as error:
             self.post_message(self.Opened(place, None, error))
             return

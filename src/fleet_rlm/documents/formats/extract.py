@@ -1,0 +1,54 @@
+"""The text of a file, by its format."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from fleet_rlm.documents.decode import utf8
+from fleet_rlm.documents.formats.recognise import FORMATS, NotInstalled, Unextractable
+from fleet_rlm.documents.work import Cancelled, DocumentError, never, printable
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What a file says."""
+
+    text: str
+    """Lines end in a newline alone."""
+    notices: tuple[str, ...] = ()
+    """What was left out."""
+
+
+class _Reader(Protocol):
+    def __call__(self, data: bytes, name: str, cancelled: Cancelled) -> Extracted: ...
+
+
+def extract(kind: str, data: bytes, name: str, cancelled: Cancelled = never) -> Extracted:
+    """Take the text out of a file's bytes. `name` is for messages, and for what is written as text.
+
+    Raises `NotInstalled`, `Unextractable`, or `Stopped` when cancelled.
+    """
+    known = FORMATS[kind]
+    if not known.installed:
+        raise NotInstalled(name, known.kind)
+    read = cast("_Reader", importlib.import_module(f"fleet_rlm.documents.formats.{_MODULES[kind]}").read)
+    try:
+        found = read(data, name, cancelled)
+    except (DocumentError, MemoryError):
+        raise
+    except RecursionError as error:
+        raise Unextractable(f"{printable(name)} is nested too deeply to be read.", "Save it as plain text.") from error
+    except Exception as error:
+        raise Unextractable(
+            f"{printable(name)} could not be read as {known.kind}: it is damaged, or not what its name says.",
+            f"({type(error).__name__}: {printable(str(error))[:200]})",
+        ) from error
+    text = found.text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    if not text.strip():
+        raise Unextractable(f"{printable(name)} holds no text.", "")
+    return Extracted(utf8(text).decode(), found.notices)
+
+
+_MODULES = {"pdf": "pdf", "docx": "word", "html": "html", "mail": "mail", "mbox": "mail_box", "notebook": "notebook"}

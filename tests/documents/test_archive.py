@@ -1,0 +1,200 @@
+"""Archives: their texts as documents of their own, and nothing that they try."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+
+from documents.office_files import pdf
+from fleet_rlm.documents import archive
+from fleet_rlm.documents.archive import BadArchive
+from fleet_rlm.documents.extracted import open_extracted
+from fleet_rlm.documents.load import load, load_all
+from fleet_rlm.documents.select import NothingToRead, select
+from fleet_rlm.documents.work import Stopped
+
+TEXTS = {"minutes/a.txt": b"Alpha\n", "minutes/b.md": "Größe\n".encode("cp1252") * 40, "report.pdf": pdf(["A crane."])}
+
+
+def zipped(path: Path, members: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", how) as packed:
+        for name, data in members.items():
+            packed.writestr(name, data)
+    return path
+
+
+def tarred(path: Path, members: dict[str, bytes], mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as packed:  # type: ignore[call-overload]
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            packed.addfile(entry, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["t.zip", "t.tar", "t.tar.gz", "t.tar.bz2", "t.tar.xz"])
+def test_each_text_of_an_archive_becomes_a_document(tmp_path: Path, kind: str) -> None:
+    mode = {"t.tar": "w", "t.tar.gz": "w:gz", "t.tar.bz2": "w:bz2", "t.tar.xz": "w:xz"}.get(kind)
+    path = tarred(tmp_path / kind, TEXTS, mode) if mode else zipped(tmp_path / kind, TEXTS)
+    selection = select([path])
+    assert [(file.name, file.member, file.format) for file in selection.files] == [
+        ("minutes/a.txt", "minutes/a.txt", ""),
+        ("minutes/b.md", "minutes/b.md", ""),
+        ("report.pdf", "report.pdf", "pdf"),
+    ]
+    documents = load_all(selection.files).documents
+    assert documents[0].text == "Alpha\n"
+    assert "Größe" in documents[1].text
+    assert "A crane." in documents[2].text
+    assert [document.bytes for document in documents] == [len(data) for data in TEXTS.values()]
+    assert {document.path for document in documents} == {str(path)}
+    for document in documents:
+        text = open_extracted(path, document.name, kind=document.format, member=document.member)
+        assert text.read(text.size, 0).decode() == document.text
+
+
+@pytest.mark.parametrize("packer", [gzip, bz2, lzma])
+def test_a_single_packed_file_is_its_text(tmp_path: Path, packer) -> None:
+    path = tmp_path / "app.log.gz"
+    path.write_bytes(packer.compress(b"a line\n" * 100_000))
+    (file,) = select([path]).files
+    assert (file.name, file.bytes) == ("app.log", 700_000)
+    assert load_all([file]).documents[0].text == "a line\n" * 100_000
+
+
+def test_in_a_folder_an_archive_is_a_folder_of_its_own_name(tmp_path: Path) -> None:
+    zipped(tmp_path / "old.zip", {"a.txt": b"old"})
+    (tmp_path / "a.txt").write_text("new")
+    assert [file.name for file in select([tmp_path]).files] == ["a.txt", "old.zip/a.txt"]
+
+
+def test_names_that_lead_elsewhere_hidden_ones_and_archives_in_archives_are_left_out(tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "inner.zip", {"a.txt": b"a"}).read_bytes()
+    path = zipped(
+        tmp_path / "t.zip",
+        {
+            "../../etc/passwd": b"x", "/etc/passwd": b"x", "C:\\x.txt": b"x", "a\\..\\..\\b.txt": b"x",
+            "__MACOSX/._a.txt": b"x", ".git/config": b"x", "inner.zip": inner, "good.txt": b"good",
+            "a.png": b"\x89PNG\r\n\x1a\n" + bytes(50),
+        },
+    )  # fmt: skip
+    selection = select([path])
+    assert [file.member for file in selection.files] == ["good.txt"]
+    told = "\n".join(selection.notices)
+    for why in ("leads out of the archive", "hidden", "an archive in the archive", "not text"):
+        assert why in told
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["inner.zip", "t.zip"]
+
+
+def test_links_and_devices_in_a_tar_are_nothing(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "t.tar", "w") as packed:
+        for name, kind in (("link", tarfile.SYMTYPE), ("hard", tarfile.LNKTYPE), ("pipe", tarfile.FIFOTYPE)):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, "/etc/passwd"
+            packed.addfile(entry)
+    with pytest.raises(NothingToRead):
+        select([tmp_path / "t.tar"])
+
+
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MOST_BYTES", 5_000_000)
+    zeros = b" " * 8_000_000
+    bombs = [
+        zipped(tmp_path / "a.zip", {"a.txt": zeros}),
+        zipped(tmp_path / "b.zip", {f"{n}.txt": zeros[:1_000_000] for n in range(8)}),
+        tarred(tmp_path / "c.tar.gz", {"a.txt": zeros}),
+        tmp_path / "d.gz",
+    ]
+    bombs[-1].write_bytes(gzip.compress(zeros))
+    for bomb in bombs:
+        with pytest.raises(BadArchive, match="unpacks to more than"):
+            select([bomb])
+    (tmp_path / "x.txt").write_text("text")
+    selection = select([tmp_path])
+    assert [file.name for file in selection.files] == ["x.txt"]
+    assert sum("unpacks to more" in notice for notice in selection.notices) == 4
+
+
+def test_a_zip_that_lies_about_its_sizes_is_damaged_and_no_more(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "t.zip", {"a.txt": b"x" * 500_000})
+    data = path.read_bytes()
+    lie = data.replace((500_000).to_bytes(4, "little"), (900).to_bytes(4, "little"))
+    assert lie != data
+    path.write_bytes(lie)
+    with pytest.raises(BadArchive, match="damaged"):
+        load_all(select([path]).files)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PK\x03\x04" + b"\0" * 400,
+        gzip.compress(b"text " * 9_000)[:60] + b"\0",
+        b"\x1f\x8b\x08\x00" + b"\0" * 300,
+        bz2.compress(b"text" * 500)[:-20] + b"\0" * 90,
+        b"x" * 257 + b"ustar" + b"\xff" * 400,
+    ],
+    ids=["zip", "gzip", "gzip of nothing", "bzip2", "tar"],
+)
+def test_a_broken_archive_is_refused_in_clear_words(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "t.bin").write_bytes(data)
+    with pytest.raises((BadArchive, NothingToRead)) as error:
+        load_all(select([tmp_path / "t.bin"]).files)
+    assert "t.bin" in str(error.value)
+    assert zlib.error.__name__ not in str(error.value)
+
+
+def test_what_comes_before_the_damage_is_read(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "t.zip", {f"{n}.txt": b"a text %d " % n * 20_000 for n in range(4)})
+    data = bytearray(path.read_bytes())
+    second = data.index(b"PK\x03\x04", 10)
+    third = data.index(b"PK\x03\x04", second + 10)
+    data[third - 9 : third] = b"\xff" * 9  # behind what a first look reads
+    path.write_bytes(data)
+    loaded = load_all(select([path]).files)
+    assert [document.name for document in loaded.documents] == ["0.txt"]
+    assert loaded.notices[0].startswith("left out 1.txt and all that follows it in the archive")
+
+
+def test_encrypted_members_are_told(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "t.zip", {"a.txt": b"secret", "b.txt": b"open"}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    for sign, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(sign) + place] |= 1
+    path.write_bytes(data)
+    selection = select([path])
+    assert [file.member for file in selection.files] == ["b.txt"]
+    assert "left out a.txt in t.zip: encrypted" in selection.notices
+
+
+def test_an_empty_archive_holds_nothing(tmp_path: Path) -> None:
+    with pytest.raises(NothingToRead, match="empty"):
+        select([zipped(tmp_path / "t.zip", {})])
+
+
+def test_what_was_looked_into_is_not_unpacked_again_and_a_changed_archive_is(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "t.zip", {"a.txt": b"a"})
+    assert archive.listing(path) is archive.listing(path)
+    zipped(path, {"a.txt": b"a", "b.txt": b"b"})
+    assert [member.name for member in archive.listing(path).members] == ["a.txt", "b.txt"]
+    (tmp_path / "gone.zip").write_bytes(path.read_bytes())
+    selection = select([tmp_path / "gone.zip"])
+    zipped(tmp_path / "gone.zip", {"a.txt": b"a"})
+    with pytest.raises(BadArchive, match=r"holds no b\.txt any more"):
+        load(tmp_path / "gone.zip", member="b.txt")
+    assert [document.name for document in load_all(selection.files).documents] == ["a.txt"]
+
+
+def test_looking_into_a_large_one_can_be_cancelled(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "t.tar.gz", {f"{n}.txt": b"text " * 100_000 for n in range(20)})
+    turns = iter(range(1000))
+    with pytest.raises(Stopped):
+        select([path], cancelled=lambda: next(turns) > 12)
