@@ -199,8 +199,8 @@ def test_a_person_sees_a_table_and_a_bar(cloud_volume: ModalServer, fleet: Shell
     assert re.search(r"name +size +changed", shown)
     assert re.search(r"seed/a\.txt +5 bytes +\d{4}-\d\d-\d\d \d\d:\d\d", shown)
     assert "2 files, 2.1 MB" in shown
-    shown, status = on_a_terminal(fleet, "volume", "get", "box", "seed")
-    assert status == 0
+    shown, status = on_a_terminal(fleet, "volume", "get", "box", "seed", "new")
+    assert status == 0, shown
     assert "fetching seed" in shown
     assert "━" in shown
 
