@@ -80,7 +80,17 @@ def _folder(what: str) -> Path:
     import platformdirs  # only needed where FLEET_RLM_HOME is not set
 
     folders = platformdirs.PlatformDirs("fleet-rlm", appauthor=False)
-    return {"data": folders.user_data_path, "config": folders.user_config_path, "state": folders.user_state_path}[what]
+    try:
+        return Path(getattr(folders, f"user_{what}_dir"))
+    except RuntimeError:  # nobody's home is known: no HOME, and the user is in no list
+        return homeless()
+
+
+def homeless() -> Path:
+    """Where things are kept for a user without a home, when `FLEET_RLM_HOME` is not set."""
+    import tempfile
+
+    return Path(tempfile.gettempdir()) / f"fleet-rlm-{os.getuid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +242,7 @@ def load(cwd: str | os.PathLike[str] | None = None, environ: Mapping[str, str] |
     """Read the environment, the `.env` files that belong to `cwd`, and config.toml. Takes about a millisecond."""
     real = os.environ if environ is None else environ
     problems: list[Problem] = []
-    searched = _env_places(Path(cwd or ".").absolute())
+    searched = _env_places(_absolute(cwd or "."))
     read: list[Path] = []
     from_files: dict[str, str] = {}
     sources: dict[str, str] = {}
@@ -365,10 +375,17 @@ def _max_tokens(settings: Settings) -> tuple[int, Problem | None]:
     )
 
 
+def _absolute(folder: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(folder).absolute()
+    except FileNotFoundError:  # this process' own folder was removed
+        return Path(os.environ.get("PWD") or "/", folder)
+
+
 def _env_places(cwd: Path) -> tuple[Path, ...]:
     places = [cwd / ".env"]
     for folder in (cwd, *cwd.parents):
-        if (folder / "pyproject.toml").is_file():
+        if os.path.isfile(folder / "pyproject.toml"):  # noqa: PTH113 - Path's raises where a folder can't be entered
             places.append(folder / ".env")
             break
     return tuple(dict.fromkeys(places))

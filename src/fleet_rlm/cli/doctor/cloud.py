@@ -1,0 +1,113 @@
+"""Modal: its package, its token, and (where there is one) what a run would use there, asked all at once."""
+
+from __future__ import annotations
+
+import importlib.machinery
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from fleet_rlm.cli import cloud
+from fleet_rlm.cli.doctor.finding import Finding
+from fleet_rlm.cli.secrets import configured_name
+from fleet_rlm.config import Settings
+from fleet_rlm.modal_login import modal_login, shadowed
+from fleet_rlm.sandbox_choice import SandboxRequest, Unusable, choose
+
+if TYPE_CHECKING:
+    from fleet_rlm.spec import ModalOptions
+
+
+def look(settings: Settings, *, sandbox: str | None) -> list[Finding]:
+    """`sandbox`: as asked for on the command line. Modal itself is asked where there is a token."""
+    try:
+        place, options = choose(settings, SandboxRequest(sandbox=sandbox))
+    except Unusable as error:
+        return [Finding("sandbox", "missing", str(error), error.hint)]
+    needed = place == "modal"
+    found = [_guard(needed)]
+    login = modal_login(settings.environment)
+    if login.problem is not None:
+        if not found[0].stops_a_run and shadowed() is None:
+            found.append(Finding("modal token", "missing", login.problem.message, login.problem.hint, needed))
+        return found
+    server = settings.find("MODAL_SERVER_URL")
+    where = f" in the environment {login.environment}" if login.environment else ""
+    at = f", at {server.text} (MODAL_SERVER_URL in {server.source})" if server else ""
+    found.append(Finding("modal token", "ok", f"{login.source}{where}{at}"))
+    settings.export()  # where Modal's client looks
+    return [*found, *_asked(settings, options, needed)]
+
+
+def _guard(needed: bool) -> Finding:
+    """Would Python import the package, here and in an engine that is started from this folder?"""
+    problem = shadowed()
+    if problem is not None:
+        return Finding("modal package", "missing", problem.message, problem.hint, needed)
+    try:
+        beside = importlib.machinery.PathFinder.find_spec("modal", [str(Path.cwd())])
+    except OSError:
+        beside = None
+    if beside is not None and beside.origin is not None and "site-packages" not in beside.origin:
+        words = f"{beside.origin} hides the installed package from what is started in this folder."
+        return Finding("modal package", "missing", words, "Rename it, or start from another folder.", needed)
+    return Finding("modal package", "ok", "nothing hides it")
+
+
+def _asked(settings: Settings, options: ModalOptions, needed: bool) -> list[Finding]:
+    from fleet_rlm.sandbox.modal.client import connect, within
+    from fleet_rlm.sandbox.modal.failures import NotThere
+    from fleet_rlm.sandbox.modal.secrets import open_secret
+    from fleet_rlm.sandbox.modal.volumes import open_volume
+    from fleet_rlm.sandbox.transport import TransportError
+
+    seconds = cloud.ANSWER_SECONDS
+
+    def unlike(name: str, error: TransportError, needed: bool) -> Finding:
+        words = str(error)
+        return Finding(name, "missing", f"{words[:1].upper()}{words[1:]}.", getattr(error, "hint", ""), needed)
+
+    def app(modal: ModuleType) -> Finding:
+        doing = f"looking up the app {options.app}"
+        try:
+            within(modal, seconds, doing, lambda: modal.App.lookup.aio(options.app))
+        except NotThere:
+            return Finding("modal app", "note", f"{options.app} is not there yet; the first run makes it")
+        except TransportError as error:
+            return unlike("modal app", error, needed)
+        return Finding("modal app", "ok", f"{options.app} is there")
+
+    def secret(modal: ModuleType, name: str, wanted: bool) -> Finding:
+        try:
+            open_secret(modal, name, seconds=seconds)
+        except NotThere as error:
+            if not wanted:
+                return Finding("modal secret", "note", f"{name} is not there; no run needs it unless it names it")
+            return unlike("modal secret", error, needed)
+        except TransportError as error:
+            return unlike("modal secret", error, needed and wanted)
+        return Finding("modal secret", "ok", f"{name} is there (`fleet-rlm check-secret` looks at its keys)")
+
+    def volume(modal: ModuleType, name: str) -> Finding:
+        try:
+            open_volume(modal, name, create=False, seconds=seconds)
+        except NotThere:
+            return Finding("modal volume", "note", f"{name} is not there yet; the first run makes it")
+        except TransportError as error:
+            return unlike("modal volume", error, needed)
+        return Finding("modal volume", "ok", f"{name} is there, version 2")
+
+    try:
+        modal, _ = connect(seconds)
+    except TransportError as error:
+        return [unlike("modal", error, needed)]
+    secrets = options.secrets or (configured_name(settings),)
+    questions: list[Callable[[], Finding]] = [lambda: app(modal)]
+    questions += [lambda name=name: secret(modal, name, bool(options.secrets)) for name in secrets]  # type: ignore[misc]
+    if options.volume is not None:
+        kept = options.volume
+        questions.append(lambda: volume(modal, kept))
+    with ThreadPoolExecutor(len(questions), thread_name_prefix="doctor-modal") as pool:
+        return list(pool.map(lambda ask: ask(), questions))

@@ -1,0 +1,133 @@
+"""The command: all rooms at once, told in order."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated
+
+import typer
+
+from fleet_rlm import config, sandbox_choice
+from fleet_rlm.cli import printing
+from fleet_rlm.cli.doctor.finding import Finding
+from fleet_rlm.screen_text import clean_line
+
+_MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "missing": ("✗", "red"), "not needed": ("–", "yellow")}
+_LINE = 4000
+
+
+def doctor(
+    probe: Annotated[bool, typer.Option("--probe", help="Ask the model one tiny question, too.")] = False,
+    sandbox: Annotated[
+        str | None,
+        typer.Option(
+            "--sandbox",
+            metavar="|".join(sandbox_choice.CHOICES),
+            help="Look at what a run with this sandbox needs (default: as configured, else local).",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Look at everything that a run needs on this machine, and say how to mend what is missing.
+
+    Exit status: 0 when a run could start, 1 when something that it needs is missing, 2 for wrong usage.
+    """
+    if sandbox is not None and sandbox.strip().lower() not in sandbox_choice.CHOICES:
+        message, hint = f"There is no sandbox named {sandbox!r}.", f"There are: {', '.join(sandbox_choice.CHOICES)}."
+        printing.fail(message, hint, code=printing.USAGE, as_json=as_json)
+    try:
+        with _working(as_json):
+            found = examine(sandbox, probe=probe)
+    except KeyboardInterrupt:
+        raise typer.Exit(printing.ABORTED) from None
+    stopped = [finding for finding in found if finding.stops_a_run]
+    if as_json:
+        checks = [
+            {
+                "name": one.name,
+                "state": one.state,
+                "words": one.words,
+                "hint": one.hint,
+                "needed": one.needed,
+            }
+            for one in found
+        ]
+        printing.say_json({"ok": not stopped, "checks": checks})
+    else:
+        _print(found)
+        names = ", ".join(dict.fromkeys(one.name for one in stopped))
+        printing.tell(f"A run can't start before this is mended: {names}." if stopped else "A run can start here.")
+    raise typer.Exit(printing.FAILED if stopped else printing.OK)
+
+
+def examine(sandbox: str | None = None, *, probe: bool = False) -> list[Finding]:
+    """All findings, in the order of the rooms. Never raises for what it finds."""
+    from fleet_rlm.cli.doctor import cloud, isolation, model, python, storage, terminal
+    from fleet_rlm.cli.doctor import settings as settings_room
+
+    settings = config.load()
+    rooms: dict[str, Callable[[], list[Finding]]] = {
+        "python": python.look,
+        "settings": lambda: settings_room.look(settings),
+        "model": lambda: model.look(settings, probe=probe),
+        "isolation": lambda: isolation.look(settings),
+        "modal": lambda: cloud.look(settings, sandbox=sandbox),
+        "storage": storage.look,
+        "terminal": terminal.look,
+    }
+    with ThreadPoolExecutor(len(rooms), thread_name_prefix="doctor") as pool:
+        return [finding for found in pool.map(_guarded, rooms.items()) for finding in found]
+
+
+def _guarded(room: tuple[str, Callable[[], list[Finding]]]) -> list[Finding]:
+    name, look = room
+    try:
+        return look()
+    except Exception as error:  # noqa: BLE001 - the doctor says what it met, whatever it was
+        words = f"could not be looked at: {type(error).__name__}: {error}"
+        hint = "Install fleet-rlm again: pip install --force-reinstall fleet-rlm" if _broken(error) else ""
+        return [Finding(name, "missing", words, hint)]
+
+
+def _broken(error: Exception) -> bool:
+    return isinstance(error, ImportError | AttributeError | SyntaxError)
+
+
+def _working(as_json: bool) -> AbstractContextManager[object]:
+    if as_json or not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status("looking …")
+
+
+def _mark(finding: Finding) -> tuple[str, str]:
+    """A sign and its colour."""
+    return _MARKS["not needed" if finding.state == "missing" and not finding.needed else finding.state]
+
+
+def _print(found: Sequence[Finding]) -> None:
+    if not sys.stdout.isatty():
+        for one in found:
+            printing.say(f"{_mark(one)[0]} {one.name:<15} {clean_line(one.words, _LINE)}")
+            if one.hint and one.state != "ok":
+                printing.say(f"{'':<18}{clean_line(one.hint, _LINE)}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for one in found:
+        mark, style = _mark(one)
+        words = Text(clean_line(one.words, _LINE))
+        if one.hint and one.state != "ok":
+            words.append(f"\n{clean_line(one.hint, _LINE)}", "dim")
+        table.add_row(Text(mark, style), Text(one.name, "bold" if one.state == "missing" else ""), words)
+    Console(highlight=False).print(table)

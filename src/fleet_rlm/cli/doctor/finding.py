@@ -1,0 +1,26 @@
+"""One line of what the doctor says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ok", "note", "missing"]
+"""`note`: worth knowing, and nothing that a run stops at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was looked at."""
+
+    name: str
+    state: State
+    words: str
+    hint: str = ""
+    """How to mend it."""
+    needed: bool = True
+    """Whether the run that was asked about stops where this is missing."""
+
+    @property
+    def stops_a_run(self) -> bool:
+        return self.state == "missing" and self.needed
