@@ -207,7 +207,8 @@ def test_the_example_file_is_true_to_the_code(tmp_path: Path) -> None:
     assert chosen.problem is None
     assert set(settings.from_files) == {
         *("DSPY_LM_MODEL", "DSPY_LLM_API_KEY", "DSPY_LM_API_BASE", "DSPY_LM_MAX_TOKENS"),
-        *("DSPY_SUB_LM_MODEL", "FLEET_RLM_ISOLATION"),
+        *("DSPY_SUB_LM_MODEL", "FLEET_RLM_ISOLATION", "FLEET_RLM_SANDBOX", "FLEET_RLM_SECRET_NAME"),
+        *("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_PROFILE", "MODAL_ENVIRONMENT"),
         *config_table.RUN_VARIABLES.values(),
     }
     assert (chosen.planner.model, chosen.sub.model) == ("openai/gpt-5-mini", "openai/gpt-5-nano")

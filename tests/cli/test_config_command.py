@@ -132,6 +132,6 @@ def test_the_example_names_every_variable_and_only_those_that_are_read(fleet: Sh
     example = (Path(__file__).parents[2] / ".env.example").read_text()
     named = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE))
     shown = settings(fleet).values()
-    read = {way for one in shown for way in one["ways"] if way.isupper()} | {"FLEET_RLM_SECRET_NAME"}
+    read = {way for one in shown for way in one["ways"] if way.isupper()}
     assert {*config_table.RUN_VARIABLES.values(), "DSPY_LM_MODEL", "DSPY_LLM_API_KEY"} <= named
     assert named - {"MODAL_ENVIRONMENT", "MODAL_PROFILE", "MODAL_CONFIG_PATH"} <= read

@@ -37,6 +37,7 @@ print("\\n" + json.dumps([code or 0, [name for name in {heavy!r} if name in sys.
             ["volume", "ls", "--help"],
             ["check-secret", "--help"],
             ["check-secret-key", "--help"],
+            ["doctor", "--help"],
         ),
     ],
     ids=" ".join,

@@ -12,6 +12,7 @@ from fleet_rlm import config, config_table, modal_login, sandbox_choice
 from fleet_rlm.cli import printing
 from fleet_rlm.cli import run_options as options
 from fleet_rlm.cli import sandbox_options as place
+from fleet_rlm.cli.secrets import configured_name
 from fleet_rlm.events import Json
 from fleet_rlm.runs import redact
 from fleet_rlm.spec import DEFAULT_CONCURRENCY, ModalOptions
@@ -222,6 +223,7 @@ def _modal(settings: config.Settings) -> Iterator[Setting]:
         value = ", ".join(map(str, said)) if isinstance(said, list) else str(said)
         value = value.lower() if isinstance(said, bool) else value
         yield Setting(name=key, value=value, source="config file", where=key, ways=ways)
+    yield _found(settings, "FLEET_RLM_SECRET_NAME", ("FLEET_RLM_SECRET_NAME",), configured_name(settings))
     for variable in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"):
         found = _found(settings, variable, (variable,), secret=True)
         login = modal_login.modal_login(settings.environment)
