@@ -161,7 +161,8 @@ def test_what_comes_before_the_damage_is_read(tmp_path: Path) -> None:
     path.write_bytes(data)
     loaded = load_all(select([path]).files)
     assert [document.name for document in loaded.documents] == ["0.txt"]
-    assert loaded.notices[0].startswith("left out 1.txt and all that follows it in the archive")
+    assert loaded.notices[0].startswith("left out: ")
+    assert loaded.notices[0].endswith("What follows 1.txt in it is left out, too.")
 
 
 def test_encrypted_members_are_told(tmp_path: Path) -> None:

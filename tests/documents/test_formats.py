@@ -50,7 +50,9 @@ def test_each_format_is_recognised_and_read_with_the_hash_of_its_file(tmp_path: 
         assert document.bytes == len(made[document.name])
         assert document.chars == len(document.text)
         assert "rane" in document.text or document.name == "list.mbox"
-    assert "took the text out of a PDF" in loaded.notices
+    (told,) = loaded.notices
+    assert told.startswith("the text was taken out of a")
+    assert "a PDF" in told
 
 
 def test_a_pdf_is_read_page_by_page() -> None:
@@ -84,7 +86,7 @@ def test_a_word_document_keeps_its_structure_and_has_its_changes_accepted() -> N
     text = extract("docx", docx(body), "m.docx").text
     assert text.splitlines()[0] == "# Operations"
     assert "## Who came" in text
-    assert "| A-117 | Tomasz & Ines |" in text
+    assert "| No. | Who |\n| --- | --- |\n| A-117 | Tomasz & Ines |" in text
     assert "inserted" in text
     assert "gone" not in text
 
@@ -206,7 +208,7 @@ def test_what_cannot_be_read_is_left_out_where_there_are_others(tmp_path: Path) 
     (tmp_path / "c.pdf").write_bytes(b"%PDF-1.7 ...")
     loaded = load_all(select([tmp_path]).files)
     assert [document.name for document in loaded.documents] == ["a.txt"]
-    assert [notice.split(":")[0] for notice in loaded.notices] == ["left out b.pdf", "left out c.pdf"]
+    assert [notice[:15] for notice in loaded.notices] == ["left out: b.pdf", "left out: c.pdf"]
     with pytest.raises(Unextractable, match="encrypted"):
         load_all(select([tmp_path / "b.pdf"]).files)
     with pytest.raises(Unextractable, match="encrypted"):

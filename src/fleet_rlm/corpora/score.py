@@ -80,12 +80,12 @@ def _facts(question: Question, text: str) -> Score:
 
 def _number(question: Question, text: str) -> Score:
     wanted = float(_thousands(question.expected[0][0]))
-    found = [float(one) for one in _NUMBER.findall(text)]
+    found = list(dict.fromkeys(float(one) for one in _NUMBER.findall(text)))
     if wanted in found:
         return Score(points=1.0)
     if not found:
         return Score(points=0.0, why="gives no number")
-    if len(set(found)) > 1:
+    if len(found) > 1:
         return Score(points=0.0, why=f"gives {_some([f'{one:g}' for one in found])}, not {wanted:g}")
     return Score(
         points=float(0.75 ** min(abs(found[0] - wanted), 200)), why=f"gives {found[0]:g} instead of {wanted:g}"

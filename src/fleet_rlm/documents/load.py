@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,8 +138,8 @@ def load_all(
                     raise
                 refused.append(error)
                 over = isinstance(error, archive.BadArchive)  # then nothing more comes out of it
-                more = " and all that follows it in the archive" if over and group[place + 1 :] else ""
-                notices.append(f"left out {file.name}{more}: {error}")
+                more = f" What follows {file.name} in it is left out, too." if over and group[place + 1 :] else ""
+                notices.append(f"left out: {error}{more}")
                 if over:
                     break
             else:
@@ -151,11 +151,14 @@ def load_all(
     return Loaded(tuple(documents), (*_taken_out_of(documents), *notices))
 
 
-def _taken_out_of(documents: Sequence[Document]) -> Iterator[str]:
-    """What a person should know of documents that are no plain text."""
-    for kind, count in Counter(document.format for document in documents if document.format).items():
-        what = formats.FORMATS[kind].kind if count == 1 else f"{count:,} {formats.FORMATS[kind].plural}"
-        yield f"took the text out of {what}"
+def _taken_out_of(documents: Sequence[Document]) -> tuple[str, ...]:
+    """What a person should know of documents that are no plain text: that this is so."""
+    kinds = Counter(document.format for document in documents if document.format)
+    each = [
+        formats.FORMATS[kind].kind if count == 1 else f"{count:,} {formats.FORMATS[kind].plural}"
+        for kind, count in kinds.items()
+    ]
+    return (f"the text was taken out of {', '.join(each)}",) if each else ()
 
 
 def _member(path: Path, name: str, member: str, data: bytes, kind: str | None, cancelled: Cancelled) -> Document:
@@ -184,7 +187,7 @@ def _document(
             text = found.text
             notices += found.notices
         else:
-            text, encoding, invalid = _decoded(data, path)
+            text, encoding, invalid = _decoded(data, Path(name) if member else path)
             codec = encoding.codec
             if notice := encoding.notice(name):
                 notices.append(notice)

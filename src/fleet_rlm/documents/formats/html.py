@@ -36,7 +36,12 @@ def text_of(page: bytes | str) -> str:
     for image in soup("img"):
         image.replace_with(str(image.get("alt") or ""))
     converter = MarkdownConverter(
-        heading_style="ATX", bullets="-", escape_asterisks=False, escape_underscores=False, escape_misc=False
+        heading_style="ATX",
+        bullets="-",
+        table_infer_header=True,  # a table without one would get an empty row as its head
+        escape_asterisks=False,
+        escape_underscores=False,
+        escape_misc=False,
     )
     text = str(converter.convert_soup(soup))
     text = _GAPS.sub("\n\n", _BLANKS.sub("\n", text.replace("\r\n", "\n"))).strip()
