@@ -116,6 +116,8 @@ class Input(_Part, frozen=True, kw_only=True, omit_defaults=True):
     documents: tuple[DocumentRef, ...] = ()
     value: Json = None
     """The value itself when it is small (4,096 characters at most as JSON)."""
+    first_chars: int | None = None
+    """Only so many characters from the beginning of each document were used, where some have more."""
 
 
 class Models(_Part, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from fleet_rlm import events as ev
 from fleet_rlm.spec import Budgets, RunSpec
 from fleet_rlm.tasks.catalog import TASKS
 from fleet_rlm.tui.new_run.again import NotAgain, spec_of_record
@@ -120,3 +122,66 @@ def test_an_engine_that_says_nothing_is_told_of() -> None:
 
 def test_a_question_to_the_engine_can_be_taken_back() -> None:
     assert ask(command=("sh", "-c", "sleep 60"), cancelled=lambda: True) is None
+
+
+def test_a_signature_and_tools_of_ones_own_go_into_the_run_and_the_command() -> None:
+    draft = Draft(documents="a", question="b", signature="my_tasks:Invoice", tools="my_tasks:rate regex_extract")
+    spec = spec_of(draft, ".")
+    assert (spec.signature, spec.tools) == ("my_tasks:Invoice", ("my_tasks:rate", "regex_extract"))
+    assert draft_of(spec).tools == draft.tools
+    told = shlex.split(command_line(draft))
+    assert told[-4:] == ["--tool", "my_tasks:rate", "--tool", "regex_extract"]
+    assert "my_tasks:Invoice" in told
+
+
+def test_a_task_without_documents_needs_none() -> None:
+    assert spec_of(Draft(question="What is 2 + 2?", task="basic"), ".").documents == ()
+
+
+def test_a_record_of_ones_own_signature_and_tools_names_them_again(tmp_path: Path) -> None:
+    tools = (
+        ev.Tool(name="rate", reference="my_tasks:rate"),
+        ev.Tool(name="regex_extract", reference="fleet_rlm.tasks.tools:regex_extract"),
+    )
+    task = ev.Task(name="Invoice", signature="docs -> total: float", reference="my_tasks:Invoice", tools=tools)
+    inputs = (ev.Input(name="docs", type="str", chars=10, first_chars=10),)
+    path = write_run(tmp_path / "a.jsonl", [replace(run_started(), task=task, inputs=inputs), finished()])
+    spec = spec_of_record(str(path))
+    assert (spec.signature, spec.tools, spec.first_chars) == (
+        *("my_tasks:Invoice", ("my_tasks:rate", "fleet_rlm.tasks.tools:regex_extract"), 10),
+    )
+    assert "--chars 10" in command_line(draft_of(spec))
+
+
+def test_the_tools_of_a_preset_are_not_named_twice(tmp_path: Path) -> None:
+    preset = TASKS["custom-tool"]
+    tools = (ev.Tool(name="regex_extract", reference=preset.tools[0]),)
+    task = ev.Task(name=preset.name, signature=preset.signature, tools=tools)
+    spec = spec_of_record(str(write_run(tmp_path / "a.jsonl", [replace(run_started(), task=task), finished()])))
+    assert (spec.task, spec.signature, spec.tools) == ("custom-tool", None, ())
+
+
+def test_a_record_with_a_function_that_only_its_program_had_says_so(tmp_path: Path) -> None:
+    task = ev.Task(name="ask", signature="context, question -> answer: str", tools=(ev.Tool(name="inner"),))
+    path = write_run(tmp_path / "a.jsonl", [replace(run_started(), task=task), finished()])
+    with pytest.raises(NotAgain, match="only its own program has: inner"):
+        spec_of_record(str(path))
+
+
+def test_the_engine_describes_signatures_and_tools_of_a_module(tmp_path: Path) -> None:
+    (tmp_path / "tasks_of_this_test.py").write_text(
+        "import dspy\nclass Codes(dspy.Signature):\n    docs: str = dspy.InputField()\n"
+        "    codes: list[str] = dspy.OutputField()\ndef rate(day: str) -> float:\n    'Rate of a day.'\n"
+    )
+    answer = ask(signature="tasks_of_this_test:Codes", tools=["tasks_of_this_test:rate"], cwd=str(tmp_path))
+    assert answer is not None
+    assert answer.signature is not None
+    assert [(one.name, one.type) for one in answer.signature.outputs] == [("codes", "list[str]")]
+    assert answer.tools is not None
+    assert [(tool.name, tool.description) for tool in answer.tools.found] == [("rate", "Rate of a day.")]
+    answer = ask(signature="tasks_of_this_test:Nothing", tools=["nowhere_at_all:rate"], cwd=str(tmp_path))
+    assert answer is not None
+    assert answer.signature is not None
+    assert "has no 'Nothing'" in answer.signature.error
+    assert answer.tools is not None
+    assert "There is no module 'nowhere_at_all'" in answer.tools.error

@@ -75,7 +75,7 @@ def test_a_file_that_is_no_run_is_refused_before_the_screen_opens(tmp_path: Path
         (["--question", "Why?", "--task", "aks"], "Did you mean ask?"),
         (["--question", "Why?", "--max-iterations", "none"], "iterations: a whole number"),
         (["--question", "Why?", "--max-cost", "-1"], "dollars: a number above 0"),
-        (["--question", "Why?", "--sandbox", "moon"], "invalid choice: 'moon'"),
+        (["--question", "Why?", "--sandbox", "moon"], "There is no sandbox named 'moon'"),
         (["--model", "offline"], "--model is for a new run"),
         (["--paused"], "--paused is for a new run"),
         (["--follow", "nowhere.jsonl"], "no such file"),

@@ -2,7 +2,9 @@
 
 The question is a JSON object; every key is optional, and the answer has a part for each that was asked:
 
-- `signature` (with `instructions`): its fields with their types, or `error` and `hint`;
+- `signature` (with `instructions`): its fields with their types, or `error` and `hint`; DSPy's notation or
+  `module:Class`, whose module is looked for in `cwd` too;
+- `tools`: the name and description of each, or `error` and `hint`;
 - `cwd`, `model`, `sub_model`: always answered under `models`: which models a run would use, and what is missing;
 - always `modal`: whether a token is configured, and what is missing (`ready`, `words`, `hint`);
 - `isolation: true`: each mode of local isolation, tried on this machine now (some tens of milliseconds each).
@@ -27,6 +29,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked."""
 
     signature: str | None = None
+    tools: tuple[str, ...] = ()
     instructions: str = ""
     cwd: str = "."
     model: str | None = None
@@ -42,19 +45,33 @@ def describe(question: str) -> bytes:
         return msgspec.json.encode({"error": f"the question can't be read: {error}", "hint": ""})
     answer: dict[str, Json] = {"models": _models(asked), "modal": _modal(asked)}
     if asked.signature is not None:
-        answer["signature"] = _signature(asked.signature, asked.instructions)
+        answer["signature"] = _signature(asked.signature, asked.instructions, asked.cwd)
+    if asked.tools:
+        answer["tools"] = _tools(asked)
     if asked.isolation:
         answer["isolation"] = [_isolation(mode) for mode in DEFAULT_ORDER]
     return msgspec.json.encode(answer)
 
 
-def _signature(notation: str, instructions: str) -> Json:
-    from fleet_rlm.engine import signatures  # imports dspy: half a second that the other questions don't cost
+def _signature(text: str, instructions: str, cwd: str) -> Json:
+    from fleet_rlm.engine import extensions, signatures  # imports dspy: half a second that other questions don't cost
 
     try:
-        return signatures.fields_of(signatures.parse(notation, instructions))
+        signature = extensions.signature_of(text, instructions, cwd)
+        signatures.check(signature, text)
+        return signatures.fields_of(signature)
     except SetupError as error:
         return {"error": error.message, "hint": error.hint}
+
+
+def _tools(asked: Question) -> Json:
+    from fleet_rlm.engine import extensions
+
+    try:
+        found = extensions.tools(asked.tools, asked.cwd)
+    except SetupError as error:
+        return {"error": error.message, "hint": error.hint}
+    return {"found": [{"name": tool.name, "description": tool.record.description} for tool in found]}
 
 
 def _models(asked: Question) -> Json:

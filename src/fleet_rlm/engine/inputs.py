@@ -101,7 +101,8 @@ def bind(spec: RunSpec, wanted: Wanted, documents: Documents) -> Bound:
         if field is None or field in values:
             raise SetupError("The task takes no documents.", f"Its inputs are {', '.join(wanted.names)}.")
         values[field], told[field] = _as_value(documents.all, wanted.types.get(field, "str"))
-        records[field] = _documents_record(field, values[field], documents.all, whole=documents.whole)
+        cut_to = None if documents.whole else spec.first_chars
+        records[field] = _documents_record(field, values[field], documents.all, cut_to)
     elif field is not None and field not in values:
         raise SetupError(
             "No documents were given.", f"Name files, folders or globs with --docs; they become `{field}`."
@@ -140,7 +141,7 @@ def _as_value(documents: tuple[load.Document, ...], type_words: str) -> tuple[Js
     return value, f"A dict from each document's name to its text, {len(documents)} in all: {', '.join(names)}{more}."
 
 
-def _documents_record(name: str, value: Json, documents: tuple[load.Document, ...], *, whole: bool) -> ev.Input:
+def _documents_record(name: str, value: Json, documents: tuple[load.Document, ...], cut_to: int | None) -> ev.Input:
     kind = "str" if isinstance(value, str) else "dict[str, str]" if isinstance(value, dict) else "list[str]"
     refs = tuple(
         ev.DocumentRef(
@@ -156,8 +157,8 @@ def _documents_record(name: str, value: Json, documents: tuple[load.Document, ..
         for document in documents
     )
     chars = sum(document.chars for document in documents)
-    own = documents[0].sha256 if len(documents) == 1 and whole else None
-    return ev.Input(name=name, type=kind, chars=chars, sha256=own, documents=refs)
+    own = documents[0].sha256 if len(documents) == 1 and cut_to is None else None
+    return ev.Input(name=name, type=kind, chars=chars, sha256=own, documents=refs, first_chars=cut_to)
 
 
 def _record(name: str, value: Json) -> ev.Input:

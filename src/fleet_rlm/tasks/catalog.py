@@ -301,7 +301,7 @@ def get(name: str) -> Task:
     task = TASKS.get(name)
     if task is None:
         known = tuple(TASKS)
-        near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=3, cutoff=0.55)
         near += [other for other in known if len(name) > 2 and name.lower() in other and other not in near]
         raise UnknownTask(name, tuple(near), known)
     return task

@@ -132,6 +132,8 @@ def _spec(arguments: argparse.Namespace) -> RunSpec:
         cwd=str(Path.cwd()),
         task=arguments.task or "ask",
         signature=arguments.signature,
+        tools=tuple(arguments.tool or ()),
+        first_chars=_chars(arguments.chars),
         model=arguments.model,
         sub_model=arguments.sub_model,
         sandbox=sandbox,
@@ -160,9 +162,18 @@ def _sandbox(arguments: argparse.Namespace) -> tuple[SandboxChoice, ModalOptions
         raise UsageError(f"{error} {error.hint}".rstrip()) from error
 
 
+def _chars(given: str | None) -> int | None:
+    if given is None:
+        return None
+    if not given.isascii() or not given.isdigit() or int(given) < 1:
+        raise UsageError(f"--chars takes a whole number from 1 on, not {given!r}.")
+    return int(given)
+
+
 _RUN_OPTIONS = (
-    "task", "signature", "model", "sub_model", "sandbox", "volume_name", "secret_name", "image_package", "cpu",
-    "memory", "sandbox_timeout", "max_iterations", "max_llm_calls", "max_tokens", "max_seconds", "max_cost", "record",
+    "task", "signature", "tool", "chars", "model", "sub_model", "sandbox", "volume_name", "secret_name",
+    "image_package", "cpu", "memory", "sandbox_timeout", "max_iterations", "max_llm_calls", "max_tokens",
+    "max_seconds", "max_cost", "record",
 )  # fmt: skip
 
 
@@ -196,7 +207,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--docs", action="append", default=[], metavar="PATH", help="file, folder or glob; several times")
     run.add_argument("--question", metavar="TEXT", help="what you want to know")
     run.add_argument("--task", metavar="NAME", help="a preset (default: ask)")
-    run.add_argument("--signature", metavar="TEXT", help='your own, such as "context, question -> answer: str"')
+    run.add_argument("--signature", metavar="TEXT", help='"context, question -> answer: str", or module:Class')
+    run.add_argument("--tool", action="append", metavar="MODULE:FUNCTION", help="a function that code may call")
+    run.add_argument("--chars", metavar="N", help="only so many first characters of each document")
     run.add_argument("--model", metavar="NAME", help="the planner, such as openai/gpt-5-mini or offline")
     run.add_argument("--sub-model", metavar="NAME", help="answers the sub-LLM calls (default: the planner's)")
     run.add_argument("--sandbox", metavar="WHERE", help="where generated code runs: local, modal or auto")

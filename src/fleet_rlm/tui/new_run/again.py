@@ -23,6 +23,9 @@ def spec_of_record(path: str) -> RunSpec:
         raise NotAgain("This run is just being started: there is nothing to repeat yet.")
     asked, given = started.task, started.budgets
     preset = TASKS.get(asked.name)
+    if lost := [tool.name for tool in asked.tools if tool.reference is None]:
+        raise NotAgain(f"This run had functions that only its own program has: {', '.join(lost)}.")
+    own_tools = [tool.reference for tool in asked.tools if tool.reference not in (preset.tools if preset else ())]
     holds_documents = {entry.name for entry in started.inputs if entry.documents}
     inputs = {
         entry.name: entry.value
@@ -36,7 +39,9 @@ def spec_of_record(path: str) -> RunSpec:
         question=asked.question,
         documents=tuple(dict.fromkeys(document.path for entry in started.inputs for document in entry.documents)),
         task=preset.name if preset else "ask",
-        signature=None if preset and preset.signature == asked.signature else asked.signature,
+        first_chars=next((entry.first_chars for entry in started.inputs if entry.first_chars), None),
+        tools=tuple(filter(None, own_tools)),
+        signature=None if preset and preset.signature == asked.signature else asked.reference or asked.signature,
         instructions=None if preset and preset.signature == asked.signature else asked.instructions or None,
         inputs=inputs,
         model=planner,

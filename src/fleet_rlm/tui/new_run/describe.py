@@ -33,6 +33,17 @@ class SignatureAnswer(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
+class Tool(msgspec.Struct, frozen=True):
+    name: str
+    description: str = ""
+
+
+class ToolsAnswer(msgspec.Struct, frozen=True):
+    found: tuple[Tool, ...] = ()
+    error: str = ""
+    hint: str = ""
+
+
 class Isolation(msgspec.Struct, frozen=True):
     mode: str
     ready: bool
@@ -41,17 +52,20 @@ class Isolation(msgspec.Struct, frozen=True):
 
 class Answer(msgspec.Struct, frozen=True):
     signature: SignatureAnswer | None = None
+    tools: ToolsAnswer | None = None
     isolation: tuple[Isolation, ...] = ()
 
 
 def ask(
     signature: str | None = None,
+    tools: Sequence[str] = (),
+    cwd: str = ".",
     isolation: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
     command: Sequence[str] | None = None,
 ) -> Answer | None:
     """The engine's answer; None when it was cancelled. Takes up to some seconds. Raises `CannotDescribe`."""
-    question: dict[str, object] = {"isolation": isolation}
+    question: dict[str, object] = {"isolation": isolation, "tools": list(tools), "cwd": cwd}
     if signature is not None:
         question["signature"] = signature
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from fleet_rlm.screen_text import clean, clean_line
 from fleet_rlm.spec import Budgets, RunSpec
 from fleet_rlm.tasks.catalog import TASKS, Task
 
@@ -40,7 +41,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     question: str = ""
     task: str = "ask"
     signature: str = ""
-    """Empty: the task's."""
+    """DSPy's notation, or `module:Class`; empty: the task's."""
+    tools: str = ""
+    """Functions for generated code to call, `module:function` each, spaces between."""
+    first_chars: int | None = None
+    """Of each document; it has no field of its own, and stays as a record or a command line had it."""
     inputs: str = ""
     """Values of further inputs that the signature wants: `audience='new staff' limit=5`."""
     model: str = ""
@@ -82,7 +87,7 @@ def spec_of(draft: Draft, cwd: str) -> RunSpec:
     """The run that the form asks for. Raises `Incomplete` with the first field that is missing or wrong."""
     documents = tuple(paths(draft.documents))
     signature = draft.signature.strip()
-    if not signature and not documents:
+    if not signature and not documents and draft.preset.document_field is not None:
         raise Incomplete("documents", "name the documents first")
     question = draft.question.strip()
     if not signature and draft.preset.needs_question and not question:
@@ -94,6 +99,8 @@ def spec_of(draft: Draft, cwd: str) -> RunSpec:
         cwd=cwd,
         task=draft.preset.name,
         signature=signature or None,
+        tools=tuple(draft.tools.split()),
+        first_chars=draft.first_chars,
         inputs=_values(draft.inputs) if signature else {},
         model=draft.model.strip() or None,
         sub_model=draft.sub_model.strip() or None,
@@ -115,6 +122,8 @@ def draft_of(spec: RunSpec) -> Draft:
         question=spec.question or "",
         task=spec.task if spec.task in TASKS else "ask",
         signature=spec.signature or "",
+        tools=" ".join(spec.tools),
+        first_chars=spec.first_chars,
         inputs=" ".join(f"{name}={shlex.quote(_written(value))}" for name, value in spec.inputs.items()),
         model=spec.model or "",
         sub_model=spec.sub_model or "",
@@ -127,6 +136,16 @@ def draft_of(spec: RunSpec) -> Draft:
         ),
         paused=spec.paused,
     )
+
+
+def cleaned(draft: Draft) -> Draft:
+    """What is put into the form came from a record or from a file: it is a stranger's text until it is read."""
+    one_line = {
+        name: clean_line(getattr(draft, name), 100_000)
+        for name in ("documents", "signature", "tools", "inputs", "model", "sub_model")
+    }
+    budget = Budget(**{name: clean_line(getattr(draft.budget, name), 20) for name in Budget.__struct_fields__})
+    return msgspec.structs.replace(draft, question=clean(draft.question), budget=budget, **one_line)
 
 
 def command_line(draft: Draft) -> str:
@@ -143,6 +162,9 @@ def command_line(draft: Draft) -> str:
         words += [f"--input {shlex.quote(given)}" for given in _split(draft.inputs)]
     elif draft.preset.name != "ask":
         words.append(f"--task {draft.preset.name}")
+    words += [f"--tool {shlex.quote(tool)}" for tool in draft.tools.split()]
+    if draft.first_chars:
+        words.append(f"--chars {draft.first_chars}")
     for option, value in (
         ("--model", draft.model),
         ("--sub-model", draft.sub_model),

@@ -19,17 +19,27 @@ from textual.worker import get_current_worker
 
 from fleet_rlm import config, figures
 from fleet_rlm.documents.work import DocumentError, size_in_words
-from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.screen_text import clean_line
 from fleet_rlm.spec import RunSpec
 from fleet_rlm.tasks.catalog import TASKS
 from fleet_rlm.tui.dialogs.paths import PathSuggester, PickPath
 from fleet_rlm.tui.footer import KeyFooter
-from fleet_rlm.tui.new_run.draft import Budget, Draft, Incomplete, command_line, draft_of, join_paths, paths, spec_of
+from fleet_rlm.tui.new_run.draft import (
+    Budget,
+    Draft,
+    Incomplete,
+    cleaned,
+    command_line,
+    draft_of,
+    join_paths,
+    paths,
+    spec_of,
+)
 from fleet_rlm.tui.new_run.tick import Tick
 
 if TYPE_CHECKING:
     from fleet_rlm.tui.app import FleetApp
-    from fleet_rlm.tui.new_run.describe import Answer
+    from fleet_rlm.tui.new_run.describe import Answer, ToolsAnswer
 
 CHECK_SECONDS = 0.25
 SIGNATURE_SECONDS = 0.6
@@ -60,8 +70,8 @@ class NewRunScreen(ModalScreen[None]):
     NewRunScreen TextArea .text-area--cursor-line { background: transparent; }
     NewRunScreen .hint { margin: 0 0 1 11; width: 1fr; height: auto; color: $muted; padding: 0 1; }
     NewRunScreen.-short .hint { margin: 0 0 0 11; }
-    NewRunScreen #limits-hint { display: none; }
-    NewRunScreen #limits-hint.-wrong { display: block; }
+    NewRunScreen #limits-hint, NewRunScreen #tools-hint { display: none; }
+    NewRunScreen #limits-hint.-wrong, NewRunScreen #tools-hint.-wanted { display: block; }
     NewRunScreen .gap { margin-bottom: 1; }
     NewRunScreen.-short .gap { margin-bottom: 0; }
     NewRunScreen Select { width: 1fr; }
@@ -111,7 +121,7 @@ class NewRunScreen(ModalScreen[None]):
     # The form
 
     def compose(self) -> ComposeResult:
-        self._draft = draft = _cleaned(
+        self._draft = draft = cleaned(
             draft_of(self._spec) if self._spec is not None else self.fleet.memory.get("new_run", Draft, Draft())
         )
         with VerticalScroll(id="form", can_focus=False) as form:
@@ -127,6 +137,7 @@ class NewRunScreen(ModalScreen[None]):
                 "Task", Select(tasks, value=draft.preset.name, allow_blank=False, id="task", compact=True)
             )
             yield from self._row("Signature", _field("signature", draft.signature), hint="signature")
+            yield from self._row("Tools", _field("tools", draft.tools, "module:function …"), hint="tools")
             with Vertical(id="inputs-row"):
                 yield from self._row("Inputs", _field("inputs", draft.inputs, "name=value …"), gap=True)
             yield from self._row("Model", _field("model", draft.model))
@@ -161,6 +172,8 @@ class NewRunScreen(ModalScreen[None]):
         self._check_soon("model", self._check_model, 0)
         if self._draft.signature:
             self._check_soon("signature", self._check_signature, 0)
+        if self._draft.tools:
+            self._check_soon("tools", self._check_tools, 0)
         self._busy.add("sandbox")
         self._hint("sandbox", BUSY, "trying what this machine offers")
         self._ask_isolation()
@@ -190,6 +203,8 @@ class NewRunScreen(ModalScreen[None]):
                 self._check_soon("model", self._check_model, CHECK_SECONDS)
             case "signature":
                 self._check_soon("signature", self._check_signature, SIGNATURE_SECONDS)
+            case "tools":
+                self._check_soon("tools", self._check_tools, SIGNATURE_SECONDS)
             case _:
                 pass
 
@@ -211,6 +226,8 @@ class NewRunScreen(ModalScreen[None]):
             question=self.query_one("#question", TextArea).text,
             task=str(self.query_one("#task", Select).value),
             signature=typed("signature"),
+            tools=typed("tools"),
+            first_chars=self._draft.first_chars,
             inputs=typed("inputs"),
             model=typed("model"),
             sub_model=typed("sub_model"),
@@ -365,7 +382,7 @@ class NewRunScreen(ModalScreen[None]):
 
         worker = get_current_worker()
         try:
-            answer = ask(signature=notation, cancelled=lambda: worker.is_cancelled)
+            answer = ask(signature=notation, cwd=str(self._cwd), cancelled=lambda: worker.is_cancelled)
         except CannotDescribe as error:
             self.fleet.tell(self, self._hint, "signature", BAD, str(error))
             self.fleet.tell(self, self._checked, "signature")
@@ -384,6 +401,36 @@ class NewRunScreen(ModalScreen[None]):
         self._hint("signature", OK, " → ".join(sides))
         self.query_one("#inputs-row").set_class(len(found.inputs) > 2, "-wanted")
         self._checked("signature")
+
+    def _check_tools(self) -> None:
+        given = self._draft.tools.split()
+        self.query_one("#tools-hint").set_class(bool(given), "-wanted")
+        if given:
+            self._hint("tools", BUSY, "looking for them")
+            self._ask_tools(given)
+        else:
+            self._checked("tools")
+
+    @work(thread=True, exclusive=True, group="tools")
+    def _ask_tools(self, given: list[str]) -> None:
+        from fleet_rlm.tui.new_run.describe import CannotDescribe, ToolsAnswer, ask
+
+        worker = get_current_worker()
+        try:
+            answer = ask(tools=given, cwd=str(self._cwd), cancelled=lambda: worker.is_cancelled)
+        except CannotDescribe as error:
+            found = ToolsAnswer(error=str(error))
+        else:
+            found = answer.tools if answer and answer.tools else ToolsAnswer(error="the engine did not say")
+        if not worker.is_cancelled:
+            self.fleet.tell(self, self._show_tools, found)
+
+    def _show_tools(self, answer: ToolsAnswer) -> None:
+        if answer.error:
+            self._hint("tools", BAD, answer.error, answer.hint)
+        else:
+            self._hint("tools", OK, " · ".join(f"{tool.name}: {tool.description}" for tool in answer.found))
+        self._checked("tools", answer.error)
 
     @work(thread=True, exclusive=True, group="isolation")
     def _ask_isolation(self) -> None:
@@ -413,7 +460,7 @@ class NewRunScreen(ModalScreen[None]):
         self._read_form()
         try:
             spec = spec_of(self._draft, str(self._cwd))
-            for field in ("documents", "signature", "model"):
+            for field in ("documents", "signature", "tools", "model"):
                 if field in self._wrong:
                     raise Incomplete(field, self._wrong[field])
         except Incomplete as error:
@@ -448,15 +495,3 @@ class NewRunScreen(ModalScreen[None]):
 
 def _field(name: str, value: str, placeholder: str = "", suggester: PathSuggester | None = None) -> Input:
     return Input(value, placeholder, id=name, suggester=suggester, compact=True, select_on_focus=False)
-
-
-def _cleaned(draft: Draft) -> Draft:
-    """What is put into the form came from a record or from a file: it is a stranger's text until it is read."""
-    import msgspec
-
-    one_line = {
-        name: clean_line(getattr(draft, name), 100_000)
-        for name in ("documents", "signature", "inputs", "model", "sub_model")
-    }
-    budget = Budget(**{name: clean_line(getattr(draft.budget, name), 20) for name in LIMITS})
-    return msgspec.structs.replace(draft, question=clean(draft.question), budget=budget, **one_line)
