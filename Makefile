@@ -10,10 +10,10 @@ ARGS ?=
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help tui sync sync-dev test lint format check bench screenshots clean
+.PHONY: help tui sync sync-dev test lint format check release-check precommit-install precommit-run bench screenshots clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 tui: $(VENV)/.base ## Set up if needed and start the app (ARGS="--demo" plays the bundled document)
 	@$(BIN)/fleet-rlm-tui $(ARGS)
@@ -32,6 +32,15 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 
 check: lint test ## Lint, then test
+
+release-check: $(VENV)/.release lint test ## Check everything, build, and use the wheel in an empty environment
+	@$(BIN)/python scripts/release_check.py
+
+precommit-install: $(VENV)/.dev ## Check each commit before it is made
+	@$(BIN)/pre-commit install
+
+precommit-run: $(VENV)/.dev ## What a commit is checked for, over all files
+	@$(BIN)/pre-commit run --all-files
 
 bench: $(VENV)/.test ## Measure, and print tables with ratios against a peer in the same run (ARGS="engine runs")
 	@$(BIN)/python bench/run.py $(ARGS)
@@ -63,4 +72,8 @@ $(VENV)/.test: $(VENV)/.base
 
 $(VENV)/.dev: $(VENV)/.test
 	@$(PIP_INSTALL) --group dev
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.dev
+	@$(PIP_INSTALL) --group release
 	@touch $@
