@@ -19,7 +19,7 @@ from fleet_rlm.documents.archive import BadArchive
 from fleet_rlm.documents.extracted import open_extracted
 from fleet_rlm.documents.load import load, load_all
 from fleet_rlm.documents.select import NothingToRead, select
-from fleet_rlm.documents.work import Stopped
+from fleet_rlm.documents.work import DocumentError, Stopped
 
 TEXTS = {"minutes/a.txt": b"Alpha\n", "minutes/b.md": "Größe\n".encode("cp1252") * 40, "report.pdf": pdf(["A crane."])}
 
@@ -59,6 +59,15 @@ def test_each_text_of_an_archive_becomes_a_document(tmp_path: Path, kind: str) -
     for document in documents:
         text = open_extracted(path, document.name, kind=document.format, member=document.member)
         assert text.read(text.size, 0).decode() == document.text
+
+
+def test_a_screen_reads_the_members_of_an_archive_in_any_order(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "t.tar.gz", {f"{n}.txt": b"text %d" % n for n in range(9)})
+    for n in (0, 1, 5, 2, 8, 0):
+        text = open_extracted(path, f"{n}.txt", member=f"{n}.txt")
+        assert text.read(text.size, 0) == b"text %d" % n
+    with pytest.raises(DocumentError, match=r"holds no 9\.txt"):
+        open_extracted(path, "9.txt", member="9.txt")
 
 
 @pytest.mark.parametrize("packer", [gzip, bz2, lzma])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from documents.office_files import docx, mail, notebook, paragraph, pdf, table
+from fleet_rlm.documents import extracted
 from fleet_rlm.documents.decode import NotText
 from fleet_rlm.documents.extracted import open_extracted
 from fleet_rlm.documents.formats import FORMATS, NotInstalled, Unextractable, extract, recognise
@@ -252,6 +253,25 @@ def test_a_screen_is_told_what_the_reader_was_told_and_can_stop_waiting(tmp_path
         open_extracted(tmp_path / "b.pdf", "b.pdf", kind="pdf", cancelled=lambda: True)
     with pytest.raises(DocumentError, match="No such file"):
         open_extracted(tmp_path / "gone.pdf", "gone.pdf", kind="pdf")
+
+
+def test_a_reader_that_dies_is_started_again_and_one_that_dies_of_a_file_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.pdf", "b.pdf"):
+        (tmp_path / name).write_bytes(pdf([name]))
+    assert open_extracted(tmp_path / "a.pdf", "a.pdf", kind="pdf").size
+    first = extracted._reader._process
+    assert first is not None
+    first.kill()
+    first.wait()
+    text = open_extracted(tmp_path / "b.pdf", "b.pdf", kind="pdf")
+    assert b"b.pdf" in text.read(text.size, 0)
+    assert extracted._reader._process is not first
+    extracted._reader.end()
+    monkeypatch.setattr(extracted.sys, "executable", "/bin/false")
+    with pytest.raises(Unextractable, match="came to grief"):
+        open_extracted(tmp_path / "a.pdf", "a.pdf", kind="pdf")
 
 
 def test_what_is_open_already_is_not_extracted_again(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def load(
     path = Path(path)
     if member:
         ((_, packed),) = archive.contents(path, [member], cancelled)
-        return _member(path, name or member, member, packed, kind, cancelled)
+        return of_member(path, name or member, member, packed, kind, cancelled)
     name = printable(name or path.name)
     fd, expected = open_regular(path)
     try:
@@ -130,7 +130,7 @@ def load_all(
             try:
                 if packed is not None:
                     _, data = next(packed)
-                    document = _member(path, file.name, file.member, data, file.format, cancelled)
+                    document = of_member(path, file.name, file.member, data, file.format, cancelled)
                 else:
                     document = load(path, file.name, kind=file.format, progress=tell, cancelled=cancelled)
             except (Unextractable, NotText, archive.BadArchive) as error:
@@ -161,7 +161,10 @@ def _taken_out_of(documents: Sequence[Document]) -> tuple[str, ...]:
     return (f"the text was taken out of {', '.join(each)}",) if each else ()
 
 
-def _member(path: Path, name: str, member: str, data: bytes, kind: str | None, cancelled: Cancelled) -> Document:
+def of_member(
+    path: Path, name: str, member: str, data: bytes, kind: str | None, cancelled: Cancelled = never
+) -> Document:
+    """The document that an archive's member holds; raises as `load` does."""
     digest = hashlib.sha256(data).hexdigest()
     return _document(path, printable(name), member, bytearray(data), digest, kind, cancelled, [])
 
