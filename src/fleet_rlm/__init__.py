@@ -22,6 +22,7 @@ _HOMES = {
     "NotARun": "fleet_rlm.runs.reader",
     "RunFile": "fleet_rlm.runs.reader",
     "RunResult": "fleet_rlm.engine.api",
+    "SandboxPool": "fleet_rlm.sandbox.pool",
     "SetupError": "fleet_rlm.engine.errors",
     "lm": "fleet_rlm.engine.program",
     "open_run": "fleet_rlm.runs.reader",

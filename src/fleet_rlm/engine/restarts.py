@@ -16,7 +16,7 @@ from fleet_rlm.engine.errors import AgentStopped, FinishRequested
 from fleet_rlm.engine.gate import Answer
 from fleet_rlm.engine.rebuild import CURRENT_TAPE, Rebuilt, Said, Step, Tape
 from fleet_rlm.figures import seconds
-from fleet_rlm.sandbox.interpreter import SandboxGone
+from fleet_rlm.sandbox.errors import SandboxGone
 
 if TYPE_CHECKING:
     from fleet_rlm.engine.sandboxes import AgentInterpreter

@@ -27,10 +27,17 @@ from fleet_rlm.engine.rebuild import CURRENT_TAPE, Journal, Said, Step, Tape
 from fleet_rlm.engine.restarts import Restarts
 from fleet_rlm.engine.sandbox_events import SandboxEvents
 from fleet_rlm.engine.spans import AgentState
-from fleet_rlm.sandbox.interpreter import Interpreter, SandboxGone
+from fleet_rlm.sandbox.errors import SandboxGone
+from fleet_rlm.sandbox.interpreter import Interpreter
+from fleet_rlm.sandbox.observer import SandboxObserver
+from fleet_rlm.sandbox.pool import SandboxPool
 from fleet_rlm.spec import OnSandboxLost
 
 SKIPPED = "[The operator skipped this cell: it did not run.]"
+IDLE_SECONDS = 120.0
+"""How long a sandbox of the run's waits for another sub-agent."""
+SUB_AGENT_MAKERS = ("dspy.RLM(", "dspy.CodeAct(", "dspy.ProgramOfThought(")
+"""Code with one of these will want a sandbox in a moment."""
 Inputs = Mapping[str, Any]  # what the person's documents and JSON hold
 
 
@@ -55,6 +62,10 @@ class Sandboxes:
         self.bridge = bridge
         self.token = token
         self.on_lost = on_lost
+        self.pool = SandboxPool(
+            lambda: backend.make(SandboxObserver()), max_idle=IDLE_SECONDS, execution_instructions=backend.instructions
+        )
+        """For sub-agents, which come and go: the run's own sandbox is not of it."""
         self._lock = threading.Lock()
         self._live: list[AgentInterpreter] = []
         self._early: AgentInterpreter | None = None
@@ -97,7 +108,9 @@ class Sandboxes:
 
     def kill_all(self) -> None:
         """End every sandbox now, all at once; from any thread."""
-        threads = [threading.Thread(target=interpreter.kill, daemon=True) for interpreter in self._all()]
+        ends: list[Callable[[], None]] = [interpreter.kill for interpreter in self._all()]
+        ends.append(lambda: self.pool.kill(self.token.reason or "the run is over"))
+        threads = [threading.Thread(target=end, daemon=True) for end in ends]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -130,7 +143,7 @@ class AgentInterpreter:
 
     def _make(self) -> tuple[Interpreter, SandboxEvents]:
         events = SandboxEvents(self.of, root=self.root)
-        inner = self.of.backend.make(events)
+        inner = self.of.backend.make(events) if self.root else self.of.pool.take(events)
         inner.tools, inner.output_fields = self._tools, self._output_fields
         return inner, events
 
@@ -184,7 +197,7 @@ class AgentInterpreter:
     def renew(self) -> Interpreter:
         """A fresh sandbox in place of the lost one, started and empty. Raises `CodeInterpreterError`."""
         lost, self.events.replaced = self.inner, True
-        lost.kill("another sandbox takes its place")
+        self.of.pool.end(lost, "another sandbox takes its place")
         self.inner, self.events = self._make()
         if self.of.token.ended:
             self.kill()
@@ -203,6 +216,8 @@ class AgentInterpreter:
         if agent.skip_next:
             agent.skip_next = False
             return SKIPPED
+        if any(maker in code for maker in SUB_AGENT_MAKERS):
+            self.of.pool.warm()
         ours = facade or any(name.startswith(RAW_PREFIX) for name in variables or ())
         step = Step(code, variables, None if ours else self._tape(), 0, agent.iteration, agent.iteration_span)
         try:
@@ -274,7 +289,10 @@ class AgentInterpreter:
             return
         self._over = True
         try:
-            self.inner.shutdown()
+            if self.root:
+                self.inner.shutdown()
+            else:
+                self.of.pool.give_back(self.inner)
         finally:
             self.of.forget(self)
 

@@ -7,20 +7,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fleet_rlm.sandbox.calls import HostCall, current_call
     from fleet_rlm.sandbox.cell import CodeFailed
+    from fleet_rlm.sandbox.errors import NotReusable, SandboxGone
     from fleet_rlm.sandbox.factory import InterpreterFactory
     from fleet_rlm.sandbox.interpreter import Interpreter
     from fleet_rlm.sandbox.local import LocalInterpreter, LocalTransport
     from fleet_rlm.sandbox.observer import Execution, ExecutionOutcome, SandboxObserver, StateLost, Variables
-    from fleet_rlm.sandbox.transport import IsolationReport, Limits, SandboxInfo, Stored, Transport, TransportError
+    from fleet_rlm.sandbox.pool import Lease, SandboxPool
+    from fleet_rlm.sandbox.transport import (
+        IsolationReport,
+        Leftovers,
+        Limits,
+        SandboxInfo,
+        Stored,
+        Transport,
+        TransportError,
+    )
 
 _HOMES = {
     "calls": ("HostCall", "current_call"),
     "cell": ("CodeFailed",),
     "factory": ("InterpreterFactory",),
+    "errors": ("NotReusable", "SandboxGone"),
     "interpreter": ("Interpreter",),
     "local": ("LocalInterpreter", "LocalTransport"),
     "observer": ("Execution", "ExecutionOutcome", "SandboxObserver", "StateLost", "Variables"),
-    "transport": ("IsolationReport", "Limits", "SandboxInfo", "Stored", "Transport", "TransportError"),
+    "pool": ("Lease", "SandboxPool"),
+    "transport": ("IsolationReport", "Leftovers", "Limits", "SandboxInfo", "Stored", "Transport", "TransportError"),
 }
 
 __all__ = [
@@ -31,11 +43,16 @@ __all__ = [
     "Interpreter",
     "InterpreterFactory",
     "IsolationReport",
+    "Lease",
+    "Leftovers",
     "Limits",
     "LocalInterpreter",
     "LocalTransport",
+    "NotReusable",
+    "SandboxGone",
     "SandboxInfo",
     "SandboxObserver",
+    "SandboxPool",
     "StateLost",
     "Stored",
     "Transport",

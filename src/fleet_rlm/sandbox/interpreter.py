@@ -3,54 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import keyword
-import logging
+import copy
+import dataclasses
 import queue
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar, cast
+from collections.abc import Iterator
+from typing import ClassVar
 
-import msgspec
-from dspy.primitives.code_interpreter import CodeExecutionError, CodeInterpreterError, FinalOutput
-from dspy.utils.callback import BaseCallback, with_callbacks
+from dspy.primitives.code_interpreter import CodeInterpreterError
 
-from fleet_rlm.sandbox import equipment, protocol
-from fleet_rlm.sandbox.answers import Answers
-from fleet_rlm.sandbox.calls import invoke
-from fleet_rlm.sandbox.cell import Cell, CodeFailed, instructions, message_for_planner
-from fleet_rlm.sandbox.channel import Channel
-from fleet_rlm.sandbox.inputs import Inputs
-from fleet_rlm.sandbox.observer import Execution, ExecutionOutcome, Purpose, SandboxObserver, StateLost, Variables
-from fleet_rlm.sandbox.transport import Limits, SandboxInfo, Transport, TransportError
+from fleet_rlm.sandbox import protocol
+from fleet_rlm.sandbox.cell import instructions
+from fleet_rlm.sandbox.errors import NotReusable
+from fleet_rlm.sandbox.executor import CELL_SECONDS, Executor
+from fleet_rlm.sandbox.observer import ExecutionOutcome, SandboxObserver
 
-_log = logging.getLogger("fleet_rlm.sandbox")
-_Method = TypeVar("_Method", bound=Callable[..., Any])
+__all__ = ["CELL_SECONDS", "Interpreter"]
 
-CELL_SECONDS = 600.0
-GRACE_SECONDS = 2.0
-LATE_CHARS = 4 << 20
-"""Output that may come after its execution, in the whole life of a sandbox."""
-_OWNED = {"SUBMIT", "__builtins__"}
+RESET_SECONDS = 20.0
+"""How long a reset may take."""
 
 
-def _with_callbacks(method: _Method) -> _Method:
-    """The decorator of dspy, with its types kept."""
-    return cast(_Method, with_callbacks(method))
-
-
-class SandboxGone(CodeInterpreterError):  # type: ignore[misc]  # dspy ships no types
-    """The sandbox could not be started, or is lost; `hint` says what to do, when that is known."""
-
-    def __init__(self, message: str, hint: str = "", reason: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.reason = reason or message
-        """Why it is gone, without what to do then."""
-
-
-class Interpreter:
+class Interpreter(Executor):
     """Runs code in one sandbox, cell after cell, state kept between them; starts it when first needed.
 
     For dspy it is a `CodeInterpreter`: `tools` may be changed between executions, `output_fields` are SUBMIT's.
@@ -66,173 +39,7 @@ class Interpreter:
 
     execution_instructions: ClassVar[str] = instructions(CELL_SECONDS)
 
-    def __init__(
-        self,
-        make_transport: Callable[[], Transport],
-        tools: Mapping[str, Callable[..., Any]] | None = None,
-        output_fields: list[dict[str, Any]] | None = None,
-        *,
-        limits: Limits | None = None,
-        execution_timeout: float | None = CELL_SECONDS,
-        grace: float = GRACE_SECONDS,
-        concurrency: int = 16,
-        output_bytes: int = 2 << 20,
-        start_timeout: float = 120.0,
-        silence: float = 30.0,
-        orphan: float = 0.0,
-        with_toolbox: bool = True,
-        volume: str | None = None,
-        observer: SandboxObserver | None = None,
-        callbacks: list[BaseCallback] | None = None,
-    ) -> None:
-        """Nothing is started yet.
-
-        Args:
-            make_transport: makes the sandbox's transport, once.
-            tools: host functions that code may call by name.
-            output_fields: dspy's description of SUBMIT's values, `[{"name": …}]`; None: one value, `output`.
-            limits: what the sandbox may use.
-            execution_timeout: seconds for one execution, calls included; None: no limit. See `clock_stopped`.
-            grace: seconds between an interrupt and the end of a process that does not heed it.
-            concurrency: host functions that run at once; more of them wait.
-            output_bytes: of each stream of an execution, that are passed on; of the rest only the last 64 KiB.
-            start_timeout: seconds until a started driver must have answered.
-            silence: seconds without any word from the driver, while code runs, after which the sandbox is lost.
-            orphan: seconds after which a driver that hears nothing ends; 0 where the end of its stdin tells it.
-            with_toolbox: give generated code the functions of `toolbox.py`.
-            volume: where in the sandbox a volume is mounted, in which generated code may keep things.
-            observer: hears everything.
-            callbacks: dspy's, for this interpreter only.
-        """
-        for name, value in (("execution_timeout", execution_timeout), ("grace", grace), ("silence", silence)):
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} must be positive")
-        self.tools: dict[str, Callable[..., Any]] = dict(tools or {})
-        self.output_fields = output_fields
-        self.callbacks = list(callbacks or [])
-        self.info: SandboxInfo | None = None
-        self.last: ExecutionOutcome | None = None
-        self.cells = 0
-        """How many cells of the planner's have run; tracebacks name the next one by it."""
-        self._limits = limits or Limits()
-        self._timeout, self._grace, self._silence, self._orphan = execution_timeout, grace, silence, orphan
-        self._output_bytes, self._start_timeout = output_bytes, start_timeout
-        self._observer = observer or SandboxObserver()
-        self._transport = make_transport()
-        self._channel = Channel(self._transport, self._receive, self._ended)
-        self._inputs = Inputs(self._transport, self._input_sent)
-        self._parts = protocol.Parts()
-        self._answers = Answers(self._channel, self._parts, self.invoke_tool, concurrency)
-        self._executing = threading.Lock()
-        self._state = threading.Lock()
-        self._hello: queue.SimpleQueue[protocol.Hello | None] = queue.SimpleQueue()
-        self._cell: Cell | None = None
-        self._ids = 0
-        self._setups: list[tuple[str, dict[str, Any]]] = [equipment.setup(volume)] if with_toolbox else []
-        self._setups_stand = not with_toolbox
-        self._untold = ""
-        self._late_chars = 0
-        self._gone = self._hint = self._reason = ""
-        self._stopped = False
-        self._started = False
-
-    # -- life
-
-    @_with_callbacks
-    def start(self) -> None:
-        """Start the sandbox, unless it runs. Raises `CodeInterpreterError` when it can't be started, or is gone."""
-        if self._gone:
-            raise self._gone_error()
-        if self._started:
-            return
-        began = time.monotonic()
-        self._tell("on_starting", self._transport.backend, "")
-        try:
-            isolation = self._transport.start(self._limits, lambda what: self._tell("on_starting", self.backend, what))
-            steps = dict(self._transport.steps) or {"sandbox": time.monotonic() - began}
-            self._channel.start()
-            self._started = True
-            hello = self._hello.get(timeout=self._start_timeout)
-        except (TransportError, OSError) as error:
-            hint = getattr(error, "hint", "")
-            raise self._lose(f"the {self.backend} sandbox did not start: {error}", "", hint=hint) from error
-        except queue.Empty:
-            said = self._transport.diagnostics()[-500:]
-            words = f"the driver in the {self.backend} sandbox did not answer within {self._start_timeout:g} s. {said}"
-            raise self._lose(words, "") from None
-        if hello is None or self._gone:
-            raise self._gone_error()
-        if hello.version != protocol.VERSION:
-            raise self._lose(f"the driver speaks protocol {hello.version}, this host {protocol.VERSION}")
-        tail, value = min(64 << 10, self._output_bytes), protocol.VALUE_CHARS
-        self._channel.send(protocol.Init(cap=self._output_bytes, tail=tail, value=value, beat=1.0, orphan=self._orphan))
-        if self._orphan:
-            threading.Thread(target=self._keep_alive, name="sandbox-ping", daemon=True).start()
-        seconds = time.monotonic() - began
-        steps["driver"] = max(0.0, seconds - sum(steps.values()))
-        self.info = SandboxInfo(self.backend, self._transport.id, hello.python, isolation, seconds, steps)
-        self._tell("on_ready", self.info)
-
-    @_with_callbacks
-    def shutdown(self) -> None:
-        """End the sandbox in good order; idempotent."""
-        if self._started and not self._gone:
-            self._transport.settle()
-        self.kill("the sandbox was shut down")
-
-    def kill(self, why: str = "the sandbox was ended") -> None:
-        """End the sandbox now, whatever runs in it; whoever waits for it gets a `CodeInterpreterError` at once."""
-        with self._state:
-            first, self._stopped = not self._stopped, True
-            self._gone = self._gone or why
-            cell = self._cell
-        if cell:
-            cell.settle(CodeInterpreterError(self._gone))
-        self._hello.put(None)
-        self._answers.close()
-        self._transport.kill()
-        if self._started:
-            self._channel.join(5.0)
-        if first:
-            self._tell("on_stopped")
-
-    @property
-    def backend(self) -> str:
-        return self._transport.backend
-
-    @property
-    def stopped(self) -> bool:
-        """Was it ended by us?"""
-        return self._stopped
-
-    @property
-    def running(self) -> bool:
-        """Is code being executed?"""
-        return self._cell is not None
-
-    # -- code
-
-    @_with_callbacks
-    def execute(self, code: str, variables: dict[str, Any] | None = None) -> Any:
-        """Run code with these variables bound anew; see the class. `Any`: dspy's contract."""
-        if not self._executing.acquire(blocking=False):
-            raise CodeInterpreterError("this interpreter is executing already; start another one")
-        try:
-            variables = dict(variables or {})
-            self._check(code, variables)
-            if not self._started or self._gone:
-                self.start()
-            setup = any(name.startswith(("__dspy", "_raw_")) for name in variables)
-            self._stand_up()
-            outcome, final = self._run(code, variables, "setup" if setup else "cell")
-            if setup and outcome.outcome == "ok":
-                self._setups.append((code, variables))
-            return self._deliver(outcome, final)
-        finally:
-            self._executing.release()
-
-    def __call__(self, code: str, variables: dict[str, Any] | None = None) -> Any:
-        return self.execute(code, variables)
+    # -- for a person
 
     def evaluate(self, expression: str, timeout: float = 10.0) -> ExecutionOutcome:
         """A person's expression, between two cells: `.value` is its `repr`, `.error` what went wrong.
@@ -241,6 +48,8 @@ class Interpreter:
         `CodeInterpreterError` while code runs, or when the sandbox is gone.
         """
         if not self._executing.acquire(blocking=False):
+            if self._handed_on:
+                raise self._gone_error()
             raise CodeInterpreterError("code is running; expressions are evaluated between two cells")
         try:
             if not self._started or self._gone:
@@ -265,227 +74,81 @@ class Interpreter:
     @contextlib.contextmanager
     def clock_stopped(self) -> Iterator[None]:
         """The running execution's time stands still in here: for a person who decides something in a host function."""
+        if self._handed_on:
+            yield
+            return
         self._channel.send(protocol.Clock(run=False))
         try:
             yield
         finally:
             self._channel.send(protocol.Clock(run=True))
 
-    @_with_callbacks
-    def invoke_tool(self, tool_name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        """Answer a call of generated code's."""
-        function = self.tools.get(tool_name)
-        if function is None:
-            raise CodeInterpreterError(f"Unknown tool: {tool_name}")
-        return invoke(function, args, kwargs)
+    # -- for a pool
 
-    # -- one execution
+    @property
+    def alive(self) -> bool:
+        """Was it started, and is it there?"""
+        return self._started and not self._gone and not self._channel.over
 
-    def _check(self, code: str, variables: dict[str, Any]) -> None:
-        if len(code) > protocol.CODE_CHARS:
-            raise CodeExecutionError(f"the code has {len(code):,} characters, and at most {protocol.CODE_CHARS:,} run")
-        for what, names in (("tool", self.tools), ("variable", variables)):
-            for name in names:
-                if not name.isidentifier() or keyword.iskeyword(name) or name in _OWNED:
-                    raise CodeInterpreterError(f"{name!r} can't be the name of a {what} in the sandbox; rename it")
-        both = self.tools.keys() & variables.keys()
-        if both:
-            raise CodeInterpreterError(f"{sorted(both)} name both a tool and a variable; rename one")
+    def hand_on(self) -> Interpreter:
+        """Another interpreter for the same sandbox, in which nothing is left of what ran here; this one is over.
 
-    def _stand_up(self) -> None:
-        """At first the helpers; after a lost state, all that prepared the sandbox once, again."""
-        while not self._setups_stand:
-            self._setups_stand = True
-            for code, variables in self._setups:
-                outcome, _ = self._run(code, variables, "setup")
-                if outcome.outcome == "interrupted" and not outcome.state_lost:
-                    self._setups_stand = False
-                    raise CodeFailed(message_for_planner(outcome), outcome)
-                if outcome.outcome != "ok":
-                    words = outcome.error.message if outcome.error else outcome.outcome
-                    raise self._lose(f"the sandbox could not be prepared for its next cell: {words}")
-
-    def _run(
-        self, code: str, variables: dict[str, Any], purpose: Purpose, timeout: float | None = None
-    ) -> tuple[ExecutionOutcome, dict[str, Any] | None]:
-        self.cells += purpose == "cell"
-        name = f"cell {self.cells}" if purpose == "cell" else purpose
-        done, cell = self._attempt(code, variables, purpose, name, timeout)
-        if done.status == "inputs":  # the code of an earlier step removed or changed their files
-            self._inputs.forget(done.missing, variables)
-            done, cell = self._attempt(code, variables, purpose, name, timeout)
-            if done.status == "inputs":
-                raise self._lose(f"the files of the inputs {done.missing} vanish from the sandbox")
-        try:
-            final = self._final(done)
-        except protocol.ProtocolError as error:
-            raise self._lose(f"what was submitted could not be read: {error}") from error
-        outcome = cell.outcome(done)
-        if outcome.state_lost:
-            self._lost_state(cell.why_lost(done), outcome.exit_code, told=purpose == "cell")
-        self.last = outcome
-        self._tell("on_finished", outcome)
-        return outcome, final
-
-    def _attempt(
-        self, code: str, variables: dict[str, Any], purpose: Purpose, name: str, timeout: float | None
-    ) -> tuple[protocol.Done, Cell]:
-        try:
-            bound = self._inputs.bind(variables)
-        except TypeError as error:
-            raise CodeInterpreterError(f"{error}. Give it as text, numbers, lists or dicts.") from error
-        except (TransportError, OSError) as error:
-            hint = getattr(error, "hint", "")
-            raise self._lose(f"an input could not be stored in the sandbox: {error}", hint=hint) from error
-        self._ids += 1
-        cell = Cell(Execution(self._ids, purpose, code, name), self._output_bytes, contextvars.copy_context())
-        self._tell("on_execution", cell.execution)
+        Generated code's process and all its children are ended, its folders emptied. Inputs stay out of sight of any
+        code until the next user binds the very same ones. What was kept in a volume stays, by design. Raises
+        `NotReusable`, with the reason; the sandbox is ended then.
+        """
+        if not self._executing.acquire(blocking=False):
+            self.kill("it was given back while code ran in it")
+            raise NotReusable("code runs in it")
+        leftovers = self._transport.leftovers() if self._started and not self._gone else None
+        if leftovers is None:
+            why = self._gone or "generated code may have left something outside of its folders"
+        else:
+            wipe, guard, skip = list(leftovers.wipe), list(leftovers.guard), list(leftovers.skip)
+            self._channel.send(protocol.Reset(wipe=wipe, guard=guard, skip=skip))
+            try:
+                why = self._was_reset.get(timeout=RESET_SECONDS)
+            except queue.Empty:
+                why = "the driver did not answer"
+        if leftovers is None or why or self._gone:
+            self.kill(f"it can't be used again: {why or self._gone}")
+            raise NotReusable(why or self._gone)
+        other = copy.copy(self)
+        other._begin()
         with self._state:
-            if self._gone:
-                raise self._gone_error()
-            self._cell = cell
-        try:
-            run = protocol.Run(
-                cell=cell.execution.id,
-                name=name,
-                mode=purpose,
-                code=msgspec.Raw(protocol.to_json(code, "the code").encode()),
-                tools=list(self.tools),
-                fields=None if self.output_fields is None else [str(one["name"]) for one in self.output_fields],
-                variables=bound,
-                timeout=timeout if timeout is not None else self._timeout,
-                grace=self._grace,
-            )
-            self._channel.send_windowed([run])
-            return self._await(cell), cell
-        finally:
-            with self._state:
-                self._cell = None
-            cell.cancel_calls()
-
-    def _await(self, cell: Cell) -> protocol.Done:
-        try:
-            while True:
-                try:
-                    news = cell.news.get(timeout=min(1.0, self._silence))
-                except queue.Empty:
-                    quiet = time.monotonic() - self._channel.heard
-                    if quiet > self._silence:
-                        raise self._lose(f"nothing was heard from the sandbox for {quiet:.0f} s") from None
-                    continue
-                if isinstance(news, protocol.Done):
-                    return news
-                raise news
-        except CodeInterpreterError:
-            raise
-        except BaseException:  # an abort out of a host function, or the host's own KeyboardInterrupt
-            self.kill()
-            raise
-
-    def _final(self, done: protocol.Done) -> dict[str, Any] | None:
-        if done.status != "submit":
-            return None
-        if not done.parts:
-            return done.final if done.final is not None else {}
-        return protocol.decode_final(self._parts.take(f"d{done.cell}"))
-
-    def _deliver(self, outcome: ExecutionOutcome, final: dict[str, Any] | None) -> Any:
-        before, self._untold = self._untold, ""
-        if outcome.outcome == "submitted":
-            return FinalOutput(final)
-        output = outcome.output.rstrip("\n")
-        if outcome.outcome == "ok":
-            return f"{before}{output}" or None
-        words = before + message_for_planner(outcome)
-        if outcome.error and outcome.error.type == "SyntaxError" and outcome.error.traceback is None:
-            raise SyntaxError(words)
-        raise CodeFailed(words, outcome)
-
-    # -- what comes from the sandbox, in the reading thread
-
-    def _receive(self, message: protocol.FromDriver) -> None:
-        cell = self._cell
-        mine = cell is not None and getattr(message, "cell", None) == cell.execution.id
-        match message:
-            case protocol.Out():
-                late = message.late or not mine
-                text = self._late_output(message.data) if late or cell is None else cell.add_output(message)
-                if text:
-                    self._tell("on_output", message.cell, message.stream, text, late)
-            case protocol.Call():
-                self._answers.called(cell if mine else None, message)
-            case protocol.Part():
-                self._parts.add(message)
-            case protocol.Cancel():
-                if cell:
-                    cell.cancel_calls(message.id)
-            case protocol.Done():
-                if cell and mine:
-                    cell.settle(message)
-            case protocol.Vars() if mine:
-                parts = tuple(message.added), tuple(message.changed), tuple(message.removed)
-                self._tell("on_variables", Variables(message.cell, *parts, message.total, message.whole))
-            case protocol.Beat() if mine:
-                self._tell("on_heartbeat", message.cell, message.rss, message.calls)
-            case protocol.Died() if cell is None and self._setups_stand:
-                code = 128 + message.signal if message.signal else message.code
-                self._lost_state("the Python process died between two executions", code, told=False)
-            case protocol.Hello():
-                self._hello.put(message)
-            case protocol.Note():
-                _log.warning("the driver noted: %s", message.data[:200])
-
-    def _late_output(self, text: str) -> str:
-        """What comes after its cell: all of it together is bounded."""
-        text = text[: max(0, LATE_CHARS - self._late_chars)]
-        self._late_chars += len(text)
-        return text
-
-    def _lost_state(self, reason: str, code: int | None, *, told: bool) -> None:
-        self._setups_stand = False
-        if not told:
-            self._untold = f"[{reason}: all variables of earlier steps are gone; the inputs are there again]\n"
-        self._tell("on_state_lost", StateLost(reason, code))
-
-    def _ended(self, reason: str) -> None:
-        if not self._stopped:
-            self._lose(f"the {self.backend} sandbox is gone: {reason}", hint=self._transport.hint)
-        self._hello.put(None)
-
-    def _lose(self, reason: str, then: str = ". Start the run again.", hint: str = "") -> SandboxGone:
-        """Everything ends here; the error to raise."""
-        with self._state:
-            first, self._gone = not self._gone, self._gone or reason + then
-            self._hint, self._reason = self._hint or hint, self._reason or reason
-            cell = self._cell
-        error = self._gone_error()
-        if cell:
-            cell.settle(error)
-        if first:
-            self._tell("on_lost", reason)
+            self._handed_on = self._stopped = True
+            self._gone = "the sandbox was given back"
         self._answers.close()
-        self._transport.kill()
-        return error
+        other._inputs = self._inputs.handed_on(other._input_sent, keeps=leftovers.keeps_inputs)
+        self._channel.hand_on(other._receive, other._ended)
+        if self._channel.over:
+            other.kill("the sandbox is gone")
+            raise NotReusable("the sandbox is gone")
+        self._tell("on_stopped")
+        return other
 
-    def _gone_error(self) -> SandboxGone:
-        return SandboxGone(self._gone, self._hint, self._reason)
+    def warm_up(self) -> None:
+        """Start, and prepare for the first cell, ahead of time. Raises `CodeInterpreterError`."""
+        with self._executing:
+            self.start()
+            self._stand_up()
 
-    def _keep_alive(self) -> None:
-        count = 0
-        while not self._channel.over:
-            count += 1
-            self._channel.send(protocol.Ping(n=count))
-            self._channel.wait(self._orphan / 4)
-
-    def _input_sent(self, name: str, size: int, seconds: float, how: str) -> None:
-        if not name.startswith("_"):  # ours or dspy's, not the caller's
-            self._tell("on_input_sent", name, size, seconds, how)
-
-    def _tell(self, what: str, *details: object) -> None:
+    def answers(self, seconds: float = 5.0) -> bool:
+        """Whether the sandbox is there, and says so in time."""
+        if not self.alive:
+            return False
+        self._channel.send(protocol.Ping(n=0))
         try:
-            getattr(self._observer, what)(*details)
-        except Exception:  # noqa: BLE001 - an observer is the caller's code, and the sandbox must go on
-            _log.exception("an observer of a sandbox failed")
+            return self._pongs.get(timeout=seconds) and self.alive
+        except queue.Empty:
+            return False
+
+    def take(self, observer: SandboxObserver | None) -> None:
+        """A warm one gets its user, who is told that it is ready."""
+        self._observer = observer or SandboxObserver()
+        if self.info is not None:
+            self.info = dataclasses.replace(self.info, seconds=0.0, steps={})
+            self._tell("on_ready", self.info)
 
     def __enter__(self) -> Interpreter:
         self.start()

@@ -1,0 +1,46 @@
+"""Sub-agents lease their sandboxes from the run's pool: ready at once, and as new."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet_rlm import events as ev
+from fleet_rlm.sandbox import local
+from fleet_rlm.sandbox.isolation import IsolatedProcess
+from tests.engine.conftest import Start
+from tests.engine.scripted import Script, action
+
+DONE = action("done", "SUBMIT(answer='fine')")
+NEST = """
+for number in range(6):
+    sub = dspy.RLM('text -> answer')
+    print(number, sub(text='the text ' * 20_000).answer)
+"""
+INNER = """
+import os, builtins
+seen = ('left' in globals(), os.listdir('.'), hasattr(builtins, 'left'), len(text))
+left = builtins.left = 1
+open('left.txt', 'w').write('left')
+SUBMIT(answer=str(seen))
+"""
+
+
+def test_successive_sub_agents_share_sandboxes_and_see_nothing_of_each_other(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[float] = []
+    launch = local.launch
+
+    def counted(*args: object, **options: object) -> IsolatedProcess:
+        launched.append(1)
+        return launch(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(local, "launch", counted)
+    script = Script([action("nest", NEST), *[action("inner", INNER)] * 6, DONE])
+    run = start(script)
+    assert run.finished().status == "submitted"
+    printed = "".join(chunk.text for chunk in run.state().output)
+    assert printed == "".join(f"{number} (False, [], False, 180000)\n" for number in range(6))
+    assert len(launched) < 1 + 6
+    assert len(run.of(ev.SandboxReady)) == 1
+    assert len(run.of(ev.SandboxStopped)) == 1
