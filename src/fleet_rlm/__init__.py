@@ -27,6 +27,7 @@ _HOMES = {
     "lm": "fleet_rlm.engine.program",
     "open_run": "fleet_rlm.runs.reader",
     "record": "fleet_rlm.engine.recording",
+    "regex_extract": "fleet_rlm.tasks.tools",
     "run": "fleet_rlm.engine.api",
 }
 

@@ -11,5 +11,6 @@ from fleet_rlm.sandbox.local import LocalInterpreter as LocalInterpreter
 from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter as ModalInterpreter
 from fleet_rlm.spec import Budgets as Budgets
 from fleet_rlm.spec import ModalOptions as ModalOptions
+from fleet_rlm.tasks.tools import regex_extract as regex_extract
 
 __version__: str

@@ -163,3 +163,86 @@ def test_an_input_may_have_any_name_even_one_that_the_cells_use(name: str) -> No
     result = run(f"{name}, question -> answer", **{name: GUIDE, "question": "What does the Ledger record?"})
     assert errors(result) == []
     assert "records every change of a tree" in result.answer
+
+
+API = """\
+# dspark
+
+### class dspark.module.Module
+
+#### dspark.module.Module.forward(self)
+
+What every program of dspark derives from.
+
+### class dspark.predict.Predict(Module)
+
+Asks a model once.
+
+### class dspark.chain.Chain(dspark.predict.Predict)
+
+Asks a model and lets it think first.
+
+### class dspark.tune.Teleprompter
+
+### class dspark.tune.Greedy(Teleprompter)
+
+#### dspark.tune.Greedy.compile(self, program)
+
+Takes the best example each time.
+
+### class dspark.other.Settings(Config)
+
+Keeps the settings.
+"""
+
+
+def test_modules_and_optimizers_of_a_python_library_are_told_by_their_base_classes() -> None:
+    result = task_run("architecture", docs=API, query="What are the modules and the optimizers?")
+    assert errors(result) == []
+    assert result.modules == ["Predict: Asks a model once.", "Chain: Asks a model and lets it think first."]
+    assert result.optimizers == ["Greedy: Takes the best example each time."]
+
+
+CODES = """\
+# Service
+
+POST /things was used in `GET /things` examples.
+
+## Endpoints
+
+- `GET /things`: list things
+- `DELETE /things/{id}`: remove one
+
+The old `PUT /things/{id}` was removed in 2020.
+
+## Errors
+
+| Code | What happened |
+| --- | --- |
+| TH-101 | The body is empty. |
+| TH-201 | The store is full. |
+
+| Class | Codes |
+| --- | --- |
+| client | TH-1xx |
+| server | TH-2xx |
+"""
+
+
+def test_endpoints_that_are_gone_are_left_out_by_what_the_sub_llm_says_of_their_passages() -> None:
+    result = task_run("api-endpoints", docs=CODES)
+    assert errors(result) == []
+    found = {(one["method"], one["path"]): one["description"] for one in result.api_endpoints}
+    assert found["GET", "/things"] == "list things"
+    assert found["DELETE", "/things/{id}"] == "remove one"
+    assert ("PUT", "/things/{id}") not in found
+    assert any("llm_query_batched" in step["code"] for step in result.trajectory)
+
+
+def test_codes_stand_under_the_classes_that_a_table_gives_them() -> None:
+    result = task_run("error-patterns", docs=CODES)
+    assert result.error_categories == {
+        "client": ["TH-101: The body is empty."],
+        "server": ["TH-201: The store is full."],
+    }
+    assert result.total_errors_found == 2

@@ -376,6 +376,8 @@ def _value(output: Output, weighs: bool) -> str:
             return f"summed_up({item}, {query})"
         case "points":
             return f"points({item})"
+        case "members" if output.expression and kind_of_type(output.field.schema) != "string":
+            return f'gathered[{literal(output.name)}] or listed({item}.get("answers", []))'
         case "members" if kind_of_type(output.field.schema) == "string":
             return f'as_text({item}, labelled(listed({item}.get("answers", []))), several)'
         case "members":

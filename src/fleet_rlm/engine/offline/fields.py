@@ -12,6 +12,7 @@
 | `coverage_pct` · `sections_examined` · `confidence` | measured on the run itself |
 | `sources`, `citations` | documents and lines of what the answer quotes |
 | `summary` · `key_points` | central sentences, section by section |
+| `modules`, `optimizers` | `harvest.subclasses`, when the text lists classes; else as the next |
 | another list or dict (`modules`, `people`) | members of the thing it is named after (`listing`) |
 | another text | the question's answer for the main output, else an answer to a question made of its name |
 """
@@ -73,6 +74,13 @@ _HARVESTED = (
     ),
     (r"\btodos?\b|\bfixmes?\b", r"""occurrences(texts, r"\b(?:TODO|FIXME)\b.*")"""),
 )
+_ROOTS = {
+    "modules": ("module",),
+    "optimizers": ("optimizer", "teleprompter"),
+    "adapters": ("adapter",),
+    "retrievers": ("retriever",),
+}
+"""Names of the base classes by which the documents of a library in Python tell what is one of these."""
 _MAIN = re.compile(r"^(final_?)?(answer|response|result|output|conclusion|reply|text|verdict|explanation)s?$")
 
 
@@ -168,7 +176,9 @@ def _collection(field: Field, words: str, question: str, kind: Kind, main: bool,
         return Output(field, "findings", question)
     if main and question and _shaped(question):
         return Output(field, "harvest", question, _shaped(question))
-    return Output(field, "members", own if own.startswith("What") or own == question else f"List the {words}.")
+    asked = own if own.startswith("What") or own == question else f"List the {words}."
+    roots = _ROOTS.get(words, ())
+    return Output(field, "members", asked, f"subclasses(texts, {list(roots)!r})" if roots else "")
 
 
 def _shaped(question: str) -> str:

@@ -287,6 +287,31 @@ def header_list(docs: Docs) -> list[Entry]:
     return with_lines(docs, found)
 
 
+def subclasses(docs: Docs, roots: list[str]) -> list[Entry]:
+    """Classes that derive, directly or not, from one that is named like a root, with the first sentence on each."""
+    shape = re.compile(r"^[# \t]*class[ \t]+((?:\w+\.)*)(\w+)(?:\(([^)\n]*)\))?:?[ \t]*$", re.M)
+    rows = [(doc, met) for doc, text in docs.items() for met in shape.finditer(text[:20_000_000])]
+    family = {met[2] for _, met in rows if any(root in met[2].lower() for root in roots) and not met[3]}
+    family |= {root.title() for root in roots}
+    grown = True
+    while grown:
+        grown = False
+        for _, met in rows:
+            bases = {base.strip().rpartition(".")[2] for base in (met[3] or "").split(",")}
+            if met[2] not in family and bases & family:
+                family.add(met[2])
+                grown = True
+    found: dict[str, Entry] = {}
+    for doc, met in rows:
+        if met[2] in family and met[3] and met[2] not in found and not met[2].startswith("_"):
+            below = docs[doc][met.end() : met.end() + 3000]
+            said = [line.strip(' #"') for line in re.split(r"\n(?=#+ *class )", below)[0].split("\n")]
+            prose = [line for line in said if len(line.split()) > 3 and not re.match(r"[\w.]+\(|def |[-*>:]", line)]
+            text = re.split(r"(?<=[.!?])\s", prose[0])[0][:300] if prose else ""
+            found[met[2]] = {"name": met[2], "text": text, "doc": doc, "at": met.start(), "score": 100.0}
+    return with_lines(docs, list(found.values()))
+
+
 def blocks_by(docs: Docs, extract: Callable[..., list[Any]]) -> list[Entry]:
     """Fenced code blocks, by a tool that gives all matches of a regular expression; by their shape, without fences."""
     fence = r"^ {0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)^ {0,3}\1[`~]*[ \t]*$"
