@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +62,28 @@ class Shell:
         finally:
             os.chdir(here)
         return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+    def on_a_terminal(self, *arguments: str, says: str = "") -> tuple[str, int]:
+        """On a terminal of 80 columns, where somebody types `says`: all that it gets, and the exit status."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        own = {**self.environment, "COLUMNS": "80", "TERM": "xterm-256color"}
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=self.folder, env=own
+        )
+        os.close(theirs)
+        os.write(ours, says.encode())
+        seen = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:
+                break
+            if not piece:
+                break
+            seen += piece
+        os.close(ours)
+        return seen.decode(errors="replace"), process.wait(30)
 
     def start(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
         """In a process group of its own, so that a signal reaches nobody else."""

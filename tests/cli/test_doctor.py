@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -257,7 +256,18 @@ def test_a_terminal_is_judged_by_its_environment(
     assert clipboard in found["clipboard"]
 
 
+def test_a_person_sees_what_this_terminal_can_do(nothing: Shell) -> None:
+    nothing.variables.update(LC_ALL="C.UTF-8", COLORTERM="truecolor")
+    shown, status = nothing.on_a_terminal("doctor")
+    assert status == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert re.search(r"terminal size +80 columns, 24 lines", plain)
+    assert re.search(r"colours +16 million", plain)
+    assert re.search(r"characters +UTF-8", plain)
+    assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", plain))
+
+
 def test_a_small_terminal_is_told_what_the_screens_want(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal.sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((60, 20)))
+    monkeypatch.setattr(terminal, "_measured", lambda: (60, 20))
     assert "80 by 24" in terminal.look({})[0].hint

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -164,42 +163,20 @@ def test_hostile_names_can_do_nothing_to_a_terminal(cloud_volume: ModalServer, f
     for done in (listed, fetched, refused):
         assert not set(done.stdout + done.stderr) & set("\x1b\x07\u202e")
     assert HOSTILE in names(fleet, "mine")[0]
-    shown, _ = on_a_terminal(fleet, "volume", "get", "box", f"mine/{HOSTILE}", "-")
+    shown, _ = fleet.on_a_terminal("volume", "get", "box", f"mine/{HOSTILE}", "-")
     assert "\x1b[2J" not in shown
     assert "[2J" in shown
 
 
-def on_a_terminal(fleet: Shell, *arguments: str, says: str = "") -> tuple[str, int]:
-    """All that a terminal of 80 columns gets, and the exit status."""
-    ours, theirs = pty.openpty()
-    environment = {**fleet.environment, "COLUMNS": "80", "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=fleet.folder, env=environment
-    )
-    os.close(theirs)
-    os.write(ours, says.encode())
-    seen = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        seen += piece
-    os.close(ours)
-    return seen.decode(errors="replace"), process.wait(30)
-
-
 def test_a_person_sees_a_table_and_a_bar(cloud_volume: ModalServer, fleet: Shell) -> None:
     put(fleet, a_txt="12345", big=os.urandom(2 << 20))
-    shown, status = on_a_terminal(fleet, "volume", "ls", "box", "seed")
+    shown, status = fleet.on_a_terminal("volume", "ls", "box", "seed")
     assert status == 0
     shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     assert re.search(r"name +size +changed", shown)
     assert re.search(r"seed/a\.txt +5 bytes +\d{4}-\d\d-\d\d \d\d:\d\d", shown)
     assert "2 files, 2.1 MB" in shown
-    shown, status = on_a_terminal(fleet, "volume", "get", "box", "seed", "new")
+    shown, status = fleet.on_a_terminal("volume", "get", "box", "seed", "new")
     assert status == 0, shown
     assert "fetching seed" in shown
     assert "━" in shown
@@ -211,10 +188,10 @@ def test_a_folder_is_removed_only_recursively_and_only_when_said(cloud_volume: M
     assert "--yes" in fleet.inside("volume", "rm", "box", "seed/a.txt").stderr
     assert fleet.inside("volume", "rm", "box", "seed", "--yes").returncode == 1
     assert names(fleet, "seed") == ["seed/a.txt", "seed/b.txt"]
-    shown, status = on_a_terminal(fleet, "volume", "rm", "box", "seed/a.txt", says="n\n")
+    shown, status = fleet.on_a_terminal("volume", "rm", "box", "seed/a.txt", says="n\n")
     assert "Remove seed/a.txt (1 file, 1 byte) from the volume box?" in shown
     assert (status, names(fleet, "seed")) == (1, ["seed/a.txt", "seed/b.txt"])
-    assert on_a_terminal(fleet, "volume", "rm", "box", "seed/a.txt", says="y\n")[1] == 0
+    assert fleet.on_a_terminal("volume", "rm", "box", "seed/a.txt", says="y\n")[1] == 0
     assert names(fleet, "seed") == ["seed/b.txt"]
     done = fleet.inside("volume", "rm", "box", "seed", "-r", "--yes", "--json")
     assert json.loads(done.stdout) == {"removed": "seed", "files": 1, "bytes": 1}

@@ -100,8 +100,12 @@ def _working(as_json: bool) -> AbstractContextManager[object]:
     if as_json or not sys.stderr.isatty():
         return nullcontext()
     from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
 
-    return Console(stderr=True).status("looking …")
+    # Streams stay as they are: one of the rooms looks at them.
+    line = Spinner("dots", "looking …")
+    return Live(line, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
 
 
 def _mark(finding: Finding) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -24,11 +25,19 @@ def look(environment: Mapping[str, str] = os.environ) -> list[Finding]:
 
 
 def _size() -> Finding:
-    columns, lines = shutil.get_terminal_size()
+    columns, lines = _measured()
     words = f"{columns} columns, {lines} lines"
     if columns >= COLUMNS and lines >= LINES:
         return Finding("terminal size", "ok", words, needed=False)
     return Finding("terminal size", "note", words, f"The screens are made for {COLUMNS} by {LINES} or more.")
+
+
+def _measured() -> tuple[int, int]:
+    """Of whichever stream is the terminal: another may lead into a pipe."""
+    for stream in (sys.stdout, sys.stderr, sys.stdin):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            return os.get_terminal_size(stream.fileno())
+    return shutil.get_terminal_size()
 
 
 def _colours(environment: Mapping[str, str]) -> Finding:
