@@ -66,6 +66,7 @@ async def serve(port: int, folder: Path, python: str, until_eof: bool) -> int:
     await told.wait()
     listener.stop_listening()
     listener.network.drop()
+    faults.clear()
     await cloud.end_all()
     await http.stop()
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -38,12 +39,19 @@ class Faults:
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
+        self._over = asyncio.Event()
 
     def add(self, fault: Fault) -> None:
         self._waiting.append(fault)
 
     def clear(self) -> None:
+        """None are to come, and what hangs is let go."""
         self._waiting.clear()
+        self._over.set()
+        self._over = asyncio.Event()
+
+    async def hang(self) -> None:
+        await self._over.wait()
 
     def befalling(self, rpc: str) -> Fault | None:
         """The fault of this call, used up by it."""

@@ -16,6 +16,8 @@ from modal_server.ledger import Ledger
 from modal_server.network import Network
 
 _LARGEST_BYTES = 64 << 20
+_STALL_SECONDS = 3.0
+"""For more data of a request: a client may leave them out when it sends it again, and a store of objects says so."""
 
 
 class HttpSide:
@@ -32,7 +34,7 @@ class HttpSide:
                 web.post("/admin/{name}", self._do),
             ]
         )
-        self._runner = web.AppRunner(self._app, access_log=None)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1)
 
     async def start(self) -> str:
         """Listen on a free port; returns the URL."""
@@ -54,10 +56,18 @@ class HttpSide:
         if fault is not None:
             entry.end("UNAVAILABLE")
             return fault
-        data = await request.read()
-        entry.sent = len(data)
         try:
-            await asyncio.to_thread(self._cloud.blocks.keep, bytes.fromhex(request.match_info["digest"]), data)
+            data = bytearray()
+            while chunk := await asyncio.wait_for(request.content.readany(), _STALL_SECONDS):
+                data += chunk
+            entry.sent = len(data)
+            await asyncio.to_thread(self._cloud.blocks.keep, bytes.fromhex(request.match_info["digest"]), bytes(data))
+        except TimeoutError:
+            entry.end("DEADLINE_EXCEEDED")
+            return web.Response(status=400, text="RequestTimeout: the request's data did not come")
+        except ConnectionError:  # the client gave it up
+            entry.end("CANCELLED")
+            raise web.HTTPBadRequest from None
         except ValueError as error:
             entry.end("INVALID_ARGUMENT")
             return web.Response(status=400, text=str(error))
@@ -87,9 +97,9 @@ class HttpSide:
             await asyncio.sleep(fault.seconds)
             return None
         if fault.action == "hang":
-            await asyncio.Event().wait()
+            await self._faults.hang()
         if fault.action == "drop" and request.transport is not None:
-            request.transport.close()
+            request.transport.abort()
         return web.Response(status=503, text=fault.message)
 
     async def _do(self, request: web.Request) -> web.Response:

@@ -13,7 +13,9 @@ from typing import Any
 from google.protobuf.message import Message
 from grpclib import GRPCError, Status
 from grpclib.const import Cardinality, Handler
+from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Stream
+from h2.exceptions import ProtocolError
 
 from modal_server.faults import Fault, Faults
 from modal_server.ledger import Entry, Ledger
@@ -49,14 +51,14 @@ class Service:
         entry = self._ledger.begin(rpc)
         try:
             call = _Call(stream, entry, self._faults.befalling(rpc), self._authorize)
-            await call.begin()
+            await call.begin(self._faults)
             if method is None:
                 raise GRPCError(Status.UNIMPLEMENTED, f"this server has no {rpc}")
             await _answer(call, cardinality, method)
         except GRPCError as error:
             entry.end(error.status.name)
             raise
-        except (asyncio.CancelledError, ConnectionError):
+        except (asyncio.CancelledError, ConnectionError, ProtocolError, StreamTerminatedError):
             entry.end("CANCELLED")
             raise
         except Exception as error:
@@ -71,6 +73,7 @@ async def _answer(call: _Call, cardinality: Cardinality, method: Any) -> None:
     if inspect.isasyncgenfunction(method):
         async for answer in method(await call.receive()):
             await call.send(answer)
+        call.lose()
         return
     answer = await method(call.messages() if cardinality.client_streaming else await call.receive())
     call.lose()
@@ -83,7 +86,7 @@ class _Call:
     def __init__(self, stream: Stream[Any, Any], entry: Entry, fault: Fault | None, authorize: Authorize) -> None:
         self._stream, self._entry, self._fault, self._authorize = stream, entry, fault, authorize
 
-    async def begin(self) -> None:
+    async def begin(self, faults: Faults) -> None:
         self._authorize(self._stream.metadata or {}, None)
         fault = self._fault
         if fault is None:
@@ -91,7 +94,8 @@ class _Call:
         if fault.action == "delay":
             await asyncio.sleep(fault.seconds)
         elif fault.action == "hang":
-            await asyncio.Event().wait()
+            await faults.hang()
+            raise GRPCError(Status.UNAVAILABLE, "what hung was let go")
         elif fault.action in ("fail", "drop") and not fault.after_bytes:
             self._strike(fault)
 

@@ -70,7 +70,7 @@ def cloud_error(modal: ModuleType, error: BaseException, doing: str) -> CloudErr
         return CloudTimeout(f"Modal took too long ({doing}): {said}", _STATUS)
     if isinstance(error, OSError) and error.errno in _DISK:
         return CloudError(f"this machine's disk failed ({doing}): {said}", "Make room on it, or choose another folder.")
-    if isinstance(error, kinds.ConnectionError | OSError | EOFError):
+    if isinstance(error, kinds.ConnectionError | OSError | EOFError) or _was_cut(error):
         return CloudError(f"Modal can't be reached ({doing}): {said}", _REACH)
     if isinstance(error, kinds.InternalError | kinds.ServiceError | kinds.DataLossError | kinds.UnimplementedError):
         return CloudError(f"Modal failed ({doing}): {said}", _STATUS)
@@ -84,7 +84,14 @@ def is_passing(modal: ModuleType, error: BaseException) -> bool:
         return True
     if isinstance(error, kinds.TimeoutError):
         return False
-    return isinstance(error, OSError | EOFError)
+    return isinstance(error, OSError | EOFError) or _was_cut(error)
+
+
+def _was_cut(error: BaseException) -> bool:
+    """Did a stream break? Of streamed answers the client passes on what its gRPC library raises."""
+    from grpclib.exceptions import StreamTerminatedError  # the client, which raised the error, has imported it
+
+    return isinstance(error, StreamTerminatedError)
 
 
 def words_of(error: BaseException, limit: int = 500) -> str:

@@ -201,7 +201,7 @@ class ModalTransport(Transport):
                     raise TransportError("the sandbox has ended") from None
                 if time.monotonic() > end:
                     self.hint = _CUT_HINT
-                    raise TransportError(f"nothing could be sent to the sandbox for {limit:.0f} s") from None
+                    raise TransportError(f"nothing could be sent to the sandbox for {limit:.0f} s", _CUT_HINT) from None
             else:
                 return
 

@@ -9,10 +9,11 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 from fleet_rlm.sandbox.modal.client import LOOK_UP, within
-from fleet_rlm.sandbox.modal.failures import CloudError, NotThere
+from fleet_rlm.sandbox.modal.failures import CloudError, NotThere, is_passing
 
 INPUTS = ".fleet-rlm/inputs"
 """Where documents stand in a volume, each named by the SHA-256 of its bytes."""
+_ATTEMPTS = 3
 
 
 def open_volume(
@@ -47,12 +48,22 @@ def open_volume(
 
 
 async def holds(modal: ModuleType, volume: Any, name: str, size: int) -> bool:
-    """Does a volume hold a document of this hash and size? Raises what the client raises."""
-    try:
-        found = await volume.listdir.aio(f"/{INPUTS}/{name}")
-    except (FileNotFoundError, modal.exception.NotFoundError):
-        return False
-    return any(PurePosixPath(one.path).name == name and one.size == size for one in found)
+    """Does a volume hold a document of this hash and size? Raises what the client raises.
+
+    Asked again when the network breaks: the client repeats other calls by itself, but not this one.
+    """
+    asked = 0
+    while True:
+        try:
+            found = await volume.listdir.aio(f"/{INPUTS}/{name}")
+        except (FileNotFoundError, modal.exception.NotFoundError):
+            return False
+        except Exception as error:
+            asked += 1
+            if asked == _ATTEMPTS or not is_passing(modal, error):
+                raise
+        else:
+            return any(PurePosixPath(one.path).name == name and one.size == size for one in found)
 
 
 async def store(volume: Any, name: str, source: BinaryIO | str) -> None:
