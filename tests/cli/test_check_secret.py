@@ -64,6 +64,14 @@ def test_one_key_is_present_or_missing(secret: ModalServer, fleet: Shell) -> Non
     assert said == {"secret": "LITELLM", "key": "DSPY_LM_MODEL", "present": True}
 
 
+@pytest.mark.parametrize("status", ["INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND"])
+def test_a_refused_key_is_missing_however_the_server_refuses(secret: ModalServer, fleet: Shell, status: str) -> None:
+    words = "Secret is missing key(s): DSPY_LLM_API_KEY"
+    secret.fault("SecretGetOrCreate", "fail", status=status, message=words, skip=1)
+    done = fleet.inside("check-secret-key")
+    assert (done.returncode, "MISSING" in done.stdout) == (1, True)
+
+
 def test_the_secret_is_the_option_else_the_variable_else_the_first_of_the_config_file(
     modal_server: ModalServer, fleet: Shell
 ) -> None:

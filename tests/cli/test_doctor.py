@@ -267,6 +267,15 @@ def test_a_person_sees_what_this_terminal_can_do(nothing: Shell) -> None:
     assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", plain))
 
 
+def test_a_terminal_that_knows_only_ascii_is_no_crash(nothing: Shell) -> None:
+    nothing.variables.update(PYTHONIOENCODING="ascii")
+    shown, status = nothing.on_a_terminal("doctor")
+    assert status == 0
+    assert "characters" in shown
+    assert "marks and frames will be missing" in shown
+    assert "Traceback" not in shown
+
+
 def test_a_small_terminal_is_told_what_the_screens_want(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal.sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(terminal, "_measured", lambda: (60, 20))

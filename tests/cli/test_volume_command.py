@@ -254,6 +254,28 @@ def test_a_download_that_is_stopped_leaves_nothing_behind(
     assert not list((fleet.folder / "new").iterdir())
 
 
+def test_a_whole_volume_goes_into_a_folder_of_its_name(cloud_volume: ModalServer, fleet: Shell) -> None:
+    put(fleet, **{f"f{number}_txt": str(number) for number in range(40)})
+    done = fleet.inside("volume", "get", "box", "/")
+    assert (done.returncode, done.stdout) == (0, "box\n")
+    assert {path.name: path.read_text() for path in (fleet.folder / "box" / "seed").iterdir()} == {
+        f"f{number}.txt": str(number) for number in range(40)
+    }
+
+
+def test_a_file_system_without_links_will_do(
+    cloud_volume: ModalServer, fleet: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(fleet, a_txt="1")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(volume_copy.os, "link", refuse)
+    assert fleet.inside("volume", "get", "box", "seed/a.txt", "new.txt").returncode == 0
+    assert (fleet.folder / "new.txt").read_text() == "1"
+
+
 def test_a_full_disk_is_said_before_anything_moves(
     cloud_volume: ModalServer, fleet: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

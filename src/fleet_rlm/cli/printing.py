@@ -24,6 +24,12 @@ def say_json(value: Json) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
 
 
+def draws() -> bool:
+    """Whether stdout is a terminal that shows more than ASCII: then an answer may be drawn as a table."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return sys.stdout.isatty() and encoding == "utf8"
+
+
 def tell(text: str) -> None:
     """A line for the person, on stderr."""
     sys.stderr.write(_printable(clean(text), sys.stderr.encoding) + "\n")

@@ -45,7 +45,7 @@ def list_files(
         printing.say_json(
             [{"path": one.path, "kind": one.kind, "bytes": one.bytes, "modified": _iso(one.modified)} for one in found]
         )
-    elif sys.stdout.isatty():
+    elif printing.draws():
         _print_table(found)
         files = [one for one in found if one.kind == "file"]
         printing.tell(f"{plural(len(files), 'file')}, {size_in_words(sum(one.bytes for one in files))}")

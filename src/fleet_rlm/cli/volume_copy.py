@@ -5,6 +5,7 @@ Names in a volume may have been made by generated code, so none of them decides 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -140,7 +141,7 @@ def new_file(path: Path, mode: int, *, force: bool) -> Iterator[BinaryIO]:
         if force:
             Path(part).replace(path)
         else:
-            os.link(part, path)  # unlike a rename, this never replaces what came there meanwhile
+            _link(part, path)
     except FileExistsError as error:
         raise Refused(f"{path} exists already.", "Replace it with --force.") from error
     except OSError as error:
@@ -148,6 +149,18 @@ def new_file(path: Path, mode: int, *, force: bool) -> Iterator[BinaryIO]:
     finally:
         if part:
             Path(part).unlink(missing_ok=True)
+
+
+def _link(part: str, path: Path) -> None:
+    """Unlike a rename, a link never replaces what came there meanwhile; some file systems know none."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        Path(part).rename(path)
 
 
 def _umask() -> int:

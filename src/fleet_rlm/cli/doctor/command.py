@@ -114,7 +114,7 @@ def _mark(finding: Finding) -> tuple[str, str]:
 
 
 def _print(found: Sequence[Finding]) -> None:
-    if not sys.stdout.isatty():
+    if not printing.draws():
         for one in found:
             printing.say(f"{_mark(one)[0]} {one.name:<15} {clean_line(one.words, _LINE)}")
             if one.hint and one.state != "ok":
