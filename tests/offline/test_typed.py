@@ -246,3 +246,12 @@ def test_codes_stand_under_the_classes_that_a_table_gives_them() -> None:
         "server": ["TH-201: The store is full."],
     }
     assert result.total_errors_found == 2
+
+
+def test_errors_of_a_log_are_counted_by_what_they_say() -> None:
+    lines = [
+        f"2026-03-01 12:{n:02}:00 {'ERROR no route to ' + str(n) if n % 3 == 0 else 'INFO fine'}" for n in range(30)
+    ]
+    result = task_run("error-patterns", docs="\n".join(lines))
+    assert result.error_categories == {"Logged errors": ["no route to #: logged 10 times"]}
+    assert result.total_errors_found == 1

@@ -30,6 +30,9 @@ if asked.get("signature"):
     answer["signature"] = ({"inputs": [{"name": "context", "type": "str"}, {"name": "question", "type": "str"},
         {"name": "audience", "type": "str"}], "outputs": [{"name": "answer", "type": "str"}]}
         if "->" in asked["signature"] else {"error": "there is no `->`", "hint": "write inputs -> outputs"})
+if asked.get("tools"):
+    answer["tools"] = ({"found": [{"name": "rate", "description": "Rate of a day."}]}
+        if asked["tools"] == ["my_tasks:rate"] else {"error": "There is no module 'my_tusks'.", "hint": ""})
 print(json.dumps(answer))
 """
 
@@ -100,6 +103,31 @@ def test_a_filled_form_starts_its_run_and_is_remembered(started, home: Path) -> 
         assert screen.query_one("#question", TextArea).text == "Why?"
 
     drive(again, next_time)
+
+
+def test_tools_are_looked_for_and_go_into_the_run(started) -> None:
+    Path("a.txt").write_text("text")
+    app, specs = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        assert not screen.query_one("#tools-hint").display
+        fill(screen, documents="a.txt", question="Why?", tools="my_tusks:rate")
+        await checked(pilot, screen)
+        assert "There is no module 'my_tusks'." in hint(screen, "tools")
+        await pilot.press("ctrl+r")
+        await pilot.pause()
+        assert screen.focused is not None
+        assert screen.focused.id == "tools"
+        fill(screen, tools="my_tasks:rate")
+        await checked(pilot, screen)
+        assert "rate: Rate of a day." in hint(screen, "tools")
+        assert "--tool my_tasks:rate" in screen_text(app)
+        await pilot.press("ctrl+r")
+        await settle(pilot, lambda: specs)
+
+    drive(app, scenario)
+    assert specs[0].tools == ("my_tasks:rate",)
 
 
 def test_what_is_missing_is_said_and_its_field_gets_the_focus(started) -> None:

@@ -110,7 +110,7 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
     kinds = {
         "Exceptions": re.compile(r"(?<![\w.])((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Fault|Failure|Timeout|Exceeded))\b"),
         "Error codes": re.compile(
-            r"(?<![\w-])(ERR_[A-Z_]{3,}|E(?:RR)?[-_]?\d{2,5}|[A-Z][A-Z_]{1,11}[-_]\d{2,5}|E[A-Z]{4,})(?![\w-])"
+            r"(?<![\w-])(ERR_[A-Z_]{3,}|E(?:RR)?[-_]?\d{2,5}|[A-Z][A-Z_]{1,11}[-_]\d{2,5}|E(?!RRORS?\b)[A-Z]{4,})(?![\w-])"
         ),
         "HTTP status codes": re.compile(r"(?<![\w.$#,-])([45]\d\d)(?![\w.%,-]\w|\w)"),
         "Logged errors": re.compile(r"\b(?:ERROR|FATAL|CRITICAL|SEVERE|PANIC)\b[\]:\s-]*(.{6,160})"),
@@ -190,6 +190,7 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                     entry["count"] += 1
                     rest = re.sub(r"\s*\|\s*", " — ", re.sub(r"[`*#]", "", line[met.end() :])).strip(" |:—–-()[]\t")
                     said = rest if len(rest.split()) > 2 else saying(text, at)
+                    said = said if kind != "Logged errors" else ""  # the next line of a log is another matter
                     opens = line.lstrip(" \t|*`#-").startswith(name)
                     if said and (not entry["text"] or (fitting, opens) > (entry["fitting"], entry["opens"])):
                         entry["text"] = re.split(r"(?<=[.!?])\s", said)[0][:300]
@@ -225,6 +226,8 @@ def errors(docs: Docs) -> dict[str, list[Entry]]:
                     }
     families = code_families(docs)
     for entry in found.values():
+        if entry["category"] == "Logged errors" and not entry["text"]:
+            entry["text"] = f"logged {entry['count']:,} times" if entry["count"] > 1 else "logged once"
         own = [category for shape, category in families if shape.search(entry["name"])]
         entry["category"] = own[0] if own else entry["category"]
     grouped: dict[str, list[Entry]] = {}
