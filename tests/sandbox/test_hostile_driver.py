@@ -142,7 +142,7 @@ def test_output_and_reports_of_other_cells_are_bounded_or_ignored(witness: Witne
 
     interpreter, _ = run_with(answer, observer=witness)
     assert interpreter.execute("1") is None
-    assert len(witness.text(77, late=True)) == 4 << 20
+    assert len(witness.text(late=True)) == 4 << 20
     assert not witness.of("variables") + witness.of("beat") + witness.of("state lost")
     interpreter.shutdown()
 
