@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from fleet_rlm.cli.doctor import storage, terminal
 from fleet_rlm.cli.doctor.finding import Finding
 from modal_server import ModalServer
 from model_server import ModelServer, Reply
+from waiting import until
 
 KEY = "sk-secret-that-nobody-may-see"
 
@@ -66,6 +68,21 @@ def test_modal_is_needed_when_it_is_asked_for_or_configured(nothing: Shell) -> N
     assert "A run can't start before this is mended: modal token." in done.stderr
     assert "modal token new" in done.stdout
     assert nothing.inside("doctor", "--sandbox", "moon").returncode == 2
+
+
+def test_isolation_here_is_not_needed_for_a_run_in_the_cloud(modal_server: ModalServer, fleet: Shell) -> None:
+    fleet.variables["FLEET_RLM_ISOLATION"] = "armour"
+    assert not checks(fleet, "--sandbox", "modal")["isolation"]["needed"]
+    checks(fleet, "--sandbox", "local", status=1)
+
+
+def test_a_person_who_leaves_is_let_go(modal_server: ModalServer, fleet: Shell) -> None:
+    modal_server.fault("AppGetOrCreate", "hang", times=-1)
+    process = fleet.start(["doctor"])
+    until(lambda: modal_server.calls("AppGetOrCreate"), 30, "the doctor to ask Modal")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(8) == 130
+    assert "Traceback" not in process.communicate()[1]
 
 
 def test_env_files_are_named_with_their_variables_and_no_value(nothing: Shell) -> None:

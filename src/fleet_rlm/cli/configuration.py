@@ -151,7 +151,7 @@ def _found(
     if value is None:
         return Setting(name=name, value=default, source=DEFAULT, ways=ways, secret=secret)
     source, where = _source(settings, value)
-    text = masked(value.text) if secret else _without_password(value.text)
+    text = masked(value.text) if secret else without_password(value.text)
     return Setting(name=name, value=text, source=source, where=where, ways=ways, secret=secret)
 
 
@@ -163,7 +163,7 @@ def _source(settings: config.Settings, value: config.Value) -> tuple[str, str]:
     return "environment", value.variable
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
     for password in redact.secrets_in({"ADDRESS": text}):
         text = text.replace(password, _HIDDEN)
     return text

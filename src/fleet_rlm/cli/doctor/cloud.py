@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.machinery
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from fleet_rlm.cli import cloud
+from fleet_rlm.cli.configuration import without_password
+from fleet_rlm.cli.doctor.at_once import at_once
 from fleet_rlm.cli.doctor.finding import Finding
 from fleet_rlm.cli.secrets import configured_name
 from fleet_rlm.config import Settings
@@ -20,8 +22,16 @@ if TYPE_CHECKING:
     from fleet_rlm.spec import ModalOptions
 
 
-def look(settings: Settings, *, sandbox: str | None) -> list[Finding]:
-    """`sandbox`: as asked for on the command line. Modal itself is asked where there is a token."""
+def is_asked_for(settings: Settings, sandbox: str | None) -> bool:
+    """Whether a run would go to Modal and nowhere else."""
+    try:
+        return choose(settings, SandboxRequest(sandbox=sandbox))[0] == "modal"
+    except Unusable:
+        return False
+
+
+def look(settings: Settings, stopped: threading.Event, *, sandbox: str | None) -> list[Finding]:
+    """`sandbox`: as asked for on the command line. Modal itself is asked where there is a token, until `stopped`."""
     try:
         place, options = choose(settings, SandboxRequest(sandbox=sandbox))
     except Unusable as error:
@@ -35,10 +45,10 @@ def look(settings: Settings, *, sandbox: str | None) -> list[Finding]:
         return found
     server = settings.find("MODAL_SERVER_URL")
     where = f" in the environment {login.environment}" if login.environment else ""
-    at = f", at {server.text} (MODAL_SERVER_URL in {server.source})" if server else ""
+    at = f", at {without_password(server.text)} (MODAL_SERVER_URL in {server.source})" if server else ""
     found.append(Finding("modal token", "ok", f"{login.source}{where}{at}"))
     settings.export()  # where Modal's client looks
-    return [*found, *_asked(settings, options, needed)]
+    return [*found, *_asked(settings, options, needed, stopped)]
 
 
 def _guard(needed: bool) -> Finding:
@@ -56,14 +66,14 @@ def _guard(needed: bool) -> Finding:
     return Finding("modal package", "ok", "nothing hides it")
 
 
-def _asked(settings: Settings, options: ModalOptions, needed: bool) -> list[Finding]:
+def _asked(settings: Settings, options: ModalOptions, needed: bool, stopped: threading.Event) -> list[Finding]:
     from fleet_rlm.sandbox.modal.client import connect, within
     from fleet_rlm.sandbox.modal.failures import NotThere
     from fleet_rlm.sandbox.modal.secrets import open_secret
     from fleet_rlm.sandbox.modal.volumes import open_volume
     from fleet_rlm.sandbox.transport import TransportError
 
-    seconds = cloud.ANSWER_SECONDS
+    seconds, gone = cloud.ANSWER_SECONDS, stopped.is_set
 
     def unlike(name: str, error: TransportError, needed: bool) -> Finding:
         words = str(error)
@@ -72,7 +82,7 @@ def _asked(settings: Settings, options: ModalOptions, needed: bool) -> list[Find
     def app(modal: ModuleType) -> Finding:
         doing = f"looking up the app {options.app}"
         try:
-            within(modal, seconds, doing, lambda: modal.App.lookup.aio(options.app))
+            within(modal, seconds, doing, lambda: modal.App.lookup.aio(options.app), gone)
         except NotThere:
             return Finding("modal app", "note", f"{options.app} is not there yet; the first run makes it")
         except TransportError as error:
@@ -81,7 +91,7 @@ def _asked(settings: Settings, options: ModalOptions, needed: bool) -> list[Find
 
     def secret(modal: ModuleType, name: str, wanted: bool) -> Finding:
         try:
-            open_secret(modal, name, seconds=seconds)
+            open_secret(modal, name, seconds=seconds, stopped=gone)
         except NotThere as error:
             if not wanted:
                 return Finding("modal secret", "note", f"{name} is not there; no run needs it unless it names it")
@@ -92,7 +102,7 @@ def _asked(settings: Settings, options: ModalOptions, needed: bool) -> list[Find
 
     def volume(modal: ModuleType, name: str) -> Finding:
         try:
-            open_volume(modal, name, create=False, seconds=seconds)
+            open_volume(modal, name, create=False, seconds=seconds, stopped=gone)
         except NotThere:
             return Finding("modal volume", "note", f"{name} is not there yet; the first run makes it")
         except TransportError as error:
@@ -100,7 +110,7 @@ def _asked(settings: Settings, options: ModalOptions, needed: bool) -> list[Find
         return Finding("modal volume", "ok", f"{name} is there, version 2")
 
     try:
-        modal, _ = connect(seconds)
+        modal, _ = connect(seconds, gone)
     except TransportError as error:
         return [unlike("modal", error, needed)]
     secrets = options.secrets or (configured_name(settings),)
@@ -109,5 +119,4 @@ def _asked(settings: Settings, options: ModalOptions, needed: bool) -> list[Find
     if options.volume is not None:
         kept = options.volume
         questions.append(lambda: volume(modal, kept))
-    with ThreadPoolExecutor(len(questions), thread_name_prefix="doctor-modal") as pool:
-        return list(pool.map(lambda ask: ask(), questions))
+    return at_once(questions, stopped)

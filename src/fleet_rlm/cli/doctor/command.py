@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 
 from fleet_rlm import config, sandbox_choice
 from fleet_rlm.cli import printing
+from fleet_rlm.cli.doctor.at_once import at_once
 from fleet_rlm.cli.doctor.finding import Finding
 from fleet_rlm.screen_text import clean_line
 
@@ -68,22 +70,21 @@ def examine(sandbox: str | None = None, *, probe: bool = False) -> list[Finding]
     from fleet_rlm.cli.doctor import cloud, isolation, model, python, storage, terminal
     from fleet_rlm.cli.doctor import settings as settings_room
 
-    settings = config.load()
+    settings, stopped = config.load(), threading.Event()
     rooms: dict[str, Callable[[], list[Finding]]] = {
         "python": python.look,
         "settings": lambda: settings_room.look(settings),
         "model": lambda: model.look(settings, probe=probe),
-        "isolation": lambda: isolation.look(settings),
-        "modal": lambda: cloud.look(settings, sandbox=sandbox),
+        "isolation": lambda: isolation.look(settings, needed=not cloud.is_asked_for(settings, sandbox)),
+        "modal": lambda: cloud.look(settings, stopped, sandbox=sandbox),
         "storage": storage.look,
         "terminal": terminal.look,
     }
-    with ThreadPoolExecutor(len(rooms), thread_name_prefix="doctor") as pool:
-        return [finding for found in pool.map(_guarded, rooms.items()) for finding in found]
+    questions = [functools.partial(_guarded, name, look) for name, look in rooms.items()]
+    return [finding for found in at_once(questions, stopped) for finding in found]
 
 
-def _guarded(room: tuple[str, Callable[[], list[Finding]]]) -> list[Finding]:
-    name, look = room
+def _guarded(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return look()
     except Exception as error:  # noqa: BLE001 - the doctor says what it met, whatever it was

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleet_rlm.cli.configuration import without_password
 from fleet_rlm.cli.doctor.finding import Finding
 from fleet_rlm.config import ModelConfig, Settings, model_choice
 from fleet_rlm.figures import seconds
@@ -25,7 +26,7 @@ def _one(settings: Settings, name: str, model: ModelConfig, *, probe: bool) -> l
         hint = f"For a live one, add to {settings.env_file}: DSPY_LM_MODEL=provider/model and DSPY_LLM_API_KEY=your-key"
         return [Finding(name, "note", f"offline: the built-in model without weights ({model.source})", hint)]
     key = f"key from {model.key_source}" if model.key_source else "no key"
-    base = f", at {model.api_base}" if model.api_base else ""
+    base = f", at {without_password(model.api_base)}" if model.api_base else ""
     found = [Finding(name, "ok", f"{model.model}{base} ({model.source}; {key})")]
     if not probe:
         return found
