@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from email import message_from_bytes, policy
+from email import message_from_bytes
 
 from fleet_rlm.documents.formats.extract import Extracted
-from fleet_rlm.documents.formats.mail import parts_of
+from fleet_rlm.documents.formats.mail import MAIL, parts_of
 from fleet_rlm.documents.formats.recognise import Unextractable
 from fleet_rlm.documents.work import Cancelled, Stopped, printable
 
@@ -26,7 +26,7 @@ def read(data: bytes, name: str, cancelled: Cancelled) -> Extracted:
     for number, (start, end) in enumerate(zip(starts, ends, strict=True), 1):
         if cancelled():
             raise Stopped("reading was cancelled.")
-        message = message_from_bytes(_ESCAPED.sub(rb"\1", data[start.end() : end]), policy=policy.default)
+        message = message_from_bytes(_ESCAPED.sub(rb"\1", data[start.end() : end]), policy=MAIL)
         parts.append(f"[message {number} of {len(starts)}]")
         parts += parts_of(message, name, notices, cancelled)
         parts.append("")
