@@ -26,6 +26,8 @@ def specs() -> dict[str, RunSpec]:
 
 
 def main() -> None:
+    import dspy  # noqa: F401 - seconds of imports: a replay need not wait for them
+    import litellm  # noqa: F401
     from msgspec.structs import replace
 
     RUNS.mkdir(exist_ok=True)
