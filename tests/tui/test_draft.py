@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fleet_rlm import events as ev
-from fleet_rlm.spec import Budgets, RunSpec
+from fleet_rlm.spec import Budgets, ModalOptions, RunSpec
 from fleet_rlm.tasks.catalog import TASKS
 from fleet_rlm.tui.new_run.again import NotAgain, spec_of_record
+from fleet_rlm.tui.new_run.cloud import CloudDraft
 from fleet_rlm.tui.new_run.describe import CannotDescribe, ask
 from fleet_rlm.tui.new_run.draft import Budget, Draft, Incomplete, command_line, draft_of, join_paths, paths, spec_of
 from tests.tui.sample_runs import QUESTION, finished, run_started, write_run
@@ -185,3 +186,51 @@ def test_the_engine_describes_signatures_and_tools_of_a_module(tmp_path: Path) -
     assert "has no 'Nothing'" in answer.signature.error
     assert answer.tools is not None
     assert "There is no module 'nowhere_at_all'" in answer.tools.error
+
+
+CLOUD = CloudDraft(volume="results", secrets="db mail", packages="numpy 'pandas>=2'", cpu="2", memory="4096")
+
+
+def test_a_sandbox_in_the_cloud_goes_into_the_run_and_the_command() -> None:
+    draft = Draft(documents="a.txt", question="why?", sandbox="modal", cloud=CLOUD)
+    spec = spec_of(draft, "/here")
+    assert (spec.sandbox, spec.modal.volume, spec.modal.secrets) == ("modal", "results", ("db", "mail"))
+    assert (spec.modal.packages, spec.modal.cpu, spec.modal.memory_mb) == (("numpy", "pandas>=2"), 2.0, 4096)
+    assert command_line(draft).endswith(
+        "--sandbox modal --volume-name results --secret-name db --secret-name mail --image-package numpy "
+        "--image-package 'pandas>=2' --cpu 2 --memory 4096"
+    )
+    assert spec_of(draft_of(spec), "/here") == spec
+
+
+def test_what_is_typed_for_the_cloud_is_nothing_to_a_local_run() -> None:
+    draft = Draft(documents="a.txt", question="why?", sandbox="local", cloud=replace(CLOUD, cpu="none"))
+    assert spec_of(draft, ".").modal == ModalOptions()
+    assert "--cpu" not in command_line(draft)
+
+
+def test_what_is_configured_holds_where_nothing_is_typed_and_keeps_what_has_no_field() -> None:
+    usual = ModalOptions(app="mine", network=True, volume="kept", cpu=4.0)
+    draft = Draft(documents="a.txt", question="why?", usual_sandbox="auto", usual_cloud=usual)
+    spec = spec_of(replace(draft, cloud=CloudDraft(cpu="1")), ".")
+    assert (spec.sandbox, spec.modal) == ("auto", replace(usual, cpu=1.0))
+    assert "--sandbox local" in command_line(replace(draft, sandbox="local"))
+
+
+@pytest.mark.parametrize(
+    ("cloud", "field"),
+    [
+        (CloudDraft(volume="no spaces"), "volume"),
+        (CloudDraft(secrets="-x"), "secrets"),
+        (CloudDraft(packages="'open"), "packages"),
+        (CloudDraft(packages="--index-url"), "packages"),
+        (CloudDraft(cpu="many"), "cpu"),
+        (CloudDraft(cpu="9000"), "cpu"),
+        (CloudDraft(memory="0.5"), "memory"),
+        (CloudDraft(memory="nan"), "memory"),
+    ],
+)
+def test_what_can_not_be_used_in_the_cloud_is_named_by_its_field(cloud: CloudDraft, field: str) -> None:
+    with pytest.raises(Incomplete) as wrong:
+        spec_of(Draft(documents="a.txt", question="why?", sandbox="modal", cloud=cloud), ".")
+    assert wrong.value.field == field

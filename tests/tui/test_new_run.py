@@ -21,9 +21,11 @@ from tests.tui.conftest import drive, messages, screen_text, settle
 
 Make = Callable[..., FleetApp]
 ENGINE = """
-import json, sys
+import json, os, sys
 asked = json.loads(sys.argv[1])
-answer = {}
+answer = {"modal": {"ready": False, "words": "Modal has no token.", "hint": "Set MODAL_TOKEN_ID in .env."}}
+if os.environ.get("MODAL_TOKEN_ID"):
+    answer["modal"] = {"ready": True, "words": "by MODAL_TOKEN_ID in the environment"}
 if asked.get("isolation"):
     answer["isolation"] = [{"mode": "namespaces", "ready": True, "words": "no network, no files of yours, limits"}]
 if asked.get("signature"):
@@ -244,6 +246,73 @@ def test_the_sandbox_says_its_isolation_in_words(started) -> None:
 
     async def scenario(pilot) -> None:
         assert "no network, no files of yours" in hint(await form(pilot), "sandbox")
+
+    drive(app, scenario)
+
+
+def test_modal_without_a_token_says_where_to_set_it_and_does_not_start(started) -> None:
+    Path("a.txt").write_text("text")
+    app, specs = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        assert not screen.query_one("#cloud-rows").display
+        fill(screen, documents="a.txt", question="Why?")
+        screen.query_one("#sandbox", Select).value = "modal"
+        await checked(pilot, screen)
+        assert screen.query_one("#cloud-rows").display
+        assert "Modal has no token." in hint(screen, "sandbox")
+        assert "Set MODAL_TOKEN_ID in .env." in hint(screen, "sandbox")
+        await pilot.press("ctrl+r")
+        assert specs == []
+        assert "Modal has no token." in messages(pilot.app)[-1]
+        screen.query_one("#sandbox", Select).value = "auto"
+        await checked(pilot, screen)
+        assert "local: no network" in hint(screen, "sandbox")
+        await pilot.press("ctrl+r")
+        assert [spec.sandbox for spec in specs] == ["auto"]
+
+    drive(app, scenario)
+
+
+def test_modal_with_a_token_says_how_it_is_kept_in_and_takes_its_options(
+    started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-1")
+    Path("a.txt").write_text("text")
+    app, specs = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        screen.query_one("#sandbox", Select).value = "modal"
+        fill(screen, documents="a.txt", question="Why?", volume="results", cpu="lots")
+        await checked(pilot, screen)
+        assert "cpu: a number of cores" in hint(screen, "sandbox")
+        await pilot.press("ctrl+r")
+        assert specs == []
+        assert screen.focused is not None
+        assert screen.focused.id == "cpu"
+        fill(screen, cpu="2", memory="2048", packages="numpy")
+        await checked(pilot, screen)
+        assert "network blocked" in hint(screen, "sandbox")
+        assert "by MODAL_TOKEN_ID" in hint(screen, "sandbox")
+        command = str(screen.query_one("#command", Static).content)
+        assert "--sandbox modal --volume-name results --image-package numpy --cpu 2 --memory 2048" in command
+        await pilot.press("ctrl+r")
+        assert (specs[0].sandbox, specs[0].modal.volume, specs[0].modal.memory_mb) == ("modal", "results", 2048)
+
+    drive(app, scenario)
+
+
+def test_the_configured_sandbox_is_chosen_from_the_start(started, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-1")
+    monkeypatch.setenv("FLEET_RLM_SANDBOX", "auto")
+    app, _ = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        assert screen.query_one("#sandbox", Select).value == "auto"
+        assert "Modal: network blocked" in hint(screen, "sandbox")
 
     drive(app, scenario)
 

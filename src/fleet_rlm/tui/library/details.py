@@ -9,6 +9,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.state import RunState, fold
 from fleet_rlm.tui.library.remarks import remarks, seconds_by_iteration
+from fleet_rlm.tui.run_words import sandbox
 
 OUTPUT_CHARS = 6000
 
@@ -23,6 +24,8 @@ class Details:
     documents: tuple[str, ...]
     chars: int
     models: str
+    sandbox: str
+    """Where code ran and how it was kept in, when that was not on this machine."""
 
 
 def details_of(state: RunState) -> Details:
@@ -39,6 +42,7 @@ def details_of(state: RunState) -> Details:
         documents=tuple(document.name for document in given),
         chars=sum(document.chars for document in given),
         models=models,
+        sandbox=sandbox(state)[0] if state.sandbox.backend not in ("", "local") else "",
     )
 
 

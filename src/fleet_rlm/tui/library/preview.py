@@ -146,6 +146,8 @@ def _about(row: RunRow, details: Details | None) -> str:
     if details is not None and details.chars:
         parts.append(f"{figures.count(details.chars)} chars")
     parts.append(clean_line(details.models if details else row.model, 80))
+    if row.sandbox != "local":
+        parts.append(clean_line((details.sandbox if details else "") or row.sandbox, 80))
     return " · ".join(filter(None, parts))
 
 

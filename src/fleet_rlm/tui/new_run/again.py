@@ -46,6 +46,7 @@ def spec_of_record(path: str) -> RunSpec:
         inputs=inputs,
         model=planner,
         sub_model=None if sub == planner else sub,
+        sandbox="modal" if started.sandbox.backend == "modal" else "local",
         budgets=Budgets(
             max_iterations=given.max_iterations,
             max_llm_calls=given.max_llm_calls,

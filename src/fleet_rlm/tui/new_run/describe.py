@@ -50,10 +50,17 @@ class Isolation(msgspec.Struct, frozen=True):
     words: str = ""
 
 
+class ModalAnswer(msgspec.Struct, frozen=True):
+    ready: bool = False
+    words: str = ""
+    hint: str = ""
+
+
 class Answer(msgspec.Struct, frozen=True):
     signature: SignatureAnswer | None = None
     tools: ToolsAnswer | None = None
     isolation: tuple[Isolation, ...] = ()
+    modal: ModalAnswer = ModalAnswer()
 
 
 def ask(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import shlex
-from typing import Any
+from typing import Any, cast, get_args
 
 import msgspec
 
 from fleet_rlm.screen_text import clean, clean_line
-from fleet_rlm.spec import Budgets, RunSpec
+from fleet_rlm.spec import Budgets, ModalOptions, RunSpec, SandboxChoice
 from fleet_rlm.tasks.catalog import TASKS, Task
+from fleet_rlm.tui.new_run.cloud import FIELDS, CloudDraft, NotAnOption, command_options, options_of
+from fleet_rlm.tui.new_run.cloud import draft_of as cloud_of
 
 MAX_COUNT = 1_000_000
+PLACES: tuple[str, ...] = get_args(SandboxChoice)
 
 
 class Incomplete(ValueError):
@@ -50,8 +53,19 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """Values of further inputs that the signature wants: `audience='new staff' limit=5`."""
     model: str = ""
     sub_model: str = ""
+    sandbox: str = ""
+    """Empty: as configured."""
+    cloud: CloudDraft = CloudDraft()
+    usual_sandbox: SandboxChoice = "local"
+    usual_cloud: ModalOptions = ModalOptions()
+    """As configured, or as the run had it that is asked for again: also what has no field."""
     budget: Budget = Budget()
     paused: bool = False
+
+    @property
+    def place(self) -> SandboxChoice:
+        """Where code is to run."""
+        return cast(SandboxChoice, self.sandbox) if self.sandbox in PLACES else self.usual_sandbox
 
     @property
     def preset(self) -> Task:
@@ -93,6 +107,10 @@ def spec_of(draft: Draft, cwd: str) -> RunSpec:
     if not signature and draft.preset.needs_question and not question:
         raise Incomplete("question", "say what you want to know")
     takes_question = bool(signature) or draft.preset.question_field is not None
+    try:
+        cloud = options_of(draft.cloud, draft.usual_cloud) if draft.place != "local" else ModalOptions()
+    except NotAnOption as error:
+        raise Incomplete(error.field, str(error)) from error
     return RunSpec(
         question=question or None if takes_question else None,
         documents=documents,
@@ -104,6 +122,8 @@ def spec_of(draft: Draft, cwd: str) -> RunSpec:
         inputs=_values(draft.inputs) if signature else {},
         model=draft.model.strip() or None,
         sub_model=draft.sub_model.strip() or None,
+        sandbox=draft.place,
+        modal=cloud,
         budgets=budgets_of(draft.budget, draft.preset.name),
         paused=draft.paused,
     )
@@ -117,6 +137,7 @@ def draft_of(spec: RunSpec) -> Draft:
     def typed(value: float | None, usual: float | None) -> str:
         return "" if value is None or value == usual else f"{value:g}"
 
+    cloud, rest = cloud_of(spec.modal)
     return Draft(
         documents=join_paths(list(spec.documents)),
         question=spec.question or "",
@@ -127,6 +148,9 @@ def draft_of(spec: RunSpec) -> Draft:
         inputs=" ".join(f"{name}={shlex.quote(_written(value))}" for name, value in spec.inputs.items()),
         model=spec.model or "",
         sub_model=spec.sub_model or "",
+        sandbox=spec.sandbox,
+        cloud=cloud,
+        usual_cloud=rest,
         budget=Budget(
             iterations=typed(given.max_iterations, own.max_iterations),
             calls=typed(given.max_llm_calls, own.max_llm_calls),
@@ -145,7 +169,11 @@ def cleaned(draft: Draft) -> Draft:
         for name in ("documents", "signature", "tools", "inputs", "model", "sub_model")
     }
     budget = Budget(**{name: clean_line(getattr(draft.budget, name), 20) for name in Budget.__struct_fields__})
-    return msgspec.structs.replace(draft, question=clean(draft.question), budget=budget, **one_line)
+    cloud = CloudDraft(**{name: clean_line(getattr(draft.cloud, name), 1000) for name in FIELDS})
+    sandbox = draft.sandbox if draft.sandbox in PLACES else ""
+    return msgspec.structs.replace(
+        draft, question=clean(draft.question), budget=budget, cloud=cloud, sandbox=sandbox, **one_line
+    )
 
 
 def command_line(draft: Draft) -> str:
@@ -176,6 +204,10 @@ def command_line(draft: Draft) -> str:
     ):
         if value.strip():
             words.append(f"{option} {shlex.quote(value.strip())}")
+    if draft.place != draft.usual_sandbox or draft.place != "local":
+        words.append(f"--sandbox {draft.place}")
+    if draft.place != "local":
+        words += command_options(draft.cloud)
     if draft.paused:
         words.append("--paused")
     return " ".join(words)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from msgspec.structs import replace
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -20,7 +21,7 @@ from textual.worker import get_current_worker
 from fleet_rlm import config, figures
 from fleet_rlm.documents.work import DocumentError, size_in_words
 from fleet_rlm.screen_text import clean_line
-from fleet_rlm.spec import RunSpec
+from fleet_rlm.spec import ModalOptions, RunSpec
 from fleet_rlm.tasks.catalog import TASKS
 from fleet_rlm.tui.dialogs.paths import PathSuggester, PickPath
 from fleet_rlm.tui.footer import KeyFooter
@@ -35,6 +36,7 @@ from fleet_rlm.tui.new_run.draft import (
     paths,
     spec_of,
 )
+from fleet_rlm.tui.new_run.place import PlaceForm
 from fleet_rlm.tui.new_run.tick import Tick
 
 if TYPE_CHECKING:
@@ -83,8 +85,7 @@ class NewRunScreen(ModalScreen[None]):
     NewRunScreen .limits Input { width: 10; margin-right: 1; }
     NewRunScreen #inputs-row { display: none; height: auto; }
     NewRunScreen #inputs-row.-wanted { display: block; }
-    NewRunScreen #command, NewRunScreen #sandbox { padding: 0 1; }
-    NewRunScreen #command { color: $muted; height: auto; max-height: 4; width: 1fr; }
+    NewRunScreen #command { padding: 0 1; color: $muted; height: auto; max-height: 4; width: 1fr; }
     """
     AUTO_FOCUS = ""
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012 - Textual declares it as an instance's
@@ -116,14 +117,12 @@ class NewRunScreen(ModalScreen[None]):
     @property
     def settled(self) -> bool:
         """True when everything that was typed has been checked."""
-        return not self._busy and not self._resting
+        return not self._busy and not self._resting and not self.query_one(PlaceForm).asking
 
     # The form
 
     def compose(self) -> ComposeResult:
-        self._draft = draft = cleaned(
-            draft_of(self._spec) if self._spec is not None else self.fleet.memory.get("new_run", Draft, Draft())
-        )
+        self._draft = draft = self._first_draft()
         with VerticalScroll(id="form", can_focus=False) as form:
             form.border_title = "New run"
             suggest = PathSuggester(self._cwd, several=True)
@@ -142,10 +141,16 @@ class NewRunScreen(ModalScreen[None]):
                 yield from self._row("Inputs", _field("inputs", draft.inputs, "name=value …"), gap=True)
             yield from self._row("Model", _field("model", draft.model))
             yield from self._row("Sub-model", _field("sub_model", draft.sub_model, "the same"), hint="model")
-            yield from self._row("Sandbox", Static("local", id="sandbox"), hint="sandbox")
+            yield PlaceForm(draft, self._cwd, configured=self._spec is None or self._spec.modal == ModalOptions())
             yield from self._limits(draft)
             yield from self._row("Command", Static(id="command"))
         yield KeyFooter()
+
+    def _first_draft(self) -> Draft:
+        if self._spec is not None:
+            return cleaned(draft_of(self._spec))
+        kept = self.fleet.memory.get("new_run", Draft, Draft())
+        return cleaned(replace(kept, usual_sandbox="local", usual_cloud=ModalOptions()))
 
     def _row(self, label: str, widget: Widget, hint: str = "", gap: bool = False) -> Iterator[Widget]:
         with Horizontal(classes="row gap" if gap else "row"):
@@ -174,9 +179,6 @@ class NewRunScreen(ModalScreen[None]):
             self._check_soon("signature", self._check_signature, 0)
         if self._draft.tools:
             self._check_soon("tools", self._check_tools, 0)
-        self._busy.add("sandbox")
-        self._hint("sandbox", BUSY, "trying what this machine offers")
-        self._ask_isolation()
         self._read_form()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -208,6 +210,10 @@ class NewRunScreen(ModalScreen[None]):
             case _:
                 pass
 
+    @on(PlaceForm.Changed)
+    def _place_changed(self) -> None:
+        self._read_form()
+
     @on(Select.Changed, "#task")
     def _task_changed(self) -> None:
         self._read_form()
@@ -221,6 +227,7 @@ class NewRunScreen(ModalScreen[None]):
         def typed(name: str) -> str:
             return self.query_one(f"#{name}", Input).value
 
+        place = self.query_one(PlaceForm)
         self._draft = Draft(
             documents=typed("documents"),
             question=self.query_one("#question", TextArea).text,
@@ -231,6 +238,10 @@ class NewRunScreen(ModalScreen[None]):
             inputs=typed("inputs"),
             model=typed("model"),
             sub_model=typed("sub_model"),
+            sandbox=place.sandbox,
+            cloud=place.cloud,
+            usual_sandbox=place.usual_sandbox,
+            usual_cloud=place.usual_cloud,
             budget=Budget(**{name: typed(name) for name in LIMITS}),
             paused=self.query_one("#paused", Tick).value,
         )
@@ -365,7 +376,7 @@ class NewRunScreen(ModalScreen[None]):
             self._hint("model", OK, choice.planner.source, f"key: {key}" if key else "no key needed here")
         self._checked("model", problem.message if problem else "")
 
-    # Signature and sandbox, which the engine knows
+    # Signature and tools, which the engine knows
 
     def _check_signature(self) -> None:
         self._show_task()
@@ -432,28 +443,6 @@ class NewRunScreen(ModalScreen[None]):
             self._hint("tools", OK, " · ".join(f"{tool.name}: {tool.description}" for tool in answer.found))
         self._checked("tools", answer.error)
 
-    @work(thread=True, exclusive=True, group="isolation")
-    def _ask_isolation(self) -> None:
-        from fleet_rlm.tui.new_run.describe import CannotDescribe, ask
-
-        worker = get_current_worker()
-        try:
-            answer = ask(isolation=True, cancelled=lambda: worker.is_cancelled)
-        except CannotDescribe as error:
-            self.fleet.tell(self, self._show_isolation, None, str(error))
-            return
-        if answer is not None and not worker.is_cancelled:
-            self.fleet.tell(self, self._show_isolation, answer, "")
-
-    def _show_isolation(self, answer: Answer | None, fault: str) -> None:
-        modes = answer.isolation if answer else ()
-        ready = next((mode for mode in modes if mode.ready), None)
-        if ready is not None:
-            self._hint("sandbox", OK, ready.words, f"by {ready.mode}, proven before the first cell")
-        else:
-            self._hint("sandbox", BAD, fault or "no isolation works on this machine", "; ".join(m.words for m in modes))
-        self._checked("sandbox")
-
     # What can be done
 
     def action_start(self) -> None:
@@ -463,14 +452,14 @@ class NewRunScreen(ModalScreen[None]):
             for field in ("documents", "signature", "tools", "model"):
                 if field in self._wrong:
                     raise Incomplete(field, self._wrong[field])
+            if wrong := self.query_one(PlaceForm).wrong:
+                raise Incomplete("sandbox", wrong)
         except Incomplete as error:
             self.notify(str(error), title="Not started", severity="warning")
             self.query_one(f"#{error.field}").focus()
             return
         if self._spec is not None and self._spec.instructions and spec.signature == self._spec.signature:
-            import msgspec
-
-            spec = msgspec.structs.replace(spec, instructions=self._spec.instructions)
+            spec = replace(spec, instructions=self._spec.instructions)
         self.fleet.memory.set("new_run", self._draft)
         self.app.pop_screen()
         self.fleet.start_run(spec)
