@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, TextArea
+from textual.widgets import Input, Select, TextArea
 
 from fleet_rlm import config
 from fleet_rlm import events as ev
@@ -87,10 +87,19 @@ def test_filtered_and_sorted(library: None, make_app: Callable[..., FleetApp], s
     assert snap_compare(make_app(), terminal_size=(120, 30), run_before=before)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(
+    ("size", "place"), [*((size, "local") for size in SIZES), ((120, 44), "modal"), ((80, 24), "modal")], ids=str
+)
 def test_new_run(
-    size: tuple[int, int], library: None, quick_engine: None, make_app: Callable[..., FleetApp], snap_compare
+    size: tuple[int, int],
+    place: str,
+    library: None,
+    quick_engine: None,
+    make_app: Callable[..., FleetApp],
+    snap_compare,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-1")
     Path("minutes").mkdir()
     for number in range(3):
         Path("minutes", f"{number}.md").write_text("decision " * 900)
@@ -104,7 +113,11 @@ def test_new_run(
         screen.query_one("#documents", Input).value = "minutes/*.md"
         screen.query_one("#question", TextArea).text = "Which decisions were later reversed, and why?"
         screen.query_one("#dollars", Input).value = "1"
-        screen.query_one("#task").focus()  # it has no cursor that blinks
+        if place == "modal":
+            screen.query_one("#sandbox", Select).value = "modal"
+            screen.query_one("#volume", Input).value = "minutes"
+            screen.query_one("#cpu", Input).value = "2"
+        screen.query_one("#task" if place == "local" else "#sandbox").focus()  # it has no cursor that blinks
         await pilot.pause()
         await settle(pilot, lambda: screen.settled)
 
