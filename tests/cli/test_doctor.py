@@ -116,6 +116,13 @@ def test_a_probe_asks_the_model_and_says_what_came_of_it(nothing: Shell) -> None
         assert found["hint"]
 
 
+def test_the_password_of_an_address_is_not_shown(nothing: Shell) -> None:
+    nothing.variables.update(DSPY_LM_MODEL="openai/m", DSPY_LM_API_BASE="http://me:pass-word@127.0.0.1:9/v1")
+    done = nothing.inside("doctor", "--probe")
+    assert done.returncode == 1
+    assert "pass-word" not in done.stdout + done.stderr
+
+
 def test_a_model_that_does_not_answer_is_given_up(nothing: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert model_room.PROBE_SECONDS == 30.0
     monkeypatch.setattr(model_room, "PROBE_SECONDS", 0.3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from dspy import lm15
 from dspy.clients.errors import wrap_error
@@ -60,6 +61,15 @@ def _problem(error: Exception, model: ModelConfig) -> Problem:
     wrapped = wrap_error(error, model=model.model, provider=model.provider)
     failure = model_failure(wrapped if isinstance(wrapped, Exception) else error)
     words = failure.message or type(error).__name__
-    if model.api_key and len(model.api_key) > 3:
-        words = words.replace(model.api_key, "•••")  # a server's error may repeat the key that it was sent
+    for secret in _secrets(model):
+        words = words.replace(secret, "•••")  # errors repeat the key that was sent, and the address with its password
     return Problem(words, failure.hint or "Check DSPY_LM_MODEL, DSPY_LM_API_BASE and the key.")
+
+
+def _secrets(model: ModelConfig) -> list[str]:
+    try:
+        password = urlsplit(model.api_base or "").password
+    except ValueError:
+        password = None
+    in_address = [f":{password}@"] if password else []
+    return [*in_address, *([model.api_key] if model.api_key and len(model.api_key) > 3 else [])]
