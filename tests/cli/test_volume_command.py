@@ -115,6 +115,17 @@ def test_a_pipe_in_and_a_pipe_out(cloud_volume: ModalServer, fleet: Shell) -> No
     assert fleet.inside("volume", "get", "box", "deep", "-").returncode == 2
 
 
+def test_a_reader_that_has_seen_enough_ends_it_quietly(cloud_volume: ModalServer, fleet: Shell) -> None:
+    put(fleet, big=b"line\n" * 200_000)
+    process = fleet.start(["volume", "get", "box", "seed/big", "-"])
+    assert process.stdout is not None
+    assert process.stdout.read(5) == "line\n"
+    process.stdout.close()
+    assert process.wait(30) == 1
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+
+
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "..", "a\0b"])
 def test_a_path_that_leaves_the_volume_is_wrong_usage(path: str) -> None:
     with pytest.raises(Refused, match="is no path in a volume") as refused:
@@ -261,6 +272,21 @@ def test_a_whole_volume_goes_into_a_folder_of_its_name(cloud_volume: ModalServer
     assert {path.name: path.read_text() for path in (fleet.folder / "box" / "seed").iterdir()} == {
         f"f{number}.txt": str(number) for number in range(40)
     }
+
+
+def test_a_place_here_that_can_t_be_is_told(cloud_volume: ModalServer, fleet: Shell) -> None:
+    put(fleet, a_txt="1")
+    for arguments in (("get", "box", "seed/a.txt", "x" * 300), ("put", "box", "y" * 300)):
+        done = fleet.inside("volume", *arguments)
+        assert done.returncode == 1
+        assert "name too long" in done.stderr
+    write(fleet.folder, file="")
+    done = fleet.inside("volume", "get", "box", "seed", "file")
+    assert (done.returncode, "is a file here, and a folder in the volume" in done.stderr) == (1, True)
+    done = fleet.inside("volume", "get", "box", "seed/a.txt", "file/below")
+    assert (done.returncode, "file" in done.stderr) == (1, True)
+    (fleet.folder / "loop").symlink_to("loop")
+    assert fleet.inside("volume", "get", "box", "seed", "loop/x").returncode == 1
 
 
 def test_a_file_system_without_links_will_do(

@@ -81,6 +81,8 @@ def get(
         left_out: list[str] = []
         if found.kind == "folder":
             wanted, left_out = volume_copy.downloads(files.entries(at, recursive=True), at, target)
+            if not wanted and not left_out:
+                raise volume_copy.Refused(f"There is no file in {at or volume}; nothing was fetched.")
         else:
             wanted = [volume_copy.Download(at, target, found.bytes)]
         root = target if found.kind == "folder" else None
@@ -195,6 +197,11 @@ def _at_modal(volume: str, as_json: bool) -> Iterator[Callable[[], VolumeFiles]]
         except volume_copy.Refused as error:
             code = printing.USAGE if error.usage else printing.FAILED
             printing.fail(str(error), error.hint, code=code, as_json=as_json)
+        except BrokenPipeError:  # whoever read standard output has seen enough
+            raise
+        except OSError as error:  # of this machine's files; Modal's are told by `refusals`
+            words = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
+            printing.fail(words, "Choose another place, or give yourself access to it.", as_json=as_json)
 
 
 def _to_stdout(files: VolumeFiles, found: Entry) -> None:

@@ -97,7 +97,7 @@ def may_be_written(wanted: Sequence[Download], root: Path | None, *, force: bool
         raise Refused(f"Here already: {_some(there)}; nothing was fetched.", "Replace what is there with --force.")
     for one in wanted if root is not None else ():
         assert root is not None
-        if not one.target.parent.resolve().is_relative_to(root.resolve()):
+        if not Path(os.path.realpath(one.target.parent)).is_relative_to(os.path.realpath(root)):
             words = f"{one.target.parent} is a link out of {root}; nothing was fetched."
             raise Refused(words, "Choose another place.")
     size, folder = sum(one.bytes for one in wanted), _existing(wanted[0].target.parent) if wanted else Path()
