@@ -55,7 +55,7 @@ def test_a_connection_that_breaks_again_and_again_loses_nothing(
     interpreter = cloud({"double": lambda number: 2 * number})
     running = Background(lambda: interpreter.execute(CHATTER.format(times=60, pause=0.02)))
     for number in (3, 10, 20, 30, 45):
-        until(lambda: f"line {number}\n" in witness.text(), 30.0)
+        until(lambda line=f"line {number}\n": line in witness.text(), 30.0)
         modal_server.drop_connections()
     output = running.result(60.0)
     assert output == "\n".join(f"line {number}" for number in range(60)) + "\nTrue"

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ def test_a_driver_that_is_killed_is_told_from_its_sandbox(
     modal_server: ModalServer, cloud: Cloud, witness: Witness
 ) -> None:
     error = cell_fails(cloud, witness, lambda id_: modal_server.kill_processes(id_, signal.SIGKILL))
-    assert "its driver was killed: out of memory?" in str(error)
+    assert "its driver was killed (out of memory?)" in str(error)
     assert not modal_server.running()
 
 
@@ -177,26 +176,27 @@ def test_it_runs_inside_an_event_loop_without_a_warning(modal_server: ModalServe
         "    with ModalInterpreter() as i: print(i.execute('6 * 7'))\n"
         "asyncio.run(main())"
     )
-    done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, timeout=100)
     assert done.stdout == "42\n"
     assert "modal" not in done.stderr.lower()
 
 
 def test_no_answer_at_all_ends_within_the_deadline(tmp_path: Path) -> None:
     code = (
+        "import time, modal\n"
         "from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter\n"
         "from fleet_rlm.sandbox.modal.client import Deadlines\n"
+        "began = time.monotonic()\n"
         "try: ModalInterpreter(deadlines=Deadlines(look_up=2.0)).start()\n"
-        "except Exception as error: print(error, '|', error.hint)"
+        "except Exception as error: print(error, '|', error.hint, '|', time.monotonic() - began < 10)"
     )
     environment = {**os.environ, "MODAL_SERVER_URL": "http://127.0.0.1:9", "MODAL_CONFIG_PATH": os.devnull}
     environment |= {"MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x", "FLEET_RLM_HOME": str(tmp_path)}
-    began = time.monotonic()
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert "Modal did not answer within 2 s" in done.stdout
     assert "Check the network" in done.stdout
-    assert time.monotonic() - began < 30.0
+    assert done.stdout.endswith("| True\n")
     del environment["MODAL_TOKEN_SECRET"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert "modal token new" in done.stdout
