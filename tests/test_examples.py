@@ -13,6 +13,7 @@ from cli.shell import Shell
 from fleet_rlm import events as ev
 from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.runs.verify import verify
+from modal_server import ModalServer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PROGRAMS = ("navigate_query_synthesize", "parallel_chunks", "stateful_steps")
@@ -91,6 +92,16 @@ def test_documents_and_the_record_can_be_ones_own(fleet: Shell, program: str) ->
     assert done.returncode == 0, done.stderr
     assert verify(fleet.folder / "mine.jsonl") is None
     assert fleet.runs == []
+
+
+@pytest.mark.parametrize("program", ["parallel_chunks", "stateful_steps"])
+def test_one_option_takes_it_to_modal(fleet: Shell, program: str, modal_server: ModalServer) -> None:
+    done = run(fleet, program, "--sandbox", "modal")
+    assert done.returncode == 0, done.stderr
+    (path,) = fleet.runs
+    assert verify(path) is None
+    assert len(modal_server.sandboxes()) == 1
+    assert modal_server.running() == []
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
