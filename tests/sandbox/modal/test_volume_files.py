@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,18 @@ def test_stopping_lets_every_thread_go(modal_server: ModalServer) -> None:
         thread.join(10)
     assert len(ended) == 3
     assert all("was stopped" in words for words in ended)
+
+
+def test_a_slow_transfer_that_moves_is_not_given_up(
+    modal_server: ModalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modal_server.add_volume("box")
+    data = os.urandom(40 << 20)
+    VolumeFiles("box").put([(one(tmp_path, "big", data), "big")])
+    monkeypatch.setattr("multiprocessing.cpu_count", lambda: 1)  # five blocks, one after the other
+    modal_server.latency(0.4)
+    files = VolumeFiles("box", deadlines=Deadlines(file=1.8))
+    file, began = io.BytesIO(), time.monotonic()
+    assert files.read_into("big", file) == len(data)
+    assert file.getvalue() == data
+    assert time.monotonic() - began > 1.8
