@@ -16,7 +16,7 @@ from fleet_rlm import syntax
 from fleet_rlm.engine.offline.fields import Output, kind_of_type
 from fleet_rlm.engine.offline.listing import head_term
 from fleet_rlm.engine.offline.question import Term, kind_of, read_question
-from fleet_rlm.engine.offline.written import asking, confirming, fitting, harvest, searching, texts
+from fleet_rlm.engine.offline.written import asking, confirming, failures, fitting, harvest, searching, texts
 
 _GLOBALS = frozenset(
     {"texts", "outlines", "sizes", "work", "earlier", "places", "gathered", "sent", "replies", "answered", "draft"}
@@ -61,7 +61,7 @@ _IMPORTS = {
 def _tools() -> dict[str, tuple[str, frozenset[str]]]:
     """Source of every function and type alias that cells may use, and the names it needs, in the files' order."""
     found = {}
-    for module in (texts, searching, asking, fitting, harvest, confirming):
+    for module in (texts, searching, asking, fitting, harvest, failures, confirming):
         source = inspect.getsource(module)
         for node in syntax.parse(source).body:
             named = node.name if isinstance(node, ast.FunctionDef) else None

@@ -3,7 +3,7 @@
 | output | come by |
 | --- | --- |
 | `…endpoints`, `routes` | `harvest.endpoints` |
-| `…errors`, `error_…`, `exceptions` | `harvest.errors`, grouped for a dict, flat for a list |
+| `…errors`, `error_…`, `exceptions` | `failures.errors`, grouped for a dict, flat for a list |
 | `headers`, `headings`, `toc` | `harvest.header_list` |
 | `code_blocks`, `snippets` | `harvest.code_blocks` |
 | `patterns` · `matches` · `time_range` | `harvest.line_patterns` · `lines_about` · `time_range` |

@@ -14,7 +14,7 @@ from fleet_rlm.engine.offline.prompt import FieldsPrompt, Step
 from fleet_rlm.engine.offline.question import kind_of, read_question
 from fleet_rlm.engine.offline.reading import Unit, units
 from fleet_rlm.engine.offline.summary import central
-from fleet_rlm.engine.offline.written import asking, harvest
+from fleet_rlm.engine.offline.written import asking, failures, harvest
 from fleet_rlm.engine.offline.written.fitting import fit, number
 
 _ASKING = re.compile(r"^(q|.*question|query|focus|topic|request|task|instructions?|claim|statement|keywords?|goal)$")
@@ -134,7 +134,7 @@ def _value(output: Output, question: str, text: str, earlier: dict[str, object])
 
 _HARVEST = {
     "endpoints": harvest.endpoints,
-    "errors": harvest.errors,
+    "errors": failures.errors,
     "header_list": harvest.header_list,
     "code_blocks": harvest.code_blocks,
     "line_patterns": harvest.line_patterns,
