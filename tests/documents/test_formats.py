@@ -232,6 +232,10 @@ def test_without_the_libraries_it_is_said_how_to_get_them(tmp_path: Path, monkey
     assert "<h1>" in documents["page.html"].text
     with pytest.raises(NotText):
         load(tmp_path / "report.pdf")
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as packed:
+        packed.write(tmp_path / "report.pdf", "report.pdf")
+        packed.writestr("a.txt", "text")
+    assert "left out report.pdf in t.zip: a PDF is read after pip install" in select([tmp_path / "t.zip"]).notices[0]
 
 
 def test_a_screen_gets_the_text_that_the_run_got_and_finds_lines_in_it(tmp_path: Path) -> None:

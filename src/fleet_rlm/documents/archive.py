@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
 from fleet_rlm.documents.decode import HEAD_BYTES, NotText, refuse_binary
-from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, recognise
+from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, INSTALL, recognise
 from fleet_rlm.documents.work import (
     BLOCK_BYTES,
     Cancelled,
@@ -91,7 +91,8 @@ def contents(path: Path, wanted: Sequence[str], cancelled: Cancelled = never) ->
         if name in left and open_member is not None:
             left.remove(name)
             with _broken_is_said(path):
-                yield name, _all(open_member, size, path, cancelled)
+                data = _all(open_member, size, path, cancelled)
+            yield name, data
         if not left:
             return
     raise BadArchive(f"{shown(path)} holds no {shown(min(left))} any more.", "It changed since it was looked into.")
@@ -120,6 +121,8 @@ def _looked_into(path: Path, cancelled: Cancelled) -> Listing:
             left_out.setdefault("an archive in the archive", []).append(name)
         elif kind and FORMATS[kind].installed:
             members[name] = Member(name, bytes_, kind)
+        elif kind and kind != "html":
+            left_out.setdefault(f"{FORMATS[kind].kind} is read after {INSTALL}", []).append(name)
         else:
             try:
                 refuse_binary(partial(_from, head), len(head), name)

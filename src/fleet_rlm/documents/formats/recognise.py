@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import MappingProxyType
@@ -56,7 +57,7 @@ FORMATS = MappingProxyType({
     )
 })  # fmt: skip
 
-_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+_PACKED = re.compile(rb"\x1f\x8b\x08|BZh[1-9]1AY&SY|\xfd7zXZ\x00")
 _OTHER_ZIPS = (b"xl/", b"ppt/", b"mimetypeapplication/")
 
 
@@ -73,7 +74,7 @@ def recognise(name: str | PurePath, head: bytes) -> str:
         if b"word/" in head or suffix == ".docx":
             return "docx"
         return "" if any(sign in head for sign in _OTHER_ZIPS) else ARCHIVE
-    if head[257:262] == b"ustar" or (head.startswith(_PACKED) and b"\0" in head[:512]):
+    if head[257:262] == b"ustar" or _PACKED.match(head):
         return ARCHIVE
     if head.startswith(b"PK\x05\x06"):  # a zip archive with nothing in it
         return ARCHIVE
