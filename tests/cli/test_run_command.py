@@ -393,6 +393,9 @@ def test_a_sandbox_lost_in_mid_run_is_replaced_or_ends_it_as_asked(fleet: Shell,
         assert (process.returncode, said.strip()) == (0, "fine"), told
         assert "restarted, 1 of at most 2" in told
         assert "1 step ran again" in told
+        assert [line[:5] for line in told.splitlines() if line[2:].startswith(("1/", "2/", "3/"))] == [
+            "✓ 1/2", "✗ 2/2", "✓ 2/2", "✓ 3/2",
+        ]  # fmt: skip
     else:
         assert (process.returncode, said) == (1, "")
         assert "--on-sandbox-lost restart" in told

@@ -138,6 +138,8 @@ def _parts(steps: Mapping[str, float]) -> str:
 
 def whole(event: ev.Event) -> list[str]:
     """The lines of an event for somebody who wants to see everything."""
+    if isinstance(event, ev.ExecutionStarted) and event.origin == "replayed":
+        return [f"  (step {event.iteration} runs again)"]
     match event:
         case ev.PlannerFinished(reasoning=reasoning) if reasoning:
             return [f"    {line}" for line in reasoning.splitlines()]
@@ -157,8 +159,8 @@ def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
     if ref is not None and ref.agent is not None:
         return None
     step = next((step for step in reversed(state.iterations) if step.number == event.iteration), None)
-    if step is None:
-        return None
+    if step is None or all(execution.finished is not event for execution in step.executions):
+        return None  # a step that ran again, to rebuild what a lost sandbox held, was told of before
     about = next((line for line in (step.reasoning or step.code).splitlines() if line.strip()), "")
     calls = sum(execution.calls for execution in step.executions)
     parts = [f"{_OUTCOMES.get(event.outcome, '✗')} {step.number}/{step.of}", seconds(event.seconds)]

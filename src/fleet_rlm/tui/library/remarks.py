@@ -38,7 +38,8 @@ def _sandbox(state: RunState) -> list[str]:
     lost = state.sandbox.times_lost
     if not lost:
         return []
-    return [f"the sandbox was lost {_times(lost)}: {state.sandbox.reason}"]
+    restarted = f", and restarted {_times(state.sandbox.restarts)}" if state.sandbox.restarts else ""
+    return [f"the sandbox was lost {_times(lost)}{restarted}: {state.sandbox.reason}"]
 
 
 def _calls(state: RunState) -> list[str]:
