@@ -430,10 +430,10 @@ class Executor:
             self._hint, self._reason = self._hint or hint, self._reason or reason
             cell = self._cell
         error = self._gone_error()
+        if first:
+            self._tell("on_lost", reason)  # before whoever waits for the cell goes on
         if cell:
             cell.settle(error)
-        if first:
-            self._tell("on_lost", reason)
         self._answers.close()
         self._transport.kill()
         return error
