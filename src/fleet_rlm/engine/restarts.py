@@ -17,6 +17,7 @@ from fleet_rlm.engine.gate import Answer
 from fleet_rlm.engine.rebuild import CURRENT_TAPE, Rebuilt, Said, Step, Tape
 from fleet_rlm.figures import seconds
 from fleet_rlm.sandbox.errors import SandboxGone
+from fleet_rlm.sandbox.interpreter import Interpreter
 
 if TYPE_CHECKING:
     from fleet_rlm.engine.sandboxes import AgentInterpreter
@@ -122,6 +123,20 @@ class Restarts:
         began = time.monotonic()
         inner = interpreter.renew()
         interpreter.events.replaying = True
+        try:
+            self._run_journal(inner, rebuilt)
+        finally:
+            self._progress(len(journal.cells), len(journal.cells))
+        interpreter.events.replaying = False
+        if journal.cells:
+            inner.cells = journal.cells[-1].number
+        if journal.saw_all and interpreter.events.saw_all:
+            rebuilt.compare_variables(journal.variables, interpreter.events.variables)
+        rebuilt.seconds = time.monotonic() - began
+        return rebuilt
+
+    def _run_journal(self, inner: Interpreter, rebuilt: Rebuilt) -> None:
+        journal, interpreter = self._interpreter.journal, self._interpreter
         total, done = len(journal.cells), 0
         with interpreter.agent().replaying() as agent:
             for step in journal.steps:
@@ -141,14 +156,6 @@ class Restarts:
                 if inner.last is not None:
                     rebuilt.compare(step, tape, Said.of(inner.last))
                 step.tape = tape
-        self._progress(total, total)
-        interpreter.events.replaying = False
-        if journal.cells:
-            inner.cells = journal.cells[-1].number
-        if journal.saw_all and interpreter.events.saw_all:
-            rebuilt.compare_variables(journal.variables, interpreter.events.variables)
-        rebuilt.seconds = time.monotonic() - began
-        return rebuilt
 
     def _prepare(self, step: Step) -> None:
         try:
