@@ -305,10 +305,11 @@ def test_a_sub_agents_sandbox_restarts_by_itself(start: Start, tmp_path: Path) -
     nested = action("nest", "sub = dspy.RLM('text -> answer')\nprint(sub(text='abc').answer)")
     script = Script([nested, action("inner", "y = llm_query('hold')"), action("inner", "SUBMIT(answer=y)"), DONE])
     hold_once(script, "hold")
+    others = children()
     run = start(script, watched=True)
     assert script.held.wait(20)
     root = int(run.of(ev.SandboxReady)[0].id.rpartition("-")[2])
-    for pid in launchers() - {root}:
+    for pid in children() - others - {root}:
         os.kill(pid, signal.SIGKILL)
     until(lambda: "a sub-agent's sandbox is restarted" in notices(run), 20, "the restart")
     script.released.set()
@@ -318,8 +319,8 @@ def test_a_sub_agents_sandbox_restarts_by_itself(start: Start, tmp_path: Path) -
     valid(run)
 
 
-def launchers() -> set[int]:
-    """Processes that this one started as sandboxes."""
+def children() -> set[int]:
+    """Processes that this one started."""
     me, found = os.getpid(), set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

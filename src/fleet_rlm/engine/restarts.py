@@ -79,11 +79,11 @@ class Restarts:
     def _decide(self, gone: SandboxGone, times: int) -> Answer:
         """`restart` or `retry`; everything else is raised. `times` that the same step has lost a sandbox."""
         agent, gate = self._interpreter.agent(), self._run.bridge.gate
-        self._check_end()
+        self.check_end()
         if self._interpreter.root and gate.watched:
             error = ev.Failure(type=LOST, message=gone.reason, hint=gone.hint or None)
             answer = gate.at_lost(agent.iteration_span, agent.iteration, error)
-            self._check_end()
+            self.check_end()
             if answer.decision == "finish":
                 raise FinishRequested(gate.finish or "you finished it", by_person=True)
             self.in_a_row = 0
@@ -97,7 +97,8 @@ class Restarts:
         self._notice("warning", f"{whose} is restarted, {self.in_a_row + 1} of at most {MOST_IN_A_ROW} times in a row")
         return Answer("retry" if times > 1 else "restart")
 
-    def _check_end(self) -> None:
+    def check_end(self) -> None:
+        """Leave when the run is to end. Raises `FinishRequested`, `AgentStopped` or `RunAborted`."""
         self._run.token.check()
         gate = self._run.bridge.gate
         if not self._interpreter.root and self._run.observer.tree.is_orphan():
@@ -140,7 +141,7 @@ class Restarts:
         total, done = len(journal.cells), 0
         with interpreter.agent().replaying() as agent:
             for step in journal.steps:
-                self._check_end()
+                self.check_end()
                 if step.tape is None:
                     self._prepare(step)
                     continue

@@ -222,6 +222,8 @@ class AgentInterpreter:
         step = Step(code, variables, None if ours else self._tape(), 0, agent.iteration, agent.iteration_span)
         try:
             self.wait_until_ready()
+            if step.tape is not None:
+                self._restarts.check_end()  # what was said while the sandbox started had no cell to interrupt
             return self.run(step)
         except SandboxGone as gone:
             self.of.token.check()  # a killed sandbox is how an abort looks from here
