@@ -4,13 +4,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEWEST := .venv-newest
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PIP_INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
 ARGS ?=
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help tui sync sync-dev test lint format check release-check precommit-install precommit-run bench screenshots clean
+.PHONY: help tui sync sync-dev test test-newest lint format check release-check precommit-install precommit-run bench screenshots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +21,12 @@ tui: $(VENV)/.base ## Set up if needed and start the app (ARGS="--demo" plays th
 
 test: $(VENV)/.test ## Run the tests
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal $(ARGS)
+
+test-newest: $(VENV)/.test ## Test the way to Modal with the newest client that our range allows
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python $(NEWEST)
+	@$(UV) pip install --quiet --upgrade --python $(NEWEST)/bin/python --editable . --group test
+	@$(NEWEST)/bin/python -c 'import importlib.metadata as m; print("modal", m.version("modal"))'
+	@$(NEWEST)/bin/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 tests/sandbox/modal tests/cli/test_run_on_modal.py $(ARGS)
 
 lint: $(VENV)/.dev ## Ruff, mypy (strict) and the architecture's import contracts
 	$(BIN)/ruff check .
@@ -52,7 +59,7 @@ sync: $(VENV)/.base ## Install what the app needs into .venv
 sync-dev: $(VENV)/.dev ## Install what developers need into .venv
 
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) $(NEWEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
