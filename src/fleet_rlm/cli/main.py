@@ -10,6 +10,7 @@ import fleet_rlm
 from fleet_rlm.cli import commands, configuration, corpus, runs, volume
 from fleet_rlm.cli import tasks as tasks_command
 from fleet_rlm.cli.doctor.command import doctor
+from fleet_rlm.cli.init import init
 from fleet_rlm.cli.run import run
 from fleet_rlm.cli.secrets import check_secret, check_secret_key
 
@@ -45,6 +46,7 @@ app.add_typer(tasks_command.app, name="tasks")
 app.add_typer(configuration.app, name="config")
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(volume.app, name="volume")
+app.command("init")(init)
 app.command("doctor")(doctor)
 app.command("check-secret")(check_secret)
 app.command("check-secret-key")(check_secret_key)
