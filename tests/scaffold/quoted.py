@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
+from typing import Any, get_args
 
 from typer.main import get_command
 
 from fleet_rlm.cli.main import app
+from fleet_rlm.corpora.kinds import KINDS
+from fleet_rlm.spec import SandboxChoice
+from fleet_rlm.tasks.catalog import TASKS
 from fleet_rlm.tui.command_line import UsageError, parse
 
 PROGRAMS = ("fleet-rlm", "rlm-modal", "fleet-rlm-tui")
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.M | re.S)
 _SPAN = re.compile(r"`([^`\n]+)`")
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "sandbox": get_args(SandboxChoice),
+    "task": tuple(TASKS),
+    "kind": tuple(KINDS),
+}
+"""Values that a command checks itself, after its parser."""
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z_]*|.*(?:…|\.\.\.).*")
 
 
@@ -58,13 +67,17 @@ def problem_with(command: str) -> str | None:
         return f"too many words: {left}"
     for parameter in here.params:
         given = values.get(parameter.name)
-        for value in given if isinstance(given, list) else [given]:
-            if not isinstance(value, str) or _PLACEHOLDER.fullmatch(value):
-                continue
-            try:
-                parameter.type.convert(value, parameter, context)
-            except Exception as error:  # noqa: BLE001 - the parser's own errors, whichever library they are of
-                return f"{parameter.name}: {error}"
+        words = given if isinstance(given, list | tuple) else [given]
+        if known := _KNOWN.get(parameter.name):
+            words = [word for word in words if word is not None and not _PLACEHOLDER.fullmatch(word)]
+            if unknown := set(words) - set(known):
+                return f"{parameter.name}: there is no {unknown}"
+        if given is None or any(isinstance(word, str) and _PLACEHOLDER.fullmatch(word) for word in words):
+            continue
+        try:
+            parameter.process_value(context, given)
+        except Exception as error:  # noqa: BLE001 - the parser's own errors, whichever library they are of
+            return f"{parameter.name}: {error}"
     return None
 
 
