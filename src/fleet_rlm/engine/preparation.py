@@ -84,6 +84,7 @@ def prepare(
     documents = documents if documents is not None else inputs.read_documents(spec, cancelled)
     bound = inputs.bind(spec, asked.wanted, documents)
     keys = [key for key in (planner.api_key, sub.api_key) if key]
+    addresses = {model.model: model.api_base for model in (planner, sub) if model.api_base}
     return Prepared(
         task=ev.Task(
             name=asked.name,
@@ -98,7 +99,7 @@ def prepare(
         notices=(*filter(None, [place.notice]), *(str(problem) for problem in settings.problems), *documents.notices),
         planner=planner,
         sub=sub,
-        secrets=(*redact.secrets_in(settings.environment), *keys),
+        secrets=(*redact.secrets_in(settings.environment), *redact.secrets_in(addresses), *keys),
         isolation=_isolation(settings.isolation),
         sandbox=place.sandbox,
         signature=asked.signature,
