@@ -40,6 +40,7 @@ def ask(fleet: Shell, path: Path, *options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(300)  # on a busy machine
 def test_forty_megabytes_have_the_same_answer_and_cross_once(fleet: Shell, cloud: ModalServer) -> None:
     path = document(fleet.folder, 40)
     here = ask(fleet, path, "--sandbox", "local")
