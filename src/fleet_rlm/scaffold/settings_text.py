@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from fleet_rlm.scaffold.assets import On
 
-type_error = "is not what Claude Code expects there"
+_UNEXPECTED = "is not what Claude Code expects there"
 _SPACE = " \t\r\n"
 HOOKS = "hooks"
 
@@ -83,10 +83,10 @@ def parse(text: str) -> dict[str, object]:
         raise NotSettings("it holds no JSON object")
     hooks = value.get(HOOKS, {})
     if not isinstance(hooks, dict):
-        raise NotSettings(f'"{HOOKS}" {type_error}')
+        raise NotSettings(f'"{HOOKS}" {_UNEXPECTED}')
     for event, groups in hooks.items():
         if not isinstance(groups, list) or not all(_is_group(group) for group in groups):
-            raise NotSettings(f"{json.dumps(event)} in {json.dumps(HOOKS)} {type_error}")
+            raise NotSettings(f"{json.dumps(event)} in {json.dumps(HOOKS)} {_UNEXPECTED}")
     return value
 
 
