@@ -105,21 +105,21 @@ def test_a_killed_sandbox_is_said_and_another_one_can_take_its_place(tui: Opener
 
 def test_a_lost_sandbox_is_restarted_here_and_its_record_replays(tui: Opener, report: Path, home: Path) -> None:
     screen = tui("--docs", str(report), "--question", QUESTION, "--paused")
-    screen.wait("PAUSED before the planner")
+    screen.wait("PAUSED before the planner", seconds=60)
     for place in ("before code", "before the planner", "before code"):
         screen.press("s")
-        screen.wait(f"PAUSED {place}")
+        screen.wait(f"PAUSED {place}", seconds=60)
     for pid, _ in alive(descendants(engine_of(descendants(screen.pid)))):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    screen.wait("local: lost")
+    screen.wait("local: lost", seconds=60)
     screen.press("space")
-    screen.wait("❚❚ SANDBOX LOST")
-    screen.wait("R Restart here")
+    screen.wait("❚❚ SANDBOX LOST", seconds=60)
+    screen.wait("R Restart here", seconds=60)
     screen.press(":")  # a person may try
     screen.press("R")
     screen.wait("SUBMITTED", seconds=60)
-    screen.wait("SANDBOX RESTARTED")
+    screen.wait("SANDBOX RESTARTED", seconds=60)
     screen.press("ctrl+q")
     assert screen.wait_exit() == 0
     path = only_run(home)
@@ -129,8 +129,8 @@ def test_a_lost_sandbox_is_restarted_here_and_its_record_replays(tui: Opener, re
     assert [execution.origin for execution in state.executions.values()][:3] == ["planner", "planner", "replayed"]
 
     replay = tui(str(path))
-    replay.wait("SANDBOX RESTARTED")
+    replay.wait("SANDBOX RESTARTED", seconds=60)
     replay.press("E")
-    replay.wait("SANDBOX LOST|SandboxLost")
+    replay.wait("SANDBOX LOST|SandboxLost", seconds=60)
     replay.press("ctrl+q")
     assert replay.wait_exit() == 0
