@@ -30,6 +30,7 @@ from modal_server.volume_calls import VolumeCalls
 
 NO_CONTAINERS = 3
 """Exit code where this machine lets nobody make containers; the line says why."""
+_END_SECONDS = 10.0
 
 
 async def serve(port: int, folder: Path, python: str, until_eof: bool) -> int:
@@ -61,14 +62,16 @@ async def serve(port: int, folder: Path, python: str, until_eof: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     if until_eof:
-        loop.add_reader(sys.stdin.fileno(), told.set)
+        loop.add_reader(sys.stdin.fileno(), lambda: loop.remove_reader(sys.stdin.fileno()) and told.set())
     say({"url": url, "admin": f"{http_url}/admin"})
     await told.wait()
     listener.stop_listening()
     listener.network.drop()
     faults.clear()
-    await cloud.end_all()
-    await http.stop()
+    with contextlib.suppress(TimeoutError):  # the end of this process ends every sandbox all the same
+        async with asyncio.timeout(_END_SECONDS):
+            await cloud.end_all()
+            await http.stop()
     return 0
 
 
