@@ -63,7 +63,7 @@ def test_a_driver_that_is_killed_is_told_from_its_sandbox(
 ) -> None:
     error = cell_fails(cloud, witness, lambda id_: modal_server.kill_processes(id_, signal.SIGKILL))
     assert "its driver was killed (out of memory?)" in str(error)
-    assert not modal_server.running()
+    until(lambda: not modal_server.running())
 
 
 def test_memory_beyond_the_limit_ends_the_cell_with_the_reason(
@@ -120,7 +120,7 @@ def test_a_volume_of_version_1_is_explained_with_both_ways_out(modal_server: Mod
     error = start_fails(cloud, volume_name="old")
     assert "the volume 'old' is of version 1" in str(error)
     assert "Two ways out" in error.hint
-    assert not modal_server.running()
+    until(lambda: not modal_server.running())
 
 
 def test_a_kept_image_that_is_gone_is_built_again(modal_server: ModalServer, cloud: Cloud) -> None:
