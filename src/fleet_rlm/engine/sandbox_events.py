@@ -99,6 +99,9 @@ class SandboxEvents(SandboxObserver):
     def on_lost(self, reason: str) -> None:
         self._lost(ev.SandboxLost(backend=self._backend, id=self._id, reason=reason))
 
+    def on_unkept(self, words: str) -> None:
+        self._of.emit(ev.Notice(level="warning", text=words))
+
     def on_stopped(self) -> None:
         self._of_root(ev.SandboxStopped(backend=self._backend, id=self._id, reason=self._of.token.reason))
 

@@ -168,8 +168,8 @@ class Executor:
     @_with_callbacks
     def shutdown(self) -> None:
         """End the sandbox in good order; idempotent."""
-        if self._started and not self._gone and not self._handed_on:
-            self._transport.settle()
+        if self._started and not self._gone and not self._handed_on and (problem := self._transport.settle()):
+            self._tell("on_unkept", problem)
         self.kill("the sandbox was shut down")
 
     def kill(self, why: str = "the sandbox was ended") -> None:

@@ -105,5 +105,8 @@ class SandboxObserver:
     def on_lost(self, reason: str) -> None:
         """The sandbox itself is gone, unasked; nothing more can run in it."""
 
+    def on_unkept(self, words: str) -> None:
+        """What was to outlive the sandbox, such as files on its volume, may be lost with it."""
+
     def on_stopped(self) -> None:
         """The sandbox was ended by us. Once, and last."""

@@ -127,9 +127,11 @@ class Transport(Protocol):
     def end(self) -> str | None:
         """Why the driver ended (`killed by signal 9 (out of memory?)`), or None while it runs."""
 
-    def settle(self) -> None:
-        """Before an orderly end: make lasting what is to outlive the sandbox. Bounded, and never raises."""
-        return
+    def settle(self) -> str:
+        """Before an orderly end: make lasting what is to outlive the sandbox. Bounded, and never raises: what could
+        not be kept is told in words, which are empty when nothing was lost.
+        """
+        return ""
 
     def kill(self) -> None:
         """End everything of this sandbox now, idempotent, without waiting for its consent; nothing is left behind."""

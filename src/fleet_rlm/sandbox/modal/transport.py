@@ -342,16 +342,22 @@ class ModalTransport(Transport):
         self.hint = self._ended.hint or self.hint
         return self._ended.why
 
-    def settle(self) -> None:
+    def settle(self) -> str:
         """A volume keeps what was written to it: its changes are committed before the sandbox ends."""
         if self._options.volume is None or self._process is None or self._over.is_set():
-            return
-        with contextlib.suppress(TransportError):
-            self._call(self._deadlines.look_up, "committing the volume", self._commit)
+            return ""
+        try:
+            code = self._call(self._deadlines.file, "committing the volume", self._commit)
+        except TransportError as error:
+            code = error
+        if code == 0:
+            return ""
+        reason = f"sync ended with exit code {code}" if isinstance(code, int) else str(code)
+        return f"what was written to the volume {self._options.volume} at last may not be kept: {reason}"
 
-    async def _commit(self) -> None:
+    async def _commit(self) -> int:
         process = await self._sandbox.exec.aio("sync", self._options.volume_path)
-        await process.wait.aio()
+        return int(await process.wait.aio())
 
     def kill(self) -> None:
         """Modal is asked to end the sandbox; waits for its word, but not long. A cut network leaves that to the
