@@ -154,6 +154,9 @@ class Witness(SandboxObserver):
     def on_lost(self, reason: str) -> None:
         self._hear("lost", reason)
 
+    def on_unkept(self, words: str) -> None:
+        self._hear("unkept", words)
+
     def on_stopped(self) -> None:
         self._hear("stopped")
 

@@ -200,3 +200,25 @@ def test_no_answer_at_all_ends_within_the_deadline(tmp_path: Path) -> None:
     del environment["MODAL_TOKEN_SECRET"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert "modal token new" in done.stdout
+
+
+def test_a_volume_that_could_not_be_committed_is_said(
+    modal_server: ModalServer, cloud: Cloud, witness: Witness
+) -> None:
+    interpreter = cloud(volume_name="results")
+    interpreter.execute("open('/data/found', 'w').write('1')")
+    modal_server.fault("TaskExecStart", "fail", status="PERMISSION_DENIED", times=-1)
+    interpreter.shutdown()
+    ((words,),) = witness.of("unkept")
+    assert "the volume results at last may not be kept" in str(words)
+    assert not modal_server.running()
+
+
+def test_an_orderly_end_commits_the_volume_and_says_nothing(
+    modal_server: ModalServer, cloud: Cloud, witness: Witness
+) -> None:
+    interpreter = cloud(volume_name="results")
+    interpreter.execute("open('/data/found', 'w').write('1')")
+    interpreter.shutdown()
+    assert witness.of("unkept") == []
+    assert "SandboxTerminateV2" in [asked.rpc for asked in modal_server.calls()]

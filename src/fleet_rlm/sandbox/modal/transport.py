@@ -63,7 +63,7 @@ class ModalTransport(Transport):
         self._tags = {**self._options.tags, **(tags or {}), TAG: self._own_tag}
         self._deadlines = deadlines or Deadlines()
         self._images = images
-        self._state = threading.Lock()
+        self._state, self._ending = threading.Lock(), threading.Lock()
         self._over = threading.Event()
         self._ended: Ended | None = None
         self._modal: ModuleType | None = None
@@ -360,22 +360,20 @@ class ModalTransport(Transport):
         return int(await process.wait.aio())
 
     def kill(self) -> None:
-        """Modal is asked to end the sandbox; waits for its word, but not long. A cut network leaves that to the
+        """Modal is asked to end the sandbox, once; waits for its word, but not long. A cut network leaves that to the
         driver, which ends when it hears nothing, and to the idle limit.
         """
         self._over.set()
         self._heard_probe.set()
-        with self._state:
+        with self._ending:  # whoever comes second waits for the first: this process may end when it returns
             given_up = self._sandbox is None and self._creating  # it may stand there all the same
             ask = self._terminate_by_tag if given_up else self._terminate
-            first = self._modal is not None and not self._asked_to_end and (given_up or self._sandbox is not None)
-            self._asked_to_end = self._asked_to_end or self._sandbox is not None
-        if first:
-            assert self._modal is not None
-            with contextlib.suppress(TransportError):
-                within(self._modal, self._deadlines.close, "ending the sandbox", ask)
-        if self._caller is not None:
-            self._caller.close(self._deadlines.close)
+            if self._modal is not None and not self._asked_to_end and (given_up or self._sandbox is not None):
+                self._asked_to_end = self._sandbox is not None
+                with contextlib.suppress(TransportError):
+                    within(self._modal, self._deadlines.close, "ending the sandbox", ask)
+            if self._caller is not None:
+                self._caller.close(self._deadlines.close)
 
     async def _terminate(self) -> None:
         await self._sandbox.terminate.aio()
