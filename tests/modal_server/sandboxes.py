@@ -41,6 +41,7 @@ class Sandbox:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _heard: float = field(default_factory=time.monotonic)
     _watching: asyncio.Task[None] | None = None
+    _ending: asyncio.Task[None] | None = None
 
     def watch(self) -> None:
         self._watching = asyncio.create_task(self._watch())
@@ -96,9 +97,12 @@ class Sandbox:
         if self.result is None:
             number = api_pb2.GenericResult.GenericStatus.Value(f"GENERIC_STATUS_{status}")
             self.result = api_pb2.GenericResult(status=number, exitcode=_EXIT_CODES.get(status, 0))
-            await self.container.end()
-            self.ended.set()
+            self._ending = asyncio.create_task(self._end())  # goes on when the call that asked for it is given up
         await self.ended.wait()
+
+    async def _end(self) -> None:
+        await self.container.end()
+        self.ended.set()
 
     async def _watch(self) -> None:
         began = time.monotonic()
