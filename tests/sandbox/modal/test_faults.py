@@ -20,6 +20,7 @@ CALLS = (
     "ImageGetOrCreate",
     "PUT block",
     "SandboxCreateV2",
+    "SandboxListV2",
     "SandboxTerminateV2",
     "SandboxWaitV2",
     "SecretGetOrCreate",
@@ -34,7 +35,7 @@ CALLS = (
     "VolumePutFiles2",
 )
 ONCE_A_PROCESS = {"AuthTokenGet", "EnvironmentGetOrCreate"}
-DISPENSABLE = {"SandboxTerminateV2", "SandboxWaitV2", "TaskReloadVolumes"}
+DISPENSABLE = {"SandboxListV2", "SandboxTerminateV2", "SandboxWaitV2", "TaskReloadVolumes"}
 """A run does without their answer."""
 LONGEST = 15.0
 """Seconds: more than all the short deadlines of one run that can follow each other."""
@@ -45,7 +46,7 @@ def run(modal_server: ModalServer, cloud: Cloud, rpc: str = "", **options: Any) 
     if rpc not in ("TaskExecStdinWriteStream", "TaskExecWait"):  # these send the document straight into the sandbox
         modal_server.add_secret("keys", SOME_KEY="value")
         options |= {"volume_name": "kept", "secret_names": ["keys"]}
-    if rpc in ("SandboxCreateV2", "SandboxTerminateV2"):  # which may leave one behind
+    if rpc == "SandboxTerminateV2":  # without which only its own clock ends it
         options |= {"orphan": 4.0, "idle_timeout": 2}
     began = time.monotonic()
     try:
@@ -62,7 +63,7 @@ ANSWER = {"output": 2 * len(TEXT)}
 
 
 def nothing_is_left(modal_server: ModalServer) -> None:
-    """A sandbox whose end could not be asked for ends as an orphan."""
+    """A sandbox whose end could not be asked for ends as an orphan; one that was made twice, with its twin."""
     until(lambda: not modal_server.running(), 20.0, "the sandboxes' end")
 
 

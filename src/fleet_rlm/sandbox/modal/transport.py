@@ -367,22 +367,29 @@ class ModalTransport(Transport):
         self._heard_probe.set()
         with self._ending:  # whoever comes second waits for the first: this process may end when it returns
             given_up = self._sandbox is None and self._creating  # it may stand there all the same
-            ask = self._terminate_by_tag if given_up else self._terminate
             if self._modal is not None and not self._asked_to_end and (given_up or self._sandbox is not None):
                 self._asked_to_end = self._sandbox is not None
                 with contextlib.suppress(TransportError):
-                    within(self._modal, self._deadlines.close, "ending the sandbox", ask)
+                    within(self._modal, self._deadlines.close, "ending the sandbox", self._terminate)
             if self._caller is not None:
                 self._caller.close(self._deadlines.close)
 
     async def _terminate(self) -> None:
-        await self._sandbox.terminate.aio()
-        await self._sandbox.detach.aio()
+        """End the sandbox, and at the same time whatever else has its tag: a creation whose answer was lost is asked
+        for again by the client, and made twice.
+        """
+        await asyncio.gather(self._terminate_known(), self._terminate_by_tag(), return_exceptions=True)
+
+    async def _terminate_known(self) -> None:
+        if self._sandbox is not None:
+            await self._sandbox.terminate.aio()
+            await self._sandbox.detach.aio()
 
     async def _terminate_by_tag(self) -> None:
         assert self._modal is not None
         async for sandbox in self._modal.Sandbox.list.aio(app_id=self._app.app_id, tags={TAG: self._own_tag}):
-            await sandbox.terminate.aio()
+            if self._sandbox is None or sandbox.object_id != self._sandbox.object_id:
+                await sandbox.terminate.aio()
 
 
 async def _chunks_of(stream: Any) -> AsyncIterator[bytes]:
