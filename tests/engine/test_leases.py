@@ -18,7 +18,7 @@ for number in range(6):
 """
 INNER = """
 import os, builtins
-seen = ('left' in globals(), os.listdir('.'), hasattr(builtins, 'left'), len(text))
+seen = ('left' in globals(), 'left.txt' in os.listdir('.'), hasattr(builtins, 'left'), len(text))
 left = builtins.left = 1
 open('left.txt', 'w').write('left')
 SUBMIT(answer=str(seen))
@@ -40,7 +40,7 @@ def test_successive_sub_agents_share_sandboxes_and_see_nothing_of_each_other(
     run = start(script)
     assert run.finished().status == "submitted"
     printed = "".join(chunk.text for chunk in run.state().output)
-    assert printed == "".join(f"{number} (False, [], False, 180000)\n" for number in range(6))
+    assert printed == "".join(f"{number} (False, False, False, 180000)\n" for number in range(6))
     assert len(launched) < 1 + 6
     assert len(run.of(ev.SandboxReady)) == 1
     assert len(run.of(ev.SandboxStopped)) == 1

@@ -1000,12 +1000,32 @@ class Pipe:
             self.fd = -1
 
 
+def mounted_below(folder: str) -> set[str]:
+    """The entries of a folder that are, or lead to, something mounted by whoever made this place: Python itself may
+    be installed below a temporary folder.
+    """
+    found, start = set(), folder.rstrip("/") + "/"
+    with contextlib.suppress(OSError), open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+        for line in mounts:
+            path = line.split(" ")[1].replace("\\040", " ")
+            if path.startswith(start):
+                found.add(path[len(start) :].partition("/")[0])
+    return found
+
+
 def emptied(folder: str) -> bool:
     """Remove all in a folder of ours, links not followed; whether it is empty. Folders below are moved up beside the
-    others before they are entered, so that no depth exhausts anything.
+    others before they are entered, so that no depth exhausts anything. What is mounted in it stays, when it belongs to
+    somebody else: the code could not change that either.
     """
+    folder = os.path.realpath(folder)
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     unique, moved, todo = os.urandom(8).hex(), 0, ["."]
+    kept = set()
+    for name in mounted_below(folder):
+        with contextlib.suppress(OSError):
+            if os.lstat(name, dir_fd=top).st_uid != os.getuid():
+                kept.add(name)
     try:
         while todo:
             name = todo.pop()
@@ -1013,6 +1033,8 @@ def emptied(folder: str) -> bool:
                 fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
                 try:
                     for entry in [found.name for found in os.scandir(fd)]:
+                        if name == "." and entry in kept:
+                            continue
                         with contextlib.suppress(OSError):
                             if stat.S_ISDIR(os.lstat(entry, dir_fd=fd).st_mode):
                                 os.chmod(entry, 0o700, dir_fd=fd)
@@ -1032,7 +1054,7 @@ def emptied(folder: str) -> bool:
                     os.removexattr(top, mark)
         with contextlib.suppress(OSError):
             os.utime(top, (0, 0))
-        return next(os.scandir(top), None) is None
+        return all(found.name in kept for found in os.scandir(top))
     finally:
         os.close(top)
 
@@ -1353,8 +1375,8 @@ class Supervisor:
         """What generated code could change of this process, or of what outlives its own."""
         found: list[object] = [os.getcwd(), os.uname().nodename]
         for path in ("/proc/self/mounts", "/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg"):
-            with contextlib.suppress(OSError):
-                found.append(start_of(path))
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                found.append(file.read())
         with contextlib.suppress(ImportError, OSError, ValueError):
             import resource
 
