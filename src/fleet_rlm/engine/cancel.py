@@ -19,6 +19,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
+TURN_SECONDS = 0.25
+
+
 class Scope:
     """Work that can be ended from any thread; ending is final and idempotent."""
 
@@ -67,17 +70,24 @@ class Scope:
 
     def wait(self, future: futures.Future[T], timeout: float | None = None) -> bool:
         """True when `future` is done first; False when this ended or `timeout` seconds passed."""
-        futures.wait(
-            cast("list[futures.Future[object]]", [future, self._ended]),
-            timeout=timeout,
-            return_when=futures.FIRST_COMPLETED,
-        )
+        self._wait_for(cast("list[futures.Future[object]]", [future, self._ended]), timeout)
         return future.done()
 
     def sleep(self, seconds: float) -> bool:
         """Wait that long; False when this ended meanwhile."""
-        futures.wait([self._ended], timeout=seconds)
+        self._wait_for(cast("list[futures.Future[object]]", [self._ended]), seconds)
         return not self.ended
+
+    def _wait_for(self, several: list[futures.Future[object]], seconds: float | None) -> None:
+        """In turns: a signal that comes just before the main thread begins to wait would not be handled until it
+        stops waiting.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        while not any(one.done() for one in several):
+            left = TURN_SECONDS if end is None else min(TURN_SECONDS, end - time.monotonic())
+            if left <= 0:
+                return
+            futures.wait(several, timeout=left, return_when=futures.FIRST_COMPLETED)
 
 
 class CancelToken(Scope):

@@ -87,7 +87,7 @@ class Channel:
                     break
                 if not wait:
                     return False
-                self._room.wait()
+                self._room.wait(1.0)  # in turns, or a signal that comes just before would not be handled
             self._sent += size
             return True
 
