@@ -158,4 +158,4 @@ def within(
     try:
         return caller.call(seconds, doing, make, stopped)
     finally:
-        caller.close()
+        caller.close(_CANCEL_SECONDS)
