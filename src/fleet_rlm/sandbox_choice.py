@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast, get_args
 
@@ -32,16 +31,6 @@ class SandboxRequest:
     memory: int | None = None
     timeout: float | None = None
     """Longest life of the sandbox, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The choice with its options, and why it can't be used."""
-
-    sandbox: SandboxChoice
-    modal: ModalOptions
-    problem: Problem | None = None
-    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 class Unusable(ValueError):

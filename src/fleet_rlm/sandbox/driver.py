@@ -1259,12 +1259,17 @@ class Supervisor:
         alive = closed and not self.ends_soon()
         code, number = self.end_worker()
         self.drain()
-        self.ctl.close()
         end: Message = {"lost": True, "code": code, "signal": number, "closed": alive or code == CLOSED}
         if self.running is not None:
             self.settle({"t": "done", "cell": self.running, "status": "killed" if self.why else "crashed", **end})
         else:
             self.emit({"t": "died", **end})
+        self.forget_worker()
+        self.fork()
+
+    def forget_worker(self) -> None:
+        """Let go of all that an ended worker had, and of what it did not take any more."""
+        self.ctl.close()
         for pipe in self.pipes:
             pipe.close()
         for fd in self.fds:
@@ -1273,7 +1278,6 @@ class Supervisor:
         self.passed += sum(count for _, count in self.to_worker)
         self.to_worker.clear()
         self.acknowledge()
-        self.fork()
 
     def ends_soon(self) -> bool:
         """A worker whose socket has ended is dying, as a rule: how it died is worth a moment's wait."""
@@ -1395,15 +1399,7 @@ class Supervisor:
             return "processes that the code left behind can't be found on this system"
         if not self.childless():
             return "a process that the code left behind does not end"
-        self.ctl.close()
-        for pipe in self.pipes:
-            pipe.close()
-        for fd in self.fds:
-            os.close(fd)
-        self.pipes, self.fds, self.calls = [], [], set()
-        self.passed += sum(count for _, count in self.to_worker)
-        self.to_worker.clear()
-        self.acknowledge()
+        self.forget_worker()
         self.stopped_early.clear()
         for folder in message["wipe"]:
             folder = self.home if folder == "." else folder

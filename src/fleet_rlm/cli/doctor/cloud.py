@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import threading
 from collections.abc import Callable
@@ -115,7 +116,7 @@ def _asked(settings: Settings, options: ModalOptions, needed: bool, stopped: thr
         return [unlike("modal", error, needed)]
     secrets = options.secrets or (configured_name(settings),)
     questions: list[Callable[[], Finding]] = [lambda: app(modal)]
-    questions += [lambda name=name: secret(modal, name, bool(options.secrets)) for name in secrets]  # type: ignore[misc]
+    questions += [functools.partial(secret, modal, name, bool(options.secrets)) for name in secrets]
     if options.volume is not None:
         kept = options.volume
         questions.append(lambda: volume(modal, kept))
