@@ -5,10 +5,8 @@ Names in a volume may have been made by generated code, so none of them decides 
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from fleet_rlm.figures import plural
+from fleet_rlm.whole_file import usual_mode, whole_file
 
 if TYPE_CHECKING:
     from fleet_rlm.sandbox.modal.volume_files import Entry, VolumeFiles
@@ -111,7 +110,7 @@ def fetch(files: VolumeFiles, wanted: Sequence[Download], moved: Moved, *, force
 
     Raises `Refused` and what `VolumeFiles` raises, at the first failure: what was whole by then stays.
     """
-    mode = 0o666 & ~_umask()
+    mode = usual_mode()
 
     def one(download: Download) -> None:
         with new_file(download.target, mode, force=force) as file:
@@ -130,44 +129,14 @@ def fetch(files: VolumeFiles, wanted: Sequence[Download], moved: Moved, *, force
 @contextmanager
 def new_file(path: Path, mode: int, *, force: bool) -> Iterator[BinaryIO]:
     """A file that takes its name when all of it is written, and else leaves nothing. Raises `Refused`."""
-    part = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own: a long one of the volume's could not be made longer.
-        with tempfile.NamedTemporaryFile(prefix=".fleet-rlm-", suffix=".part", dir=path.parent, delete=False) as file:
-            part = file.name
-            yield file  # type: ignore[misc]  # tempfile's wrapper is a BinaryIO in all but name
-        Path(part).chmod(mode)
-        if force:
-            Path(part).replace(path)
-        else:
-            _link(part, path)
+        with whole_file(path, mode, replace=force) as file:
+            yield file
     except FileExistsError as error:
         raise Refused(f"{path} exists already.", "Replace it with --force.") from error
     except OSError as error:
         raise Refused(f"{path} can't be written: {error.strerror or error}.", "Choose another place.") from error
-    finally:
-        if part:
-            Path(part).unlink(missing_ok=True)
-
-
-def _link(part: str, path: Path) -> None:
-    """Unlike a rename, a link never replaces what came there meanwhile; some file systems know none."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-        Path(part).rename(path)
-
-
-def _umask() -> int:
-    """Asking changes it for all threads for a moment: before there are any."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 # -- to the volume

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +31,7 @@ from fleet_rlm.documents.work import (
     shown,
     size_in_words,
 )
+from fleet_rlm.whole_file import usual_mode, whole_file
 
 LEAST_BYTES = 4_000
 MOST_BYTES = 1_000_000_000_000
@@ -153,29 +153,13 @@ def room_for(size: int, path: Path) -> None:
 @contextmanager
 def new_file(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     """A file that takes its name when all of it is written. Raises `Exists` or `Unreadable`."""
-    part = ""
     try:
-        with tempfile.NamedTemporaryFile(prefix=f".{path.name[:60]}.", dir=path.parent, delete=False) as file:
-            part = file.name
-            yield file  # type: ignore[misc]  # tempfile's wrapper is a BinaryIO in all but name
-        Path(part).chmod(0o666 & ~_umask())
-        if force:
-            Path(part).replace(path)
-        else:
-            os.link(part, path)  # unlike a rename, this never replaces what came there meanwhile
+        with whole_file(path, usual_mode(), replace=force) as file:
+            yield file
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
         raise _refused(error, path) from error
-    finally:
-        if part:
-            Path(part).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _exists(path: Path) -> Exists:

@@ -15,6 +15,7 @@ from fleet_rlm import config
 from fleet_rlm.sandbox.modal.client import Deadlines, within
 from fleet_rlm.sandbox.modal.failures import CloudError, NotThere
 from fleet_rlm.spec import ModalOptions
+from fleet_rlm.whole_file import whole_file
 
 MOST_KEPT = 200
 
@@ -34,11 +35,10 @@ class Images:
         if image_id is not None:
             known[key] = image_id
         known = dict(list(known.items())[-MOST_KEPT:])
-        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(msgspec.json.encode(known))
-            beside.replace(self._path)
+            with whole_file(self._path, 0o600, replace=True) as file:
+                file.write(msgspec.json.encode(known))
         except OSError:  # a folder that can't be written: the next start asks Modal again
             return
 
