@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
 from fleet_rlm.cli.main import app
+from fleet_rlm.corpora.kinds import KINDS
+from fleet_rlm.spec import SandboxChoice
+from fleet_rlm.tasks.catalog import TASKS
 from fleet_rlm.tui import command_line
 
 PROJECT = Path(__file__).parent.parent
@@ -20,6 +22,14 @@ _FENCE = re.compile(r"^( *)```[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _BEFORE = re.compile(r"^(?:\$ |! ?|(?:uv run|sudo) |\.venv/bin/|\S*/\.venv/bin/)")
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
+_SYNOPSIS = re.compile(r"\[[-A-Z]|…|\s\|\s")
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "sandbox": get_args(SandboxChoice),
+    "task": tuple(TASKS),
+    "kind": tuple(KINDS),
+}
+"""Values that a command checks itself, after its parser."""
+_PLACEHOLDER = re.compile(r"[A-Z][A-Z_]*|.*(?:…|\.\.\.).*")
 
 
 def quoted(text: str) -> Iterator[str]:
@@ -42,29 +52,81 @@ def _commands(line: str) -> Iterator[str]:
 
 
 def complaint(command: str) -> str:
-    """What is wrong with a quoted command; empty when nothing is."""
+    """What keeps a quoted command from being typed as it stands; empty when nothing does. Of a synopsis, only the
+    names of commands and options are looked at.
+    """
     words = _words(command)
     program, rest = words[0], words[1:]
     if program == "make":
         targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
         wrong = [word for word in rest if _NAME.fullmatch(word) and word not in targets]
         return f"make has no target {wrong[0]}" if wrong else ""
+    if _SYNOPSIS.search(command):
+        return _unknown_in(program, rest)
+    return _screens_complaint(rest) if program == "fleet-rlm-tui" else _shells_complaint(rest)
+
+
+def _unknown_in(program: str, rest: list[str]) -> str:
     if program == "fleet-rlm-tui":
-        return _unknown(rest, set(_screen()._option_string_actions))
+        return _unknown(rest, set(command_line._parser()._option_string_actions))
     node: Any = typer.main.get_command(app)
     known = {"-h", "--help"}
     while rest and not rest[0].startswith("-") and hasattr(node, "commands"):
         if rest[0] not in node.commands:
-            if not _NAME.fullmatch(rest[0]):  # a place-holder, such as `…`
-                return ""
-            return f"there is no command {rest[0]}"
+            return f"there is no command {rest[0]}" if _NAME.fullmatch(rest[0]) else ""  # else a place-holder
         node, rest = node.commands[rest[0]], rest[1:]
     known |= {option for parameter in node.params for option in (*parameter.opts, *parameter.secondary_opts)}
     return _unknown(rest, known)
 
 
-def _screen() -> argparse.ArgumentParser:
-    return command_line._parser()
+def _screens_complaint(rest: list[str]) -> str:
+    try:
+        command_line.parse(["1" if _PLACEHOLDER.fullmatch(word) else word for word in rest])
+    except command_line.UsageError as error:
+        return str(error)
+    except SystemExit:  # --help, --version
+        return ""
+    return ""
+
+
+def _shells_complaint(rest: list[str]) -> str:
+    here: Any = typer.main.get_command(app)
+    context: Any = here.context_class(here, info_name="fleet-rlm")
+    while rest and rest[0] in getattr(here, "commands", {}):
+        here, name = here.commands[rest[0]], rest[0]
+        rest, context = rest[1:], here.context_class(here, info_name=name, parent=context)
+    if not rest or rest in (["--help"], ["--version"]):
+        return ""  # a command or a group of them by its name, or what is asked of it
+    if hasattr(here, "commands"):
+        return f"there is no command {rest[0]}"
+    try:
+        values, left, _ = here.make_parser(context).parse_args(list(rest))
+    except Exception as error:  # noqa: BLE001 - the parser's own errors, whichever library they are of
+        return f"{type(error).__name__}: {error}"
+    if left:
+        return f"too many words: {left}"
+    return next(filter(None, (_values_complaint(one, context, values.get(one.name)) for one in here.params)), "")
+
+
+def _values_complaint(parameter: Any, context: Any, given: Any) -> str:
+    words = given if isinstance(given, list | tuple) else [given]
+    if known := _KNOWN.get(parameter.name):
+        unknown = {word for word in words if word is not None and not _PLACEHOLDER.fullmatch(word)} - set(known)
+        if unknown:
+            return f"{parameter.name}: there is no {unknown}"
+    if given is None or any(isinstance(word, str) and _PLACEHOLDER.fullmatch(word) for word in words):
+        return ""
+    try:
+        parameter.process_value(context, given)
+    except Exception as error:  # noqa: BLE001 - the parser's own errors, whichever library they are of
+        return f"{parameter.name}: {error}"
+    return ""
+
+
+def options_of(name: str) -> set[str]:
+    """The options of a command of `fleet-rlm`."""
+    group: Any = typer.main.get_command(app)
+    return {option for parameter in group.commands[name].params for option in parameter.opts}
 
 
 def _words(command: str) -> list[str]:

@@ -40,7 +40,11 @@ def test_it_takes_its_name_at_the_end_and_nobody_elses(
 
 
 def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "text", 0o600, replace=True) as file:
-        file.write(b"half")
-        raise KeyboardInterrupt
+    def break_off() -> None:
+        with whole_file(tmp_path / "text", 0o600, replace=True) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
     assert list(tmp_path.iterdir()) == []

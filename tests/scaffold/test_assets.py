@@ -19,7 +19,7 @@ import fleet_rlm
 from fleet_rlm.engine import failures
 from fleet_rlm.sandbox.modal.failures import cloud_error
 from fleet_rlm.scaffold.assets import ASSETS, EVENTS, FOLDERS, Asset, assets
-from scaffold.quoted import commands_in, options_of, problem_with
+from quoted_commands import complaint, options_of, quoted
 
 DOCS = Path(__file__).parents[2] / "docs"
 SKILLS = ["dspy-signature", "modal-sandbox", "rlm", "rlm-batch", "rlm-debug", "rlm-execute", "rlm-long-context",
@@ -111,20 +111,20 @@ def test_the_sub_call_answers_with_the_promised_fields() -> None:
 
 @pytest.mark.parametrize("path", [*MARKDOWN, DOCS / "claude-code.md"], ids=lambda path: path.name + path.parent.name)
 def test_every_quoted_command_can_be_typed(path: Path) -> None:
-    problems = {one: problem for one in commands_in(path.read_text()) if (problem := problem_with(one))}
+    problems = {one: problem for one in list(quoted(path.read_text())) if (problem := complaint(one))}
     assert not problems
 
 
 def test_the_linter_of_commands_finds_what_is_wrong() -> None:
-    assert problem_with("fleet-rlm run-nothing --docs-path x")
-    assert problem_with("fleet-rlm run x --no-such-option")
-    assert problem_with("fleet-rlm run x --sandbox moon")
-    assert problem_with("fleet-rlm run x --max-iterations many")
-    assert problem_with("fleet-rlm runs")
-    assert problem_with("fleet-rlm volume ls a b c")
-    assert problem_with("fleet-rlm-tui --no-such")
-    assert problem_with('fleet-rlm run "x" --docs PATH --max-cost USD --sandbox modal') is None
-    assert sum(len(commands_in(path.read_text())) for path in MARKDOWN) > 80, "commands are found at all"
+    assert complaint("fleet-rlm run-nothing --docs-path x")
+    assert complaint("fleet-rlm run x --no-such-option")
+    assert complaint("fleet-rlm run x --sandbox moon")
+    assert complaint("fleet-rlm run x --max-iterations many")
+    assert complaint("fleet-rlm runs nothing")
+    assert complaint("fleet-rlm volume ls a b c")
+    assert complaint("fleet-rlm-tui --no-such")
+    assert not complaint('fleet-rlm run "x" --docs PATH --max-cost USD --sandbox modal')
+    assert sum(len(list(quoted(path.read_text()))) for path in MARKDOWN) > 80, "commands are found at all"
 
 
 @pytest.mark.parametrize("path", [path for path in ASSETS.rglob("*") if path.is_file()], ids=named)
@@ -239,9 +239,9 @@ def test_a_prompt_that_names_a_long_document_gets_the_command_for_it(tmp_path: P
     assert said("What does missing.pdf say?") is None
     assert said("fleet-rlm run x --docs report.pdf") is None
     assert said("Fix the tests") is None
-    quoted = re.search(r"(fleet-rlm run .*?--json)", words)
-    assert quoted
-    assert problem_with(quoted[1]) is None
+    command = re.search(r"(fleet-rlm run .*?--json)", words)
+    assert command
+    assert not complaint(command[1])
 
 
 def test_reading_a_large_file_whole_gets_a_word_and_reading_a_part_does_not(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_reading_a_large_file_whole_gets_a_word_and_reading_a_part_does_not(tmp_
 
     words = said(large)
     assert words is not None
-    assert problem_with(re.search(r"(fleet-rlm run .*?--json)", words)[1]) is None  # type: ignore[index]
+    assert not complaint(re.search(r"(fleet-rlm run .*?--json)", words)[1])  # type: ignore[index]
     assert said(large, limit=100, offset=5) is None
     assert said(small) is None
     assert said(picture) is None
@@ -309,5 +309,4 @@ def test_options_and_commands_that_hooks_speak_of_exist() -> None:
     for path in (ASSETS / "hooks").glob("*.py"):
         source = path.read_text()
         assert set(re.findall(r"(?<!\w)(--[a-z][a-z-]+)", source)) <= known, path
-        quoted = commands_in(re.sub(r'"\n\s+"', "", source))
-        assert not [one for one in quoted if problem_with(one)]
+        assert not [one for one in quoted(re.sub(r'"\n\s+"', "", source)) if complaint(one)]
