@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.engine import codeblock, inputs, preparation, signatures
+from fleet_rlm.engine import cancel, codeblock, inputs, preparation, signatures
 from fleet_rlm.engine.budgets import Spending
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.errors import RunAborted, SetupError
@@ -274,3 +274,20 @@ def test_overlapping_runs_give_dspys_log_back_as_it_was() -> None:
     assert logger.handlers != before[0]
     second.__exit__(None, None, None)
     assert (logger.handlers, logger.propagate) == before
+
+
+def test_a_wait_without_end_is_one_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes just before the main thread begins to wait is handled when it stops waiting."""
+    turns: list[float | None] = []
+    scope, wait = Scope(), cancel.futures.wait
+
+    def counted(several: object, timeout: float | None = None, **options: object) -> object:
+        turns.append(timeout)
+        if len(turns) == 3:
+            scope.end()
+        return wait(several, timeout=0, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cancel.futures, "wait", counted)
+    assert not scope.wait(Future())
+    assert turns == [cancel.TURN_SECONDS] * 3
+    assert not Scope().wait(Future(), timeout=0.001)

@@ -15,7 +15,15 @@ import dspy
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError
 
-from fleet_rlm.sandbox import Interpreter, Lease, LocalInterpreter, NotReusable, SandboxPool, TransportError
+from fleet_rlm.sandbox import (
+    Interpreter,
+    Lease,
+    LocalInterpreter,
+    NotReusable,
+    SandboxPool,
+    TransportError,
+    driver,
+)
 from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter
 from tests.waiting import until
 
@@ -419,3 +427,22 @@ def test_a_modal_sandbox_in_which_no_file_changed_is_leased_again(modal_server: 
         assert pool.idle == 0
         with pool.lease() as third:
             assert third.execute("import os\nprint(os.path.exists('/tmp/left.txt'))") == "False"
+
+
+@linux
+def test_what_others_mounted_in_a_folder_stays_when_it_is_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python may be installed below a temporary folder, which is then the code's own with Python mounted in it."""
+    assert "proc" in driver.mounted_below("/")
+    assert driver.mounted_below(str(tmp_path)) == set()
+    (tmp_path / "python" / "lib").mkdir(parents=True)
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left" / "text").write_text("left")
+    monkeypatch.setattr(driver, "mounted_below", lambda _: {"python"})
+    with monkeypatch.context() as others:
+        others.setattr(os, "getuid", lambda: 1 + tmp_path.stat().st_uid)
+        assert driver.emptied(str(tmp_path))
+    assert [path.name for path in tmp_path.rglob("*")] == ["python", "lib"]
+    assert driver.emptied(str(tmp_path)), "what is the code's own does not stay"
+    assert list(tmp_path.iterdir()) == []
