@@ -58,7 +58,10 @@ def _limits(started: RunStarted) -> Iterator[str]:
 
 def _sandbox(state: RunState) -> Iterator[str]:
     box = state.sandbox
-    yield f"sandbox     {box.backend} ({box.mode or 'not started yet'}): {box.isolation or 'nothing proven yet'}"
+    if box.status == "lost":
+        yield f"sandbox     {box.backend}, lost: {box.reason}"
+    else:
+        yield f"sandbox     {box.backend} ({box.mode or 'not started yet'}): {box.isolation or 'nothing proven yet'}"
     for words in box.proven:
         yield f"    ✓ {words}"
     for words in box.not_protected:

@@ -685,3 +685,45 @@ def test_a_hidden_run_goes_on_and_is_up_to_date_when_it_is_shown_again(make_app:
         await settle(pilot, lambda: "✓ SUBMITTED" in screen_text(pilot.app))
 
     drive(make_app(), scenario)
+
+
+NOT_STARTED = ev.Failure(type="SandboxFailed", message="Modal has no token", hint="Run `modal token new`.")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_why_a_run_failed_is_told_without_a_key(make_app: Make, size: tuple[int, int]) -> None:
+    script = Script()
+    script.start()
+    script.add(ev.SandboxStarting(backend="modal"))
+    script.add(ev.SandboxLost(backend="modal", reason="Modal has no token"))
+    script.end("failed", error=NOT_STARTED)
+
+    async def scenario(pilot) -> None:
+        await show(pilot, ScriptedSource(script.events))
+        screen = pilot.app.screen
+        if size[0] == 120:
+            assert "answer" in screen.grid.in_view()
+            await settle(pilot, lambda: "Modal has no token" in screen_text(pilot.app), "the reason")
+            assert "Run `modal token new`." in screen_text(pilot.app)
+            assert not messages(pilot.app)
+        else:
+            await settle(pilot, lambda: messages(pilot.app), "the word")
+            assert messages(pilot.app) == ["Modal has no token Run `modal token new`."]
+            assert "answer" not in screen.grid.in_view(), "a small screen keeps the pane that is read"
+        await pilot.press("a")
+        await settle(pilot, lambda: "modal, lost: Modal has no token" in screen_text(pilot.app), "about")
+
+    drive(make_app(), scenario, size=size)
+
+
+def test_a_failure_takes_no_pane_from_output_that_is_there(make_app: Make) -> None:
+    script = rich(until="error")
+    script.end("failed", error=NOT_STARTED)
+
+    async def scenario(pilot) -> None:
+        await show(pilot, ScriptedSource(script.events))
+        await settle(pilot, lambda: messages(pilot.app), "the word")
+        assert "output" in pilot.app.screen.grid.in_view()
+        assert "answer" in pilot.app.screen.grid.news
+
+    drive(make_app(), scenario)

@@ -63,6 +63,8 @@ REMEMBER_SECONDS = 1.0
 FREEZE_EVENTS = 10_000
 MOST_TOLD = 3
 """Notices that are told at once; all of them stand in About."""
+FAILURE_SECONDS = 15
+"""How long a failure is told where the pane that has it can't be seen."""
 
 
 class RunScreen(RunControl, RunTravel, RunSearch):
@@ -196,14 +198,29 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         for name in self.grid.in_view():
             self._draw_pane(name, moment)
             self.grid.news.discard(name)
-        if bool(moment.state.outputs) != self._had_answer:
-            self._had_answer = bool(moment.state.outputs)
-            if self._had_answer and "answer" not in self.grid.in_view():
-                self.grid.news.add("answer")
-            elif not self._had_answer:
-                self.grid.news.discard("answer")
+        self._point_to_the_answer(moment)
         self.grid.draw_titles()
         self._draw_keys()
+
+    def _point_to_the_answer(self, moment: Moment) -> None:
+        """There is one, or the reason why there is none: its tab says so, or takes the place of an empty output."""
+        state = moment.state
+        failure = state.finished.error if state.finished is not None else None
+        there = bool(state.outputs) or failure is not None
+        if there == self._had_answer:
+            return
+        self._had_answer = there
+        if not there:
+            self.grid.news.discard("answer")
+            return
+        unsaid = failure is not None and not state.output and "output" in self.grid.in_view()
+        if unsaid and self.grid.shape != "single":
+            self.grid.show("answer", focus=False)
+        if "answer" not in self.grid.in_view():
+            self.grid.news.add("answer")
+            if failure is not None and self.source.mode == "live":
+                words = f"{failure.message} {failure.hint or ''}".strip()
+                self.notify(words, title="The run failed", severity="error", timeout=FAILURE_SECONDS)
 
     def _draw_pane(self, name: str, moment: Moment) -> None:
         pane = getattr(self, name)
