@@ -207,7 +207,7 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         state = moment.state
         failure = state.finished.error if state.finished is not None else None
         there = bool(state.outputs) or failure is not None
-        if there == self._had_answer:
+        if there == self._had_answer or not self.grid.laid_out:
             return
         self._had_answer = there
         if not there:

@@ -126,6 +126,8 @@ class PaneGrid(Widget):
         self._panes = {pane.id or "": pane for pane in panes}
         self.proportions = proportions or Proportions()
         self.shape: Shape = "wide"
+        self.laid_out = False
+        """Whether `shape` is that of the terminal."""
         self.chosen = "code"
         """The pane that has the focus, or had it last."""
         self.tabs: dict[str, str] = {"lower": "output"}
@@ -261,6 +263,7 @@ class PaneGrid(Widget):
     # Sizes
 
     def on_resize(self, event: events.Resize) -> None:
+        self.laid_out = True
         shape = shape_of(Size(event.size.width, self.screen.size.height))
         if shape != self.shape or not any(pane.display is False for pane in self._panes.values()):
             self.shape = shape
