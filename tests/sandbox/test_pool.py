@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import dspy
 import pytest
@@ -446,3 +447,25 @@ def test_what_others_mounted_in_a_folder_stays_when_it_is_emptied(
     assert [path.name for path in tmp_path.rglob("*")] == ["python", "lib"]
     assert driver.emptied(str(tmp_path)), "what is the code's own does not stay"
     assert list(tmp_path.iterdir()) == []
+
+
+class Keeping(BootTransport):
+    """Counts how often it was asked to make lasting what should last."""
+
+    asked: ClassVar[list[str]] = []
+
+    def settle(self) -> str:
+        self.asked.append("kept" if self.end() is None else "too late")
+        return "the last file may be lost"
+
+
+def test_a_lease_that_ends_keeps_what_is_to_last_and_says_what_could_not_be_kept() -> None:
+    Keeping.asked.clear()
+    witness = Witness()
+    with SandboxPool(lambda: Interpreter(Keeping, limits=SMALL)) as pool:
+        interpreter = pool.take(witness)
+        interpreter.execute("1")
+        pool.give_back(interpreter)
+        assert pool.settled(20)
+    assert Keeping.asked == ["kept"]
+    assert witness.of("unkept") == [("the last file may be lost",)]

@@ -14,6 +14,7 @@ from fleet_rlm.sandbox.modal.transport import ModalTransport
 from fleet_rlm.sandbox.observer import SandboxObserver
 from fleet_rlm.spec import ModalOptions, RunSpec
 
+KEEPING_SECONDS = 10.0
 LEAST_CALLS = 16
 """Host functions that run at once in a sandbox, at least: batches and tools beside the sub-calls."""
 
@@ -26,6 +27,8 @@ class Backend:
     instructions: str
     """What a planner is told of how its code runs."""
     name: str
+    keeping_seconds: float = 0.0
+    """How long the end of a run waits until what sub-agents wrote to a volume is kept."""
 
 
 def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:
@@ -48,7 +51,8 @@ def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:
                 observer=observer,
             )
 
-        return Backend(make_modal, f"{instructions(seconds, volume)}{_there(options)}", "modal")
+        words, keeping = f"{instructions(seconds, volume)}{_there(options)}", KEEPING_SECONDS if volume else 0.0
+        return Backend(make_modal, words, "modal", keeping)
 
     def make(observer: SandboxObserver) -> Interpreter:
         return LocalInterpreter(

@@ -293,6 +293,7 @@ class AgentInterpreter:
         try:
             if self.root:
                 self.inner.shutdown()
+                self.of.pool.settled(self.of.backend.keeping_seconds)  # sub-agents' files may be on their way
             else:
                 self.of.pool.give_back(self.inner)
         finally:

@@ -168,9 +168,13 @@ class Executor:
     @_with_callbacks
     def shutdown(self) -> None:
         """End the sandbox in good order; idempotent."""
+        self._keep()
+        self.kill("the sandbox was shut down")
+
+    def _keep(self) -> None:
+        """Make lasting what is to outlive this user of the sandbox; say what could not be."""
         if self._started and not self._gone and not self._handed_on and (problem := self._transport.settle()):
             self._tell("on_unkept", problem)
-        self.kill("the sandbox was shut down")
 
     def kill(self, why: str = "the sandbox was ended") -> None:
         """End the sandbox now, whatever runs in it; whoever waits for it gets a `CodeInterpreterError` at once."""

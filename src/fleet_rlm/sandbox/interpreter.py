@@ -100,6 +100,7 @@ class Interpreter(Executor):
         if not self._executing.acquire(blocking=False):
             self.kill("it was given back while code ran in it")
             raise NotReusable("code runs in it")
+        self._keep()  # the next user's end may be a kill, which keeps nothing
         leftovers = self._transport.leftovers() if self._started and not self._gone else None
         if leftovers is None:
             why = self._gone or "generated code may have left something outside of its folders"
