@@ -32,8 +32,6 @@ from fleet_rlm.engine.sandboxes import Sandboxes
 
 _log = logging.getLogger(__name__)
 
-EXTRACTION_SECONDS = 90.0
-"""How long the forced answer may take once the budget of seconds is spent."""
 CLOSE_SECONDS, ABORT_SECONDS = 1.0, 0.25
 """How long connections may take to close, at the end of a run and of one that was aborted."""
 
@@ -171,7 +169,7 @@ class Drive:
         """The final answer from what is known so far."""
         self._gate.request_finish(request.reason, by_person=request.by_person)
         self._observer.extraction_why = request.reason
-        limit = threading.Timer(EXTRACTION_SECONDS, self._token.interrupt)
+        limit = threading.Timer(self._calls.timeouts.extraction_seconds, self._token.interrupt)
         limit.daemon = True
         if self._spec.budgets.max_seconds is not None:
             limit.start()

@@ -17,6 +17,15 @@ class ModelSettings:
     api_key: str | None = field(default=None, repr=False)
     api_base: str | None = None
     max_tokens: int | None = None
+    """Longest answer in tokens, as the person set it; None: nothing is set, so the model's own metadata decides."""
+    temperature: float | None = None
+    """None: the provider's default."""
+    reasoning_effort: str | None = None
+    """`none`, `minimal`, `low`, `medium`, `high` or `xhigh`; None: the provider's default."""
+    price_in: float | None = None
+    """US dollars per million input tokens, where the person set it; else the known price counts."""
+    price_out: float | None = None
+    """US dollars per million output tokens."""
     engine: SyncEngine | None = None
     offline: bool = False
     """The built-in model without weights, whose calls cost nothing."""
@@ -33,6 +42,13 @@ class Timeouts:
     idle: float = 60.0
     """Between two pieces of a streamed answer."""
     total: float = 900.0
+    extraction: float | None = None
+    """For the final answer that is forced when the run's seconds are spent; None: as long as one planner call."""
+
+    @property
+    def extraction_seconds(self) -> float:
+        """The longest that the forced final answer may take: at least as long as a planner's call is allowed."""
+        return self.total if self.extraction is None else self.extraction
 
 
 @dataclass(frozen=True, slots=True)

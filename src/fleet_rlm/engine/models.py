@@ -250,7 +250,9 @@ class _Deltas:
 
 def language_model(settings: ModelSettings, engine: ObservedEngine) -> dspy.LM:
     """A `dspy.LM` on that engine: no cache, no retries of its own. Raises dspy's `LMConfigurationError`."""
-    return dspy.LM(settings.model, engine=engine, cache=False, num_retries=0, max_tokens=settings.max_tokens)
+    wanted = {"temperature": settings.temperature, "reasoning_effort": settings.reasoning_effort}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return dspy.LM(settings.model, engine=engine, cache=False, num_retries=0, max_tokens=settings.max_tokens, **given)
 
 
 def _limit(limits: Timeouts, stage: str, passed: float) -> float:

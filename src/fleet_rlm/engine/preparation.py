@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import fleet_rlm
@@ -17,7 +17,7 @@ from fleet_rlm import config, sandbox_choice, tasks
 from fleet_rlm import events as ev
 from fleet_rlm.engine import extensions, inputs
 from fleet_rlm.engine.errors import SetupError
-from fleet_rlm.engine.model_settings import ModelSettings
+from fleet_rlm.engine.model_settings import ModelSettings, Retries, Timeouts
 from fleet_rlm.runs import redact
 from fleet_rlm.sandbox.isolation import IsolationError, parse_modes
 from fleet_rlm.spec import RunSpec, SandboxChoice
@@ -53,6 +53,8 @@ class Prepared:
     signature: type[dspy.Signature] | None = None
     """The class, when the person gave one; else the task's notation says it."""
     tools: tuple[extensions.Tool, ...] = ()
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retries: Retries = field(default_factory=Retries)
 
 
 @dataclass(frozen=True, slots=True)

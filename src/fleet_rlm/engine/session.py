@@ -64,7 +64,7 @@ class RunSession:
         """The run file, from `run.started` on."""
         self._listeners = tuple(listeners)
         self._documents, self._models, self._own = documents, models, own
-        self._timeouts, self._retries = timeouts or Timeouts(), retries or Retries()
+        self._timeouts, self._retries = timeouts, retries
         self._meter = Meter()
         self._recorder: Recorder | None = None
         self._drive: driving.Drive | None = None
@@ -210,5 +210,7 @@ class RunSession:
         from fleet_rlm.engine import driving
 
         controls = driving.Controls(self.tell, self.token, self.gate, self.spending, self._span, self.run_id)
-        self._drive = driving.Drive(self.spec, prepared, controls, self._timeouts, self._retries)
+        self._drive = driving.Drive(
+            self.spec, prepared, controls, self._timeouts or prepared.timeouts, self._retries or prepared.retries
+        )
         return self._drive.run()
