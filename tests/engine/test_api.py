@@ -92,16 +92,6 @@ def test_a_programs_tools_and_its_answers_from_the_cache_are_told(tmp_path: Path
     )  # fmt: skip
 
 
-def test_what_cannot_be_recorded_still_runs(tmp_path: Path) -> None:
-    path = tmp_path / "taken.jsonl"
-    path.write_text("something else")
-    with fleet_rlm.record(path) as recording:
-        assert ask(Script([DONE])).answer == "fine"
-    assert recording.runs == []
-    assert "taken.jsonl" in recording.problems[0]
-    assert path.read_text() == "something else"
-
-
 def test_nothing_is_left_behind_outside_a_recording(tmp_path: Path) -> None:
     with fleet_rlm.record():
         pass

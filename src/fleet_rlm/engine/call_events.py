@@ -26,6 +26,8 @@ ARGUMENT_CHARS = 4096
 class CallEvents(BaseCallback):
     """The part of the observer that knows calls and their places."""
 
+    model_failure = staticmethod(model_failure)
+
     def __init__(self, emit: Emit, run_span: str) -> None:
         self.emit = emit
         self.run_span = run_span
@@ -141,7 +143,7 @@ class CallEvents(BaseCallback):
         began = node.slot.began if node.slot else node.began
         failure = None
         if isinstance(exception, Exception):
-            failure = model_failure(exception)
+            failure = self.model_failure(exception)
         elif exception is not None:
             failure = ev.Failure(type="Interrupted", message="the run ended before it was answered")
         event = ev.CallFinished(

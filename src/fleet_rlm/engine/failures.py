@@ -5,10 +5,13 @@ from __future__ import annotations
 import traceback
 
 import dspy
+import msgspec
 from dspy.primitives.code_interpreter import CodeInterpreterError
 
 from fleet_rlm import events as ev
 from fleet_rlm.engine.errors import AgentStopped, OperatorRefused, PlannerUnreadable, SetupError
+
+TRACEBACK_CHARS = 20_000
 
 
 class CallRefused(dspy.LMError):
@@ -102,6 +105,15 @@ def unreadable(*, truncated: bool) -> ev.Failure:
     return ev.Failure(type="Unreadable", message=message, hint=hint)
 
 
+def failure_in_program(error: BaseException) -> ev.Failure:
+    """What ended a call, or a run, of a person's own program: its own words, without advice about our settings."""
+    if isinstance(error, dspy.LMError):
+        return msgspec.structs.replace(model_failure(error), hint=None)
+    name = type(error).__name__
+    trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARS:]
+    return ev.Failure(type=name, message=str(error) or name, traceback=trace)
+
+
 def failure_of(error: BaseException) -> ev.Failure:
     """What ended a run. An error nobody foresaw keeps its traceback in the record, never on the screen."""
     if isinstance(error, SetupError | PlannerUnreadable):
@@ -127,6 +139,6 @@ def failure_of(error: BaseException) -> ev.Failure:
     return ev.Failure(
         type=type(error).__name__,
         message=f"An error inside fleet-rlm ended the run: {error}",
-        traceback="".join(traceback.format_exception(error))[-20_000:],
+        traceback="".join(traceback.format_exception(error))[-TRACEBACK_CHARS:],
         hint="Everything recorded so far is kept. Please report this with the run file.",
     )

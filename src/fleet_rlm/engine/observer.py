@@ -31,6 +31,8 @@ RAW_PREFIX = "_raw_"
 class Observer(CallEvents):
     """Hears dspy, tells the run. Handlers run on whichever thread the call runs on."""
 
+    failure_of = staticmethod(failure_of)
+
     def __init__(self, emit: Emit, run_span: str) -> None:
         super().__init__(emit, run_span)
         self.root: AgentState | None = None
@@ -38,6 +40,8 @@ class Observer(CallEvents):
         self.extraction_why = ""
         self.extracted = False
         """Whether the run's own answer was forced out."""
+        self.answers: dict[str, Json] = {}
+        """The run's own outputs, once they were accepted or extracted."""
         self.on_agent: Callable[[dspy.RLM], None] = lambda _: None
         """Told of each Recursive Language Model that begins below the run's own."""
 
@@ -118,12 +122,19 @@ class Observer(CallEvents):
         agent = node.agent
         assert agent is not None
         if exception is None and agent.submission is not None:
-            accepted = {name: jsonable(getattr(outputs, name)) for name in agent.submission if name in outputs}
+            fields = fields_of(outputs) or agent.submission
+            accepted = {name: jsonable(fields[name]) for name in agent.submission if name in fields}
             agent.submission = None
+            self._answered_by(agent, accepted)
             self.emit(ev.Submitted(outputs=accepted, iteration=agent.iteration, parent=agent.iteration_span))
         if node.type == "sub_agent":
-            answer = None if exception else jsonable({k: v for k, v in outputs.items() if k != "trajectory"})
-            self._call_finished(node, answer, exception)
+            named = fields_of(outputs)
+            answer = outputs if named is None else {k: v for k, v in named.items() if k != "trajectory"}
+            self._call_finished(node, None if exception else jsonable(answer), exception)
+
+    def _answered_by(self, agent: AgentState | None, outputs: dict[str, Json]) -> None:
+        if agent is None or agent.root:
+            self.answers = outputs
 
     # -- model calls -----------------------------------------------------------------------------------------------
 
@@ -169,7 +180,7 @@ class Observer(CallEvents):
         elif isinstance(exception, RunAborted | FinishRequested):
             self._finish_planner_span(node, failure=ev.Failure(type="Interrupted", message=str(exception)))
         else:
-            self._finish_planner_span(node, failure=failure_of(exception))
+            self._finish_planner_span(node, failure=self.failure_of(exception))
 
     def _finish_planner_span(
         self, node: Node, *, reasoning: str = "", code: str = "", failure: ev.Failure | None = None
@@ -217,11 +228,12 @@ class Observer(CallEvents):
         answered, agent = node.answered, node.agent
         if node.open_planner is None and exception is None:
             return
-        fields = {} if exception else {name: jsonable(value) for name, value in outputs.items()}
+        fields = {} if exception else {name: jsonable(value) for name, value in (fields_of(outputs) or {}).items()}
+        self._answered_by(agent, fields)
         self.emit(
             ev.ExtractionFinished(
                 outputs=fields,
-                error=failure_of(exception) if exception else None,
+                error=self.failure_of(exception) if exception else None,
                 usage=answered.usage if answered else None,
                 cost_usd=answered.cost_usd if answered else None,
                 seconds=node.seconds,
@@ -345,6 +357,20 @@ class Observer(CallEvents):
     def is_executing(self) -> bool:
         """Whether generated code runs anywhere in the run."""
         return bool(self._executing)
+
+
+def fields_of(returned: Json) -> dict[str, Json] | None:
+    """The outputs in what a module returned: a prediction, a dictionary, or (as optimizers make it) a tuple with one.
+
+    None when there are none in it.
+    """
+    if isinstance(returned, dspy.Prediction):
+        return {name: returned[name] for name in returned.keys(include_dspy=True)}
+    if isinstance(returned, Mapping):
+        return dict(returned)
+    if isinstance(returned, tuple | list):
+        return next((fields for part in returned if (fields := fields_of(part)) is not None), None)
+    return None
 
 
 def _code(answer: str) -> str:

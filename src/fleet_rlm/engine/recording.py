@@ -1,12 +1,14 @@
 """Record the `dspy.RLM` calls of a person's own program: the same events, so that screens can follow and replay them.
 
-Nothing of the program is changed but what dspy's callbacks and a history that listens need: its models, interpreters
-and tools are its own. What they do not tell (streamed text, queues, variables) is not in such a record.
+While a recording is open, `dspy.RLM.__call__` and `acall` run in a `dspy.context` that adds an observer to dspy's
+callbacks and a listener to the histories that dspy keeps of model calls. Models, interpreters, tools, answers and
+errors stay the program's own. What dspy does not tell (streamed text, queues, variables) is not in such a record.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import uuid
@@ -16,20 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
+from dspy.dsp.utils.settings import thread_local_overrides
+from dspy.dsp.utils.utils import dotdict
+from dspy.primitives.code_interpreter import resolve_interpreter_factory
+from dspy.utils.callback import ACTIVE_CALL_ID
 
 from fleet_rlm import events as ev
 from fleet_rlm.engine.call_events import Emit, jsonable
 from fleet_rlm.engine.errors import RunAborted
-from fleet_rlm.engine.failures import failure_of
+from fleet_rlm.engine.failures import failure_in_program
 from fleet_rlm.engine.inputs import SMALL_CHARS
 from fleet_rlm.engine.models import Answered
-from fleet_rlm.engine.observer import Observer
+from fleet_rlm.engine.observer import Observer, fields_of
 from fleet_rlm.engine.preparation import OFFLINE_MODEL, QUESTION_NAMES, versions
-from fleet_rlm.engine.spans import SPAN_CHARS, Node, is_rlm
+from fleet_rlm.engine.spans import SPAN_CHARS, Node
 from fleet_rlm.engine.totals import Meter
-from fleet_rlm.runs.recorder import Listener, Recorder, RunIsOver, new_run_id, run_path
-from fleet_rlm.runs.redact import secrets_in
+from fleet_rlm.runs.recorder import Listener, Recorder, RecordError, RunIsOver, new_run_id, run_path
+from fleet_rlm.runs.redact import Redactor, secrets_in
 
 PROGRAM = "program"
 """Name of the task in the record of a person's own program."""
@@ -37,26 +42,134 @@ PROGRAM = "program"
 
 @contextlib.contextmanager
 def record(path: str | os.PathLike[str] | None = None, *, listeners: Iterable[Listener] = ()) -> Iterator[Recording]:
-    """Record every `dspy.RLM` call made in here, each to a run file of its own.
+    """Record every `dspy.RLM` call made in here, in whatever thread or task, each to a run file of its own.
 
     `path` is the file of the first call; the others, and all when it is None, go to the run library. The recording
-    tells the files as `runs`. Raises `RecordError` out of nothing: a call that can't be recorded still runs, and the
-    recording's `problems` say why it is missing.
+    tells the files as `runs`. Raises `RecordError` before anything runs when `path` can't be written, or holds
+    something already. A later call that can't be recorded still runs, and the recording's `problems` say why its
+    record is missing. A call that is under way when the block ends is recorded to its own end.
+
+    A call belongs to the recordings around it. In a thread that knows of none (a plain `ThreadPoolExecutor` hands no
+    context on) it belongs to the recording that was opened last.
     """
-    recording = Recording(Path(path) if path is not None else None, tuple(listeners))
-    callbacks = [*(dspy.settings.get("callbacks") or []), recording]
-    with dspy.context(callbacks=callbacks):
-        try:
-            yield recording
-        finally:
-            recording.close()
+    try:
+        recording = Recording(Path(path) if path is not None else None, tuple(listeners))
+    except RecordError as error:
+        error.add_note(error.hint)
+        raise
+    chain = (*_recordings_around(), recording)
+    # Not `dspy.context`: that fixes all other settings too, and `dspy.configure` in the block would do nothing.
+    token = thread_local_overrides.set(dotdict({**thread_local_overrides.get(), _SETTING: chain}))
+    _open(chain)
+    try:
+        yield recording
+    finally:
+        _close(chain)
+        recording.close()
+        with contextlib.suppress(ValueError):  # left in another context than it was entered in
+            thread_local_overrides.reset(token)
+
+
+_SETTING = "fleet_rlm_recordings"
+"""Name under which dspy's settings, which dspy hands on to its own threads, hold the recordings around a call."""
+_lock = threading.Lock()
+_chains: list[tuple[Recording, ...]] = []
+"""Of each open recording: those around it and itself."""
+_replaced: dict[str, Any] = {}
+"""What `dspy.RLM` itself had in place of the recorded methods."""
+
+
+def _open(chain: tuple[Recording, ...]) -> None:
+    with _lock:
+        if not _chains:
+            for name, method in (("__call__", _recorded(dspy.RLM.__call__)), ("acall", _arecorded(dspy.RLM.acall))):
+                _replaced[name] = vars(dspy.RLM).get(name)
+                setattr(dspy.RLM, name, method)
+        _chains.append(chain)
+
+
+def _close(chain: tuple[Recording, ...]) -> None:
+    with _lock:
+        _chains.remove(chain)
+        while not _chains and _replaced:
+            name, before = _replaced.popitem()
+            if before is None:
+                delattr(dspy.RLM, name)
+            else:
+                setattr(dspy.RLM, name, before)
+
+
+def _recorded(call: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def recorded(self: dspy.RLM, *args: Any, **kwargs: Any) -> Any:
+        with _runs_of_call(self, kwargs) as returned:
+            outputs = call(self, *args, **kwargs)
+            returned.append(outputs)
+        return outputs
+
+    return recorded
+
+
+def _arecorded(call: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(call)
+    async def recorded(self: dspy.RLM, *args: Any, **kwargs: Any) -> Any:
+        with _runs_of_call(self, kwargs) as returned:
+            outputs = await call(self, *args, **kwargs)
+            returned.append(outputs)
+        return outputs
+
+    return recorded
+
+
+@contextlib.contextmanager
+def _runs_of_call(module: dspy.RLM, fields: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Record what happens in here as a call of `module`; what it returns is to be put into the list."""
+    runs = [run for recording in _recordings_of_call() if (run := recording.begin(module, fields)) is not None]
+    returned: list[Any] = []
+    if not runs:
+        yield returned
+        return
+    ended_by: BaseException | None = None
+    try:
+        with dspy.context(
+            callbacks=[*(dspy.settings.get("callbacks") or []), *(run.observer for run in runs)],
+            caller_modules=[*(dspy.settings.get("caller_modules") or []), *runs],
+        ):
+            yield returned
+    except BaseException as error:
+        ended_by = error
+        raise
+    finally:
+        for run in runs:
+            run.finish(returned[0] if returned else None, ended_by)
+
+
+def _recordings_around() -> tuple[Recording, ...]:
+    chain: tuple[Recording, ...] = thread_local_overrides.get().get(_SETTING) or ()
+    return tuple(recording for recording in chain if recording.is_open)
+
+
+def _recordings_of_call() -> tuple[Recording, ...]:
+    """The recordings in which a call made here and now begins a run: not those that have it as part of one."""
+    observers = [callback for callback in dspy.settings.get("callbacks") or [] if isinstance(callback, Observer)]
+    if not all(isinstance(observer, _ProgramObserver) for observer in observers):
+        return ()  # inside `fleet_rlm.run`, which keeps a record of its own
+    chain = _recordings_around()
+    if not chain and not observers:
+        with _lock:
+            chain = _chains[-1] if _chains else ()
+    return tuple(recording for recording in chain if all(o.recording is not recording for o in observers))
 
 
 class _ProgramObserver(Observer):
     """An observer where nobody but dspy tells of sandboxes: their life and output come from its callbacks."""
 
-    def __init__(self, emit: Emit, run_span: str) -> None:
+    failure_of = staticmethod(failure_in_program)
+    model_failure = staticmethod(failure_in_program)
+
+    def __init__(self, emit: Emit, run_span: str, recording: Recording) -> None:
         super().__init__(emit, run_span)
+        self.recording = recording
         self.queues = False
         self._started: set[int] = set()
 
@@ -121,19 +234,24 @@ def _of_root(node: Node) -> bool:
 
 
 class _ProgramRun:
-    """One call of a Recursive Language Model that nobody drives but its program."""
+    """One call of a Recursive Language Model that nobody drives but its program.
+
+    Stands among the modules that dspy tells of each model call, by appending to their `history`.
+    """
 
     def __init__(
-        self, path: Path | None, listeners: tuple[Listener, ...], module: dspy.RLM, fields: Mapping[str, Any]
+        self, recorder: Recorder, recording: Recording, run_id: str, module: dspy.RLM, fields: Mapping[str, Any]
     ) -> None:
-        self.run_id, self.span = new_run_id(), uuid.uuid4().hex[:SPAN_CHARS]
-        self.recorder = Recorder(path or run_path(PROGRAM, self.run_id), secrets_in(os.environ), listeners)
+        self.span = uuid.uuid4().hex[:SPAN_CHARS]
+        self.recorder = recorder
         self.meter = Meter()
-        self.observer = _ProgramObserver(self.emit, self.span)
+        self.observer = _ProgramObserver(self.emit, self.span, recording)
+        self.history = _Listening(self._answered)
         self.module = module
-        self.emit(_started(self.run_id, self.span, module, fields))
-        self._history = module.history
-        module.history = _Listening(module.history, self._answered)
+        self.emit(_started(run_id, self.span, module, fields))
+        if dspy.settings.get("disable_history") or dspy.settings.get("max_history_size") == 0:
+            text = "dspy's history is off in this program: the tokens and the cost of its calls are not known."
+            self.emit(ev.Notice(level="warning", text=text))
 
     def emit(self, event: ev.Event) -> None:
         self.meter.hear(event)
@@ -158,27 +276,33 @@ class _ProgramRun:
             ),
         )
 
-    def finish(self, outputs: Any, exception: BaseException | None) -> None:  # outputs: dspy's Prediction, or None
-        self.module.history = list(self.module.history)
-        status: ev.Status = "extracted" if self.observer.extracted else "submitted"
-        answers: dict[str, ev.Json] = {}
-        error = None
-        if exception is None:
-            answers = {name: jsonable(getattr(outputs, name)) for name in self.module.signature.output_fields}
-        elif isinstance(exception, Exception):
-            status, error = "failed", failure_of(exception)
-        else:
-            status = "aborted"
-        reason = type(exception).__name__ if status == "aborted" and not isinstance(exception, RunAborted) else ""
-        self.emit(
-            ev.RunFinished(
-                status=status, outputs=answers, error=error, reason=reason, totals=self.meter.totals(), span=self.span
-            )
-        )
+    def finish(self, returned: Any, ended_by: BaseException | None) -> None:
+        """Record the call's end. Never raises: the program goes on as if nobody had watched."""
+        try:
+            self.emit(self._end(returned, ended_by))
+        except Exception as error:  # noqa: BLE001 - a fault in here must not take the place of the program's answer
+            self.observer.recording.problems.append(f"The end of {self.recorder.path} is not recorded: {error!r}")
         self.recorder.close()
 
+    def _end(self, returned: Any, ended_by: BaseException | None) -> ev.RunFinished:
+        status: ev.Status = "extracted" if self.observer.extracted else "submitted"
+        outputs, error, reason = {}, None, ""
+        if isinstance(ended_by, Exception):
+            status, error = "failed", failure_in_program(ended_by)
+        elif ended_by is not None:
+            status, reason = "aborted", "" if isinstance(ended_by, RunAborted) else type(ended_by).__name__
+        else:
+            fields = {**self.observer.answers, **(fields_of(returned) or {})}
+            outputs = {name: jsonable(fields[name]) for name in self.module.signature.output_fields if name in fields}
+            if not outputs:
+                status, what = "failed", type(returned).__name__
+                error = ev.Failure(type="NoAnswer", message=f"The call returned a {what}, and no answer was submitted.")
+        return ev.RunFinished(
+            status=status, outputs=outputs, error=error, reason=reason, totals=self.meter.totals(), span=self.span
+        )
 
-class Recording(BaseCallback):
+
+class Recording:
     """What `record` yields: the runs that were recorded so far."""
 
     def __init__(self, path: Path | None, listeners: tuple[Listener, ...]) -> None:
@@ -186,87 +310,62 @@ class Recording(BaseCallback):
         """Run files, in the order in which their calls began."""
         self.problems: list[str] = []
         """Why calls were not recorded."""
-        self._path, self._listeners = path, listeners
+        self.is_open = True
+        self._listeners = listeners
         self._lock = threading.Lock()
-        self._by_call: dict[str, _ProgramRun] = {}
-        self._roots: dict[str, _ProgramRun] = {}
+        self._first = Recorder(path, listeners=listeners) if path is not None else None
 
     def close(self) -> None:
-        """Let go of the files of calls that are still under way."""
-        for run in list(self._roots.values()):
-            run.recorder.close()
-
-    def _begin(self, call_id: str, module: dspy.RLM, fields: Mapping[str, Any]) -> _ProgramRun | None:
+        """Begin no more runs. Those that are under way go on."""
         with self._lock:
-            path, self._path = self._path, None
+            self.is_open = False
+            if self._first is not None:
+                self._first.close()
+
+    def begin(self, module: dspy.RLM, fields: Mapping[str, Any]) -> _ProgramRun | None:
+        """Begin the record of a call; None when that fails, and `problems` says why."""
+        run_id = new_run_id()
+        with self._lock:
+            recorder, self._first = self._first, None
         try:
-            run = _ProgramRun(path, self._listeners, module, fields)
-        except (RuntimeError, OSError) as error:
-            self.problems.append(str(error))
+            recorder = recorder or Recorder(run_path(PROGRAM, run_id), listeners=self._listeners)
+            recorder.redactor = Redactor(_secrets(module))
+            run = _ProgramRun(recorder, self, run_id, module, fields)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the program's call is made
+            self.problems.append(str(error) or repr(error))
             return None
-        self.runs.append(run.recorder.path)
-        self._roots[call_id] = run
+        self.runs.append(recorder.path)
         return run
-
-    def _started(self, handler: str, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        run = self._by_call.get(ACTIVE_CALL_ID.get() or "")
-        if run is None and handler == "on_module_start" and is_rlm(instance):
-            run = self._begin(call_id, instance, inputs.get("kwargs") or {})
-        if run is not None:
-            self._by_call[call_id] = run
-            getattr(run.observer, handler)(call_id, instance, inputs)
-
-    def _ended(self, handler: str, call_id: str, outputs: Any, exception: BaseException | None) -> None:
-        run = self._by_call.pop(call_id, None)
-        if run is None:
-            return
-        getattr(run.observer, handler)(call_id, outputs, exception)
-        if self._roots.pop(call_id, None) is not None:
-            run.finish(outputs, exception)
-
-
-def _start_handler(name: str) -> Callable[..., None]:
-    def handle(self: Recording, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        self._started(name, call_id, instance, inputs)
-
-    return handle
-
-
-def _end_handler(name: str) -> Callable[..., None]:
-    def handle(self: Recording, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        self._ended(name, call_id, outputs, exception)
-
-    return handle
-
-
-for _what in (
-    "module",
-    "lm",
-    "interpreter_execute",
-    "interpreter_tool_call",
-    "interpreter_startup",
-    "interpreter_shutdown",
-):
-    setattr(Recording, f"on_{_what}_start", _start_handler(f"on_{_what}_start"))
-    setattr(Recording, f"on_{_what}_end", _end_handler(f"on_{_what}_end"))
 
 
 class _Listening(list[Any]):
-    """A module's history that tells of each entry."""
+    """A history that tells of each entry and keeps none."""
 
-    def __init__(self, entries: list[Any], told: Callable[[Mapping[str, Any]], None]) -> None:
-        super().__init__(entries)
+    def __init__(self, told: Callable[[Mapping[str, Any]], None]) -> None:
+        super().__init__()
         self._told = told
 
     def append(self, entry: Any) -> None:
         self._told(entry)
-        super().append(entry)
+
+
+def _models(module: dspy.RLM) -> tuple[Any, Any]:
+    """The planner's and the sub-calls' model."""
+    planner = module.generate_action.lm or dspy.settings.lm
+    return planner, module.sub_lm or dspy.settings.lm
+
+
+def _secrets(module: dspy.RLM) -> tuple[str, ...]:
+    """What must not be recorded: the environment's keys, and those that the program gave to its models itself."""
+    options = [vars(lm).get("kwargs") or {} for lm in (*_models(module), module.extract.lm) if lm is not None]
+    given = [{name: value for name, value in each.items() if isinstance(value, str)} for each in options]
+    return tuple(secret for each in (os.environ, *given) for secret in secrets_in(each))
 
 
 def _started(run_id: str, span: str, module: dspy.RLM, fields: Mapping[str, Any]) -> ev.RunStarted:
-    lm = dspy.settings.lm
-    planner = str(getattr(lm, "model", "") or "")
-    factory = module._interpreter_factory
+    planner, sub = (str(getattr(lm, "model", "") or "") for lm in _models(module))
+    inputs = {name: value for name, value in fields.items() if name != "interpreter_factory"}
+    factory = fields.get("interpreter_factory") or resolve_interpreter_factory(module._interpreter_factory)
     question = next((fields[name] for name in QUESTION_NAMES if isinstance(fields.get(name), str)), None)
     return ev.RunStarted(
         format=ev.FORMAT,
@@ -279,12 +378,8 @@ def _started(run_id: str, span: str, module: dspy.RLM, fields: Mapping[str, Any]
             instructions=str(module.signature.instructions),
             question=question,
         ),
-        inputs=tuple(_input(name, value) for name, value in fields.items()),
-        models=ev.Models(
-            planner=planner,
-            sub=str(getattr(module.sub_lm, "model", "") or planner),
-            offline=planner == OFFLINE_MODEL,
-        ),
+        inputs=tuple(_input(name, value) for name, value in inputs.items()),
+        models=ev.Models(planner=planner, sub=sub or planner, offline=planner == OFFLINE_MODEL),
         sandbox=ev.Sandbox(backend=getattr(factory, "__name__", type(factory).__name__), isolation=""),
         budgets=ev.BudgetLimits(max_iterations=module.max_iters, max_llm_calls=module.max_llm_calls),
         versions=versions(),

@@ -82,7 +82,7 @@ class Recorder:
         """Why the newest events are not in the file; None while they are."""
         self.lost_events = 0
         """Events that fitted neither on the disk nor into the backlog."""
-        self._redactor = secrets if isinstance(secrets, Redactor) else Redactor(secrets)
+        self.redactor = secrets if isinstance(secrets, Redactor) else Redactor(secrets)
         self._listeners = list(listeners)
         self._clock = clock
         self._lock = threading.RLock()
@@ -167,7 +167,7 @@ class Recorder:
             part = event.stream
         key = (event.kind, event.span, part)
         kept = self._streams.get(key)
-        stream = kept[1] if kept else StreamRedactor(self._redactor)
+        stream = kept[1] if kept else StreamRedactor(self.redactor)
         text = stream.feed(event.text)
         self._streams[key] = (event, stream)
         return event if text == event.text else msgspec.structs.replace(event, text=text)
@@ -201,8 +201,8 @@ class Recorder:
         event = msgspec.structs.replace(event, seq=self._seq, t=self._t)
         self._seq += 1
         line = ev.encode(event)
-        if self._redactor.may_be_in(line):
-            event = self._redactor.event(event)
+        if self.redactor.may_be_in(line):
+            event = self.redactor.event(event)
             line = ev.encode(event)
         return event, line + b"\n"
 
