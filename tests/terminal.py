@@ -128,7 +128,7 @@ class Terminal:
         """The program's exit code (negative: the signal that ended it)."""
         end, pause = time.monotonic() + seconds, threading.Event()
         while self.status is None:
-            if not self.pump(0.02):
+            if self.fd < 0 or not self.pump(0.02):
                 pause.wait(0.01)
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -136,6 +136,11 @@ class Terminal:
                 break
             assert time.monotonic() < end, f"the program did not end within {seconds:g} s; the screen:\n{self.text()}"
         return self.status
+
+    def hang_up(self) -> None:
+        """Close the terminal, as its window does."""
+        os.close(self.fd)
+        self.fd = -1
 
     def close(self) -> None:
         if self.status is None:
@@ -145,7 +150,8 @@ class Terminal:
             except (ProcessLookupError, ChildProcessError):
                 self.status = -signal.SIGKILL
             self.status = -signal.SIGKILL
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
 
     def __enter__(self) -> Terminal:
         return self

@@ -10,6 +10,7 @@ the app says it when the key is pressed all the same, and the command palette sh
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +20,12 @@ from textual import work
 from textual.actions import ActionParseResult, parse
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from fleet_rlm import config
 from fleet_rlm.screen_text import clean, clean_line
@@ -31,6 +35,7 @@ from fleet_rlm.tui.memory import Memory
 from fleet_rlm.tui.safe_output import SafeOutput
 from fleet_rlm.tui.screens.home import HomeScreen
 from fleet_rlm.tui.settings import Settings, load_settings
+from fleet_rlm.tui.terminal import TerminalDriver, TerminalWatch
 from fleet_rlm.tui.themes import DEFAULT_THEME, FaultyTheme, load_folder, load_theme, notice, semantic_defaults
 
 if TYPE_CHECKING:
@@ -96,6 +101,8 @@ class FleetApp(App[list[str]]):
         self._first = (source, spec)
         self._output_filter = SafeOutput()
         self._told: set[str] = set()
+        self._crashes: set[str] = set()
+        self.terminal = TerminalWatch()
         if self.settings.keys:
             self.set_keymap(dict(self.settings.keys))
         self._wanted_theme = self.settings.theme or self.memory.get("theme", str, DEFAULT_THEME)
@@ -129,6 +136,10 @@ class FleetApp(App[list[str]]):
 
         self.call_from_thread(call)
 
+    def get_driver_class(self) -> type[Driver]:
+        usual = super().get_driver_class()
+        return TerminalDriver if usual is LinuxDriver else usual
+
     # Screens
 
     def get_default_screen(self) -> HomeScreen:
@@ -136,6 +147,9 @@ class FleetApp(App[list[str]]):
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda theme: self.memory.set("theme", theme.name))
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.watch = self.terminal
+            self.terminal.start(self._end_from_outside)
         source, spec = self._first
         if source is not None:
             self.open_run(source, spec)
@@ -254,7 +268,13 @@ class FleetApp(App[list[str]]):
         elif answer == "let go":
             self._leave(let_go=True)
 
-    def _leave(self, let_go: bool = False) -> None:
+    def _end_from_outside(self, number: int) -> None:
+        """From another thread: the terminal has gone, or a signal told the process to end."""
+        let_go = number == signal.SIGHUP and self.settings.let_go_on_hang_up
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._leave, let_go, 128 + number)
+
+    def _leave(self, let_go: bool = False, code: int = 0) -> None:
         lines = []
         for run in self.live_runs:
             path = run.view.source.path
@@ -268,7 +288,7 @@ class FleetApp(App[list[str]]):
             self.live_runs.let_go()
         else:
             self.live_runs.stop_all()
-        self.exit(lines)
+        self.exit(lines, code)
 
     def _fatal_error(self) -> None:
         # Textual would print a traceback with every local variable: documents, prompts, keys. This is the one place
@@ -283,6 +303,21 @@ class FleetApp(App[list[str]]):
 
         self._exit_renderables.append(Text("\n".join(report(error, config.state_file().parent))))
         self._close_messages_no_wait()
+
+    def _handle_exception(self, error: Exception) -> None:
+        # Textual ends the app for an error in a worker; whoever started the worker says what it leaves undone.
+        if not isinstance(error, WorkerFailed):
+            super()._handle_exception(error)
+            return
+        from fleet_rlm.tui.crash import report
+
+        what = f"{type(error.error).__name__}: {error.error}"
+        if what not in self._crashes:
+            self._crashes.add(what)
+            where = report(error.error, config.state_file().parent)[-1]
+            self.notify(
+                f"{clean_line(what, 200)}\n{where}", title="Something failed; the app goes on", severity="error"
+            )
 
     # Keys, commands, help
 

@@ -1,4 +1,4 @@
-"""What a person gets when the app itself breaks: a line and a file, not a page of its insides."""
+"""Write what broke to a file that a person can send: the traceback, redacted, without any variable's value."""
 
 from __future__ import annotations
 
@@ -12,15 +12,36 @@ REPORT_CHARS = 200_000
 
 
 def report(error: BaseException, folder: Path) -> list[str]:
-    """Write the traceback (without the variables' values) beside the app's state; the lines to tell the person."""
-    text = "".join(traceback.format_exception(error))[-REPORT_CHARS:]
-    what = clean_line(f"{type(error).__name__}: {error}", 300)
+    """Write a crash file into `folder` (added to, within one process) and return the lines that tell the person.
+
+    The traceback has every exception of the chain. Where no file can be written, the lines hold the traceback itself.
+    """
+    redacted = _redact("".join(traceback.format_exception(error)))
+    text = clean(redacted if len(redacted) <= REPORT_CHARS else _shortened(redacted))
+    what = clean_line(_redact(f"{type(error).__name__}: {error}"), 300)
     path = folder / f"crash-{os.getpid()}.txt"
     lines = [f"fleet-rlm-tui broke: {what}", "Runs that were recorded are kept."]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_text(clean(text), encoding="utf-8", errors="replace")
-        path.chmod(0o600)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+            file.write(text + "\n")
     except OSError:
-        return [*lines, clean(text)]
+        return [*lines, text]
     return [*lines, f"Please report it with this file: {clean_line(str(path), 500)}"]
+
+
+def _redact(text: str) -> str:
+    from fleet_rlm import config
+    from fleet_rlm.runs.redact import Redactor, secrets_in
+
+    try:
+        environment = config.load().environment
+    except (OSError, ValueError):
+        environment = dict(os.environ)
+    return Redactor(secrets_in({**environment, **os.environ})).text(text)
+
+
+def _shortened(text: str) -> str:
+    """The beginning, which names the first cause, and the end, which names the last error."""
+    half = REPORT_CHARS // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"

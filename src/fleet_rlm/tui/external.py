@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
+import signal
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import SuspendNotSupported
 
@@ -16,6 +16,10 @@ from fleet_rlm.screen_text import clean
 
 if TYPE_CHECKING:
     from textual.app import App
+
+    from fleet_rlm.tui.app import FleetApp
+
+_INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 
 
 class CannotRun(RuntimeError):
@@ -32,17 +36,18 @@ def pager_command() -> list[str]:
     return _command(("PAGER",), ("less", "more"), "set PAGER, for example PAGER=less")
 
 
-def edit_text(app: App[object], text: str, suffix: str = ".py") -> str:
-    """The text as the person left it in their editor. Raises `CannotRun`."""
+def edit_text(app: App[Any], text: str, suffix: str = ".py") -> str:
+    """The text as the person left it in their editor; as it was when they interrupted it. Raises `CannotRun`."""
     command = editor_command()
     with tempfile.TemporaryDirectory(prefix="fleet-rlm-") as folder:
         path = Path(folder) / f"cell{suffix}"
         path.write_text(text, encoding="utf-8", errors="replace")
-        _run(app, [*command, str(path)])
+        if not _run(app, [*command, str(path)]):
+            return text
         return path.read_text(encoding="utf-8", errors="replace")
 
 
-def page_text(app: App[object], text: str) -> None:
+def page_text(app: App[Any], text: str) -> None:
     """Show the text in the person's pager, cleaned as everything that meets a terminal. Raises `CannotRun`."""
     command = pager_command()
     with tempfile.TemporaryDirectory(prefix="fleet-rlm-") as folder:
@@ -62,13 +67,21 @@ def _command(variables: tuple[str, ...], usual: tuple[str, ...], hint: str) -> l
     raise CannotRun(f"No program found: {hint}.")
 
 
-def _run(app: App[object], command: list[str]) -> None:
+def _run(app: App[Any], command: list[str]) -> bool:
+    """Run a program in the app's terminal. False when the person interrupted it."""
+    code, error, terminal = 0, "", cast("FleetApp", app).terminal
     try:
-        with app.suspend():
-            done = subprocess.run(command, check=False)
-    except SuspendNotSupported as error:
-        raise CannotRun("This terminal cannot be handed over to another program.") from error
-    except OSError as error:
-        raise CannotRun(f"{command[0]} did not start: {error.strerror}.") from error
-    if done.returncode != 0:
-        raise CannotRun(f"{command[0]} ended with code {done.returncode}.")
+        with terminal.lent(), app.suspend():  # an error inside would leave the app suspended
+            try:
+                code = terminal.run(command)
+            except OSError as failed:
+                error = f"{command[0]} did not start: {failed.strerror}."
+    except SuspendNotSupported as failed:
+        raise CannotRun("This terminal cannot be handed over to another program.") from failed
+    if error:
+        raise CannotRun(error)
+    if code in _INTERRUPTED:
+        return False
+    if code != 0:
+        raise CannotRun(f"{command[0]} ended with code {code}.")
+    return True
