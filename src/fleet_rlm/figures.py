@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+_LARGEST = 10**18
+"""A record may hold any number: what is larger is shown as this."""
+
+
+def within(value: float) -> float:
+    """The value, or the nearest one from 0 to a billion billions; 0 where there is no number."""
+    return min(max(0, value), _LARGEST)  # in this order: `max(0, nan)` is 0
+
 
 def count(number: int) -> str:
     """`84`, `1.2k`, `41k`, `1.3M`."""
     if number < 1000:
-        return str(number)
-    value = float(number)
+        return str(max(number, -_LARGEST))
+    value = float(min(number, _LARGEST))
     for unit in ("k", "M", "G"):
         value /= 1000
         if value < 9.95:
@@ -20,7 +28,7 @@ def count(number: int) -> str:
 def seconds(value: float) -> str:
     """`0.8s`, `12s`, `1:23`, `1:02:05`."""
     if value < 9.95:
-        return f"{max(value, 0):.1f}s"
+        return f"{within(value):.1f}s"
     if value < 59.5:
         return f"{value:.0f}s"
     return clock(value)
@@ -28,7 +36,7 @@ def seconds(value: float) -> str:
 
 def clock(value: float) -> str:
     """`0:07`, `1:23`, `1:02:05`."""
-    whole = int(max(value, 0))
+    whole = int(within(value))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
@@ -39,7 +47,7 @@ def dollars(value: float) -> str:
         return "$0"
     if value < 0.01:
         return f"${value:.4f}".rstrip("0") if value >= 0.00005 else "<$0.0001"
-    return f"${value:.2f}"
+    return f"${within(value):.2f}"
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

@@ -25,7 +25,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
-from textual.worker import WorkerFailed
+from textual.worker import WorkerFailed, get_current_worker
 
 from fleet_rlm import config
 from fleet_rlm.screen_text import clean, clean_line
@@ -68,6 +68,12 @@ def key_words(key: str) -> str:
 class SaysWhy(Protocol):
     def why_disabled(self, action: str) -> str:
         """Why an action of this widget cannot be done now, in a few words."""
+
+
+@runtime_checkable
+class StartsWork(Protocol):
+    def work_failed(self, group: str, words: str) -> None:
+        """A worker of this node has failed: don't wait for it any more. `words` says why, in a line."""
 
 
 class FleetApp(App[list[str]]):
@@ -305,19 +311,20 @@ class FleetApp(App[list[str]]):
         self._close_messages_no_wait()
 
     def _handle_exception(self, error: Exception) -> None:
-        # Textual ends the app for an error in a worker; whoever started the worker says what it leaves undone.
         if not isinstance(error, WorkerFailed):
             super()._handle_exception(error)
             return
-        from fleet_rlm.tui.crash import report
+        # An error in a worker would end the app; instead it is told, and whoever started the worker takes note.
+        from fleet_rlm.tui.crash import redact, report
 
-        what = f"{type(error.error).__name__}: {error.error}"
+        what = clean_line(redact(f"{type(error.error).__name__}: {error.error}"), 300)
+        worker = get_current_worker()
+        if isinstance(worker.node, StartsWork):
+            worker.node.work_failed(worker.group, what)
         if what not in self._crashes:
             self._crashes.add(what)
             where = report(error.error, config.state_file().parent)[-1]
-            self.notify(
-                f"{clean_line(what, 200)}\n{where}", title="Something failed; the app goes on", severity="error"
-            )
+            self.notify(f"{what}\n{where}", title="Something failed; the app goes on", severity="error")
 
     # Keys, commands, help
 

@@ -16,9 +16,9 @@ def report(error: BaseException, folder: Path) -> list[str]:
 
     The traceback has every exception of the chain. Where no file can be written, the lines hold the traceback itself.
     """
-    redacted = _redact("".join(traceback.format_exception(error)))
+    redacted = redact("".join(traceback.format_exception(error)))
     text = clean(redacted if len(redacted) <= REPORT_CHARS else _shortened(redacted))
-    what = clean_line(_redact(f"{type(error).__name__}: {error}"), 300)
+    what = clean_line(redact(f"{type(error).__name__}: {error}"), 300)
     path = folder / f"crash-{os.getpid()}.txt"
     lines = [f"fleet-rlm-tui broke: {what}", "Runs that were recorded are kept."]
     try:
@@ -30,7 +30,8 @@ def report(error: BaseException, folder: Path) -> list[str]:
     return [*lines, f"Please report it with this file: {clean_line(str(path), 500)}"]
 
 
-def _redact(text: str) -> str:
+def redact(text: str) -> str:
+    """The text without the secrets of the environment and without what looks like a key."""
     from fleet_rlm import config
     from fleet_rlm.runs.redact import Redactor, secrets_in
 

@@ -38,10 +38,13 @@ class Entry:
         ref = self.reference
         if ref is None:
             return TextFile.of_text(ev.as_text(self.value), self.name)
-        path = bundled.located(ref.path)
-        if ref.format or ref.member:
-            return open_extracted(path, self.name, kind=ref.format, member=ref.member, cancelled=cancelled)
-        return TextFile.open(path, self.name, encoding=ref.encoding)
+        try:
+            path = bundled.located(ref.path)
+            if ref.format or ref.member:
+                return open_extracted(path, self.name, kind=ref.format, member=ref.member, cancelled=cancelled)
+            return TextFile.open(path, self.name, encoding=ref.encoding)
+        except (ValueError, LookupError) as error:  # a path with a NUL, an encoding that there is not
+            raise DocumentError(f"The record's reference to this document can't be used: {error}.") from error
 
 
 def entries_of(started: ev.RunStarted | None) -> tuple[Entry, ...]:
@@ -68,7 +71,7 @@ def difference(entry: Entry, text: TextFile, cancelled: Cancelled = never) -> st
             size += len(block)
     except Stopped:
         return ""
-    except (OSError, DocumentError):
+    except (OSError, ValueError, DocumentError):
         return "gone since it was opened"
     if cancelled() or digest.hexdigest() == ref.sha256:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet_rlm.figures import clock, count, dollars, plural, seconds
+from fleet_rlm.figures import clock, count, dollars, plural, seconds, within
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import CallState, PlannerState, RetryState, RunState
 from fleet_rlm.tui.playhead import INSTANT, Playhead
@@ -31,7 +31,7 @@ ENDS: dict[str, Words] = {
 
 def spinner(now: float) -> str:
     """A sign that something moves; the same at the same time."""
-    return SPINNER[int(now * 5) % len(SPINNER)]
+    return SPINNER[int(within(now) * 5) % len(SPINNER)]
 
 
 def run_state(playhead: Playhead) -> Words:

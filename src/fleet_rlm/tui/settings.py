@@ -33,10 +33,10 @@ class Settings:
     mouse: bool = True
     keys: Mapping[str, str] = field(default_factory=dict)
     """From a binding's id to its keys, with commas between."""
-    let_go_on_hang_up: bool = False
-    """Leave runs running when the terminal goes away, rather than stop them."""
     faults: tuple[str, ...] = ()
     """What the file says and what cannot be used, one line each."""
+    let_go_on_hang_up: bool = False
+    """Leave runs running when the terminal goes away, rather than stop them."""
 
 
 def load_settings(path: Path) -> Settings:
@@ -68,7 +68,7 @@ def load_settings(path: Path) -> Settings:
     if not isinstance(keys, dict):
         faults.append("keys must be a table: [keys]")
         keys = {}
-    return Settings(theme, mouse, _usable_keys(keys, faults), on_hang_up == "let go", tuple(faults))
+    return Settings(theme, mouse, _usable_keys(keys, faults), tuple(faults), on_hang_up == "let go")
 
 
 def _usable_keys(keys: Mapping[str, object], faults: list[str]) -> dict[str, str]:

@@ -143,6 +143,10 @@ class PickPath(ModalScreen[Path | None]):
         found, word = entries(folder, self._suffixes)
         cast("FleetApp", self.app).tell(self, self._show, folder, found, word)
 
+    def work_failed(self, group: str, words: str) -> None:  # noqa: ARG002 - there is one group
+        """Say that the folder can't be read."""
+        self._show(self._folder, [], words)
+
     def _show(self, folder: Path, found: list[Entry], word: str) -> None:
         self._folder, self._entries = folder, found
         self.query_one(Vertical).border_title = Content.assemble(

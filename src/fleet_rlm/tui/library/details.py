@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleet_rlm import events as ev
+from fleet_rlm.figures import within
 from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.state import RunState, fold
 from fleet_rlm.tui.library.remarks import remarks, seconds_by_iteration
@@ -37,7 +38,7 @@ def details_of(state: RunState) -> Details:
         models = planner if planner == sub else f"{planner}, sub-LLM {sub}"
     return Details(
         outputs={name: ev.as_text(value)[:OUTPUT_CHARS] for name, value in state.outputs.items()},
-        bars=tuple(seconds_by_iteration(state)),
+        bars=tuple(within(value) for value in seconds_by_iteration(state)),
         remarks=tuple(remarks(state)),
         documents=tuple(document.name for document in given),
         chars=sum(document.chars for document in given),

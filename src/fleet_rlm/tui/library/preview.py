@@ -95,6 +95,11 @@ class Preview(VerticalScroll, can_focus=True):
         if not worker.is_cancelled:
             cast("FleetApp", self.app).tell(self, self._take, path, details, note)
 
+    def work_failed(self, group: str, words: str) -> None:  # noqa: ARG002 - there is one group
+        """Say that the record can't be read."""
+        self._note, self._reading = f"The record cannot be read: {words}", False
+        self._draw()
+
     def _take(self, path: str, details: Details | None, note: str) -> None:
         if self._row is not None and str(self._row.path) == path:
             self._details, self._note, self._reading = details, note, False

@@ -131,6 +131,10 @@ class PlaceForm(Vertical):
             if answer is not None and not worker.is_cancelled:
                 app.tell(self, self._told, answer, "")
 
+    def work_failed(self, group: str, words: str) -> None:  # noqa: ARG002 - there is one group
+        """Say that the sandbox backends could not be asked."""
+        self._told(None, words)
+
     def _take_usual(self, sandbox: SandboxChoice, options: ModalOptions) -> None:
         """What is configured stands in the form, unless the person chose something before."""
         self.usual_sandbox = sandbox

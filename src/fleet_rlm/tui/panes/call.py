@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleet_rlm import events as ev
-from fleet_rlm.figures import count, dollars, plural, seconds
+from fleet_rlm.figures import count, dollars, plural, seconds, within
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import CallState
 from fleet_rlm.tui.panes.calls import tokens, took
@@ -43,7 +43,7 @@ class CallPane(TextPane):
             call and call.span,
             id(call),
             call and (call.status, len(call.streamed), len(call.iterations), call.retry, call.members_done),
-            int(self._now * 5) if running else None,
+            int(within(self._now) * 5) if running else None,
         )
         if key == self._drawn:
             return

@@ -11,7 +11,7 @@ from textual import work
 from textual.message import Message
 
 from fleet_rlm import events as ev
-from fleet_rlm.figures import dollars, seconds
+from fleet_rlm.figures import dollars, seconds, within
 from fleet_rlm.state import ExecutionState, IterationState, PlannerState, RunState
 from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.playhead import Moment
@@ -67,6 +67,7 @@ class CodePane(TextPane):
         planner = iteration.planners[-1] if iteration and iteration.planners else None
         execution = iteration.executions[-1] if iteration and iteration.executions else None
         streaming = planner is not None and planner.finished is None
+        waiting = planner is not None and streaming and not planner.streamed
         key = (
             moment.generation,
             self.prompt_shown,
@@ -75,7 +76,7 @@ class CodePane(TextPane):
             execution and execution.finished is None,
             (state.gate.seq if state.gate else None),
             iteration and (len(iteration.hints), iteration.rejected),
-            int(moment.now * 5) if streaming and planner and not planner.streamed and not self.prompt_shown else None,
+            int(within(moment.now) * 5) if waiting and not self.prompt_shown else None,
             (activity(state, moment.now).words, state.status) if iteration is None else None,
             len(self._long),
         )

@@ -189,6 +189,16 @@ class DocumentPane(TextPane):
     def _tell_indexed(self, index: LineIndex, share: float) -> None:
         self.post_message(self.Indexed(index, share))
 
+    def work_failed(self, group: str, words: str) -> None:
+        """Say that a document can't be shown, or that what was seen of it isn't known."""
+        super().work_failed(group, words)
+        if group == "open":
+            self.post_message(self.Opened(self.place, None, DocumentError(f"This document can't be shown: {words}")))
+        elif group == "coverage":
+            self._covering = False
+        elif group == "locate":
+            self.forget_source()
+
     def on_document_pane_opened(self, message: Opened) -> None:
         message.stop()
         if message.place != self.place:

@@ -151,13 +151,19 @@ class TextPane(LineView):
         """The search itself, in a thread."""
         return search_rows(self.rows, matcher, cancelled)
 
-    @work(thread=True, group="search", exclusive=True, exit_on_error=False)
+    @work(thread=True, group="search", exclusive=True)
     def _search(self, matcher: Matcher) -> None:
         worker = get_current_worker()
         for found in self.reports(matcher, lambda: worker.is_cancelled):
             if worker.is_cancelled:
                 return
             self.post_message(self.Report(matcher.query, found))
+
+    def work_failed(self, group: str, words: str) -> None:
+        """The search is over: what it found until then stays."""
+        if group == "search" and self.search is not None:
+            self.search.finished, self.search.notices = True, (words,)
+            self.post_message(self.SearchMoved(self))
 
     def on_text_pane_report(self, message: Report) -> None:
         message.stop()

@@ -211,6 +211,11 @@ class HomeScreen(Screen[None]):
         if not worker.is_cancelled:
             self.fleet.tell(self, self._take, rows, fault, True)
 
+    def work_failed(self, group: str, words: str) -> None:
+        """Say that the library can't be read; it is asked again at the next look."""
+        if group == "library":
+            self._take(self._rows, f"the library cannot be read: {words}", True)
+
     def _take_configured(self, model: str) -> None:
         self._configured = model
         self._draw_head()

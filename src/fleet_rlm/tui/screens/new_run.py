@@ -351,6 +351,12 @@ class NewRunScreen(ModalScreen[None]):
             self.fleet.tell(self, self._hint, "documents", sign, words, hint)
             self.fleet.tell(self, self._checked, "documents", wrong)
 
+    def work_failed(self, group: str, words: str) -> None:
+        """A check has failed: say so beside its field, and don't keep the run from being started."""
+        if group in ("documents", "model", "signature", "tools"):
+            self._hint(group, BAD, f"this could not be checked: {words}")
+            self._checked(group)
+
     # Model
 
     @work(thread=True, exclusive=True, group="model")

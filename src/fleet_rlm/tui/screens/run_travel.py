@@ -62,6 +62,13 @@ class RunTravel(Screen[None]):
         if not rewind.cancelled:
             self.post_message(self.Folded(rewind))
 
+    def work_failed(self, group: str, words: str) -> None:  # noqa: ARG002 - the app tells the words
+        """Go back to the newest moment: the earlier one can't be folded."""
+        if group == "rewind":
+            self.stop_playing()
+            self.playhead.follow()
+            self.draw()
+
     def on_run_travel_folded(self, message: Folded) -> None:
         message.stop()
         if self.playhead.adopt(message.rewind):

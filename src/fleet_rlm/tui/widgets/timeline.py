@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
 
+from fleet_rlm.figures import within
 from fleet_rlm.state import IterationState, RunState
 from fleet_rlm.tui.run_words import Words
 
@@ -51,7 +52,8 @@ def cell_of(iteration: IterationState, state: RunState, now: float, reached: boo
             sandbox += now - iteration.executions[-1].started
         if state.sub_llm_since is not None:
             sub_llm += now - state.sub_llm_since
-    return Cell(iteration.number, iteration.status, planner, max(0.0, sandbox - sub_llm), sub_llm, reached)
+    shares = within(planner), within(sandbox - sub_llm), within(sub_llm)
+    return Cell(iteration.number, iteration.status, *shares, reached)
 
 
 def bar(cell: Cell, length: int) -> list[Words]:
