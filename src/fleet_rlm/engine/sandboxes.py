@@ -35,7 +35,7 @@ from fleet_rlm.spec import OnSandboxLost
 
 SKIPPED = "[The operator skipped this cell: it did not run.]"
 IDLE_SECONDS = 120.0
-"""How long a sandbox of the run's waits for another sub-agent."""
+"""How long a sandbox that was started ahead waits for a sub-agent."""
 SUB_AGENT_MAKERS = ("dspy.RLM(", "dspy.CodeAct(", "dspy.ProgramOfThought(")
 """Code with one of these will want a sandbox in a moment."""
 Inputs = Mapping[str, Any]  # what the person's documents and JSON hold
@@ -63,7 +63,10 @@ class Sandboxes:
         self.token = token
         self.on_lost = on_lost
         self.pool = SandboxPool(
-            lambda: backend.make(SandboxObserver()), max_idle=IDLE_SECONDS, execution_instructions=backend.instructions
+            lambda: backend.make(SandboxObserver()),
+            warm=0,
+            max_idle=IDLE_SECONDS,
+            execution_instructions=backend.instructions,
         )
         """For sub-agents, which come and go: the run's own sandbox is not of it."""
         self._lock = threading.Lock()

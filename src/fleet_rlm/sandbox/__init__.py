@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fleet_rlm.sandbox.calls import HostCall, current_call
     from fleet_rlm.sandbox.cell import CodeFailed
-    from fleet_rlm.sandbox.errors import NotReusable, SandboxGone
+    from fleet_rlm.sandbox.errors import SandboxGone
     from fleet_rlm.sandbox.factory import InterpreterFactory
     from fleet_rlm.sandbox.interpreter import Interpreter
     from fleet_rlm.sandbox.local import LocalInterpreter, LocalTransport
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from fleet_rlm.sandbox.pool import Lease, SandboxPool
     from fleet_rlm.sandbox.transport import (
         IsolationReport,
-        Leftovers,
         Limits,
         SandboxInfo,
         Stored,
@@ -27,12 +26,12 @@ _HOMES = {
     "calls": ("HostCall", "current_call"),
     "cell": ("CodeFailed",),
     "factory": ("InterpreterFactory",),
-    "errors": ("NotReusable", "SandboxGone"),
+    "errors": ("SandboxGone",),
     "interpreter": ("Interpreter",),
     "local": ("LocalInterpreter", "LocalTransport"),
     "observer": ("Execution", "ExecutionOutcome", "SandboxObserver", "StateLost", "Variables"),
     "pool": ("Lease", "SandboxPool"),
-    "transport": ("IsolationReport", "Leftovers", "Limits", "SandboxInfo", "Stored", "Transport", "TransportError"),
+    "transport": ("IsolationReport", "Limits", "SandboxInfo", "Stored", "Transport", "TransportError"),
 }
 
 __all__ = [
@@ -44,11 +43,9 @@ __all__ = [
     "InterpreterFactory",
     "IsolationReport",
     "Lease",
-    "Leftovers",
     "Limits",
     "LocalInterpreter",
     "LocalTransport",
-    "NotReusable",
     "SandboxGone",
     "SandboxInfo",
     "SandboxObserver",

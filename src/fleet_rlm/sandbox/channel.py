@@ -45,10 +45,6 @@ class Channel:
         self.heard = time.monotonic()
         self._reader.start()
 
-    def hand_on(self, receive: Callable[[FromDriver], None], ended: Callable[[str], None]) -> None:
-        """Somebody else hears from now on."""
-        self._receive, self._ended = receive, ended
-
     @property
     def over(self) -> bool:
         """Nothing more will come."""

@@ -28,7 +28,6 @@ import queue
 import select
 import signal
 import socket
-import stat
 import sys
 import threading
 import time
@@ -54,7 +53,6 @@ ACK_BYTES = 1 << 20
 TICK_SECONDS = 0.033  # output is forwarded at most once a tick and stream
 REPEAT_SECONDS = 0.1  # between the signals of one interrupt
 LATE_PIPES, LATE_BYTES = 16, 64 << 10
-GUARD_SECONDS, GUARD_ENTRIES = 10.0, 500_000  # a reset looks at no more files for what the code changed
 CLOSED = 72  # exit code of a worker without its socket
 DEFAULTS = {"cap": 2 << 20, "tail": 64 << 10, "value": 64 << 20, "beat": 1.0, "orphan": 0.0}
 DRIVER = sys._getframe().f_code.co_filename
@@ -1000,100 +998,6 @@ class Pipe:
             self.fd = -1
 
 
-def mounted_below(folder: str) -> set[str]:
-    """The entries of a folder that are, or lead to, something mounted by whoever made this place: Python itself may
-    be installed below a temporary folder.
-    """
-    found, start = set(), folder.rstrip("/") + "/"
-    with contextlib.suppress(OSError), open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
-        for line in mounts:
-            path = line.split(" ")[1].replace("\\040", " ")
-            if path.startswith(start):
-                found.add(path[len(start) :].partition("/")[0])
-    return found
-
-
-def emptied(folder: str) -> bool:
-    """Remove all in a folder of ours, links not followed; whether it is empty. Folders below are moved up beside the
-    others before they are entered, so that no depth exhausts anything. What is mounted in it stays, when it belongs to
-    somebody else: the code could not change that either.
-    """
-    folder = os.path.realpath(folder)
-    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    unique, moved, todo = os.urandom(8).hex(), 0, ["."]
-    kept = set()
-    for name in mounted_below(folder):
-        with contextlib.suppress(OSError):
-            if os.lstat(name, dir_fd=top).st_uid != os.getuid():
-                kept.add(name)
-    try:
-        while todo:
-            name = todo.pop()
-            with contextlib.suppress(OSError):
-                fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
-                try:
-                    for entry in [found.name for found in os.scandir(fd)]:
-                        if name == "." and entry in kept:
-                            continue
-                        with contextlib.suppress(OSError):
-                            if stat.S_ISDIR(os.lstat(entry, dir_fd=fd).st_mode):
-                                os.chmod(entry, 0o700, dir_fd=fd)
-                                moved += 1
-                                above = f".{unique}-{moved}"
-                                os.rename(entry, above, src_dir_fd=fd, dst_dir_fd=top)
-                                todo.append(above)
-                            else:
-                                os.unlink(entry, dir_fd=fd)
-                    if name != ".":
-                        os.rmdir(name, dir_fd=top)
-                finally:
-                    os.close(fd)
-        if hasattr(os, "listxattr"):
-            with contextlib.suppress(OSError):
-                for mark in os.listxattr(top):
-                    os.removexattr(top, mark)
-        with contextlib.suppress(OSError):
-            os.utime(top, (0, 0))
-        return all(found.name in kept for found in os.scandir(top))
-    finally:
-        os.close(top)
-
-
-def changed_since(mark: float, tops: list[str], skip: list[str]) -> str:
-    """The first thing found below `tops`, each on its own file system, that was made or changed after `mark`; or why
-    that can't be said. Empty: nothing.
-    """
-    looked, end = 0, time.monotonic() + GUARD_SECONDS
-    above = {path.rpartition("/")[0] for path in skip}  # such a folder changes with what is skipped in it
-    for top in tops:
-        try:
-            device = os.lstat(top).st_dev
-        except OSError:
-            continue
-        todo = [top]
-        while todo:
-            folder = todo.pop()
-            try:
-                entries = list(os.scandir(folder))
-            except OSError:
-                continue  # nobody can read it, or it is gone: its parent has changed
-            for entry in entries:
-                if entry.path in skip:
-                    continue
-                looked += 1
-                if looked > GUARD_ENTRIES or time.monotonic() > end:
-                    return "there are too many files to look at"
-                with contextlib.suppress(OSError):
-                    found = entry.stat(follow_symlinks=False)
-                    if found.st_dev != device:
-                        continue
-                    if found.st_ctime >= mark and entry.path not in above:
-                        return f"{entry.path} was changed"
-                    if stat.S_ISDIR(found.st_mode):
-                        todo.append(entry.path)
-    return ""
-
-
 def start_of(path: str) -> bytes:
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -1125,7 +1029,6 @@ class Supervisor:
         self.ctl: socket.socket
         self.workers = 0
         self.prctl: Callable[..., int] | None = None
-        self.adopts = False
         self.pipes: list[Pipe] = []
         self.fds: list[int] = []
         self.calls: set[int] = set()
@@ -1137,8 +1040,6 @@ class Supervisor:
         self.kill_at: float | None = None
         self.signal_at: float | None = None
         self.heard, self.beat_at = time.monotonic(), 0.0
-        self.home = os.getcwd()
-        self.mark, self.own, self.modes = 0.0, (), {}  # type: float, tuple[object, ...], dict[str, int]
 
     # -- to the host
 
@@ -1355,67 +1256,7 @@ class Supervisor:
             self.emit({"t": "pong", "n": message["n"]})
         elif kind == "init":
             self.config.update({key: value for key, value in message.items() if key in DEFAULTS})
-            self.mark, self.own = time.time(), self.traits()
-            for folder in (self.home, "/dev/shm"):
-                with contextlib.suppress(OSError):
-                    self.modes[folder] = stat.S_IMODE(os.stat(folder).st_mode)
             self.fork()
-        elif kind == "reset":
-            self.emit({"t": "reset", "why": self.reset(message)})
-
-    def childless(self) -> bool:
-        """Whether nothing that the code started lives, also where processes can't be listed."""
-        for _ in range(100):
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
-                return True
-            self.sweep()
-            time.sleep(0.005)
-        return False
-
-    def traits(self) -> tuple[object, ...]:
-        """What generated code could change of this process, or of what outlives its own."""
-        found: list[object] = [os.getcwd(), os.uname().nodename]
-        for path in ("/proc/self/mounts", "/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg"):
-            with contextlib.suppress(OSError), open(path, "rb") as file:
-                found.append(file.read())
-        with contextlib.suppress(ImportError, OSError, ValueError):
-            import resource
-
-            found += [resource.getrlimit(kind) for kind in range(getattr(resource, "RLIM_NLIMITS", 16))]
-        for trait in (lambda: os.getpriority(os.PRIO_PROCESS, 0), lambda: sorted(os.sched_getaffinity(0))):
-            with contextlib.suppress(OSError, AttributeError):
-                found.append(trait())
-        return tuple(found)
-
-    def reset(self, message: Message) -> str:
-        """Make this place as it was before any code ran here; why that can't be done, or nothing."""
-        if self.running is not None:
-            return "code runs"
-        self.end_worker()
-        if not self.adopts:
-            return "processes that the code left behind can't be found on this system"
-        if not self.childless():
-            return "a process that the code left behind does not end"
-        self.forget_worker()
-        self.stopped_early.clear()
-        for folder in message["wipe"]:
-            folder = self.home if folder == "." else folder
-            with contextlib.suppress(FileNotFoundError):
-                with contextlib.suppress(PermissionError):  # nor can the code
-                    os.chmod(folder, self.modes.get(folder, 0o700))
-                if not emptied(folder):
-                    return f"{folder} can't be emptied"
-        if message["guard"]:
-            why = changed_since(self.mark, message["guard"], [*message["skip"], *message["wipe"]])
-            if why:
-                return why
-        if self.traits() != self.own:
-            return "the code changed its surroundings"
-        self.fork()
-        return ""
 
     def begin(self, message: Message, line: bytes) -> None:
         cell = self.running = self.last_cell = message["cell"]
@@ -1617,7 +1458,7 @@ class Supervisor:
 
                 self.prctl = ctypes.CDLL(None).prctl
                 # PR_SET_CHILD_SUBREAPER: orphans of the code's come to this process
-                self.adopts = self.prctl(36, 1, 0, 0, 0) == 0
+                self.prctl(36, 1, 0, 0, 0)
         while True:
             self.turn()
 

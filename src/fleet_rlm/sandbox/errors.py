@@ -13,7 +13,3 @@ class SandboxGone(CodeInterpreterError):  # type: ignore[misc]  # dspy ships no 
         self.hint = hint
         self.reason = reason or message
         """Why it is gone, without what to do then."""
-
-
-class NotReusable(RuntimeError):
-    """Nobody may come after the code that ran in this sandbox; the message says why."""

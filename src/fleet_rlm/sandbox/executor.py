@@ -97,17 +97,7 @@ class Executor:
         self._gone = self._hint = self._reason = ""
         self._stopped = False
         self._started = False
-        self._handed_on = False
-        self._begin(tools, output_fields, observer, callbacks)
 
-    def _begin(
-        self,
-        tools: Mapping[str, Callable[..., Any]] | None = None,
-        output_fields: list[dict[str, Any]] | None = None,
-        observer: SandboxObserver | None = None,
-        callbacks: list[BaseCallback] | None = None,
-    ) -> None:
-        """What belongs to one user of the sandbox."""
         self.tools: dict[str, Callable[..., Any]] = dict(tools or {})
         self.output_fields = output_fields
         self.callbacks = list(callbacks or [])
@@ -120,7 +110,6 @@ class Executor:
         self._executing = threading.Lock()
         self._state = threading.Lock()
         self._hello: queue.SimpleQueue[protocol.Hello | None] = queue.SimpleQueue()
-        self._was_reset: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._pongs: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._cell: Cell | None = None
         self._setups = list(self._toolbox)
@@ -172,15 +161,13 @@ class Executor:
         self.kill("the sandbox was shut down")
 
     def _keep(self) -> None:
-        """Make lasting what is to outlive this user of the sandbox; say what could not be."""
-        if self._started and not self._gone and not self._handed_on and (problem := self._transport.settle()):
+        """Make lasting what is to outlive the sandbox; say what could not be."""
+        if self._started and not self._gone and (problem := self._transport.settle()):
             self._tell("on_unkept", problem)
 
     def kill(self, why: str = "the sandbox was ended") -> None:
         """End the sandbox now, whatever runs in it; whoever waits for it gets a `CodeInterpreterError` at once."""
         with self._state:
-            if self._handed_on:
-                return
             first, self._stopped = not self._stopped, True
             self._gone = self._gone or why
             cell = self._cell
@@ -214,7 +201,7 @@ class Executor:
     def execute(self, code: str, variables: dict[str, Any] | None = None) -> Any:
         """Run code with these variables bound anew; see the class. `Any`: dspy's contract."""
         if not self._executing.acquire(blocking=False):
-            raise self._gone_error() if self._handed_on else CodeInterpreterError(_BUSY)
+            raise CodeInterpreterError(_BUSY)
         try:
             variables = dict(variables or {})
             self._check(code, variables)
@@ -298,8 +285,6 @@ class Executor:
         except (TransportError, OSError) as error:
             hint = getattr(error, "hint", "")
             raise self._lose(f"an input could not be stored in the sandbox: {error}", hint=hint) from error
-        if purpose != "setup":
-            self._drop_unwanted_inputs()
         self._ids += 1
         cell = Cell(Execution(self._ids, purpose, code, name), self._output_bytes, contextvars.copy_context())
         self._tell("on_execution", cell.execution)
@@ -325,12 +310,6 @@ class Executor:
             with self._state:
                 self._cell = None
             cell.cancel_calls()
-
-    def _drop_unwanted_inputs(self) -> None:
-        try:
-            self._inputs.drop_unwanted()
-        except (TransportError, OSError) as error:
-            raise self._lose(f"an earlier user's input could not be taken away: {error}") from error
 
     def _await(self, cell: Cell) -> protocol.Done:
         try:
@@ -401,8 +380,6 @@ class Executor:
                 self._lost_state("the Python process died between two executions", code, told=False)
             case protocol.Hello():
                 self._hello.put(message)
-            case protocol.WasReset():
-                self._was_reset.put(message.why)
             case protocol.Pong(n=0):
                 self._pongs.put(True)
             case protocol.Note():
@@ -424,7 +401,6 @@ class Executor:
         if not self._stopped:
             self._lose(f"the {self.backend} sandbox is gone: {reason}", hint=self._transport.hint)
         self._hello.put(None)
-        self._was_reset.put(reason)
         self._pongs.put(False)
 
     def _lose(self, reason: str, then: str = ". Start the run again.", hint: str = "") -> SandboxGone:

@@ -36,8 +36,6 @@ class Inputs:
         self._stored: dict[int, _Stored] = {}
         self._paths: dict[str, str] = {}
         self._last: dict[str, bytes | str] = {}
-        self._kept: set[str] = set()
-        """Files that an earlier user's inputs left, by their hash, until it shows which of them are wanted again."""
 
     def bind(self, variables: Mapping[str, Any]) -> dict[str, Bound]:
         """How each variable crosses; stores the large ones that are new.
@@ -57,27 +55,6 @@ class Inputs:
             stored = self._stored.pop(id(variables.get(name)), None)
             if stored:
                 self._paths.pop(stored.ref, None)
-
-    def handed_on(self, sent: Callable[[str, int, float, str], None], *, keeps: bool) -> Inputs:
-        """For the sandbox's next user, who has bound nothing; with `keeps` files stay until `drop_unwanted`."""
-        other = Inputs(self._transport, sent)
-        if keeps:
-            other._paths = dict(self._paths)
-            other._kept = set(self._paths)
-        else:
-            for ref in self._paths:
-                self._transport.forget(ref)
-        return other
-
-    def drop_unwanted(self) -> None:
-        """Before code runs: take away the files that an earlier user left and nobody has bound again.
-
-        Raises `TransportError` or `OSError`.
-        """
-        kept, self._kept = self._kept, set()
-        for ref in kept:
-            self._transport.forget(ref)
-            del self._paths[ref]
 
     def _bind(self, name: str, value: Any, room: int) -> Bound:
         stored = self._stored.get(id(value))
@@ -109,9 +86,6 @@ class Inputs:
         if ref not in self._paths:
             self._paths[ref], how = self._transport.put(ref, chunks())
             self._sent(name, 0 if how == "kept" else size, time.monotonic() - began, how)
-        elif ref in self._kept:
-            self._kept.discard(ref)
-            self._sent(name, 0, time.monotonic() - began, "kept")
         stored = self._stored[id(value)] = _Stored(value, ref, kind, self._paths[ref])
         return stored
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import queue
 from collections.abc import Iterator
@@ -13,14 +12,10 @@ from dspy.primitives.code_interpreter import CodeInterpreterError
 
 from fleet_rlm.sandbox import protocol
 from fleet_rlm.sandbox.cell import instructions
-from fleet_rlm.sandbox.errors import NotReusable
 from fleet_rlm.sandbox.executor import CELL_SECONDS, Executor
 from fleet_rlm.sandbox.observer import ExecutionOutcome, SandboxObserver
 
 __all__ = ["CELL_SECONDS", "Interpreter"]
-
-RESET_SECONDS = 20.0
-"""How long a reset may take."""
 
 
 class Interpreter(Executor):
@@ -48,8 +43,6 @@ class Interpreter(Executor):
         `CodeInterpreterError` while code runs, or when the sandbox is gone.
         """
         if not self._executing.acquire(blocking=False):
-            if self._handed_on:
-                raise self._gone_error()
             raise CodeInterpreterError("code is running; expressions are evaluated between two cells")
         try:
             if not self._started or self._gone:
@@ -74,9 +67,6 @@ class Interpreter(Executor):
     @contextlib.contextmanager
     def clock_stopped(self) -> Iterator[None]:
         """The running execution's time stands still in here: for a person who decides something in a host function."""
-        if self._handed_on:
-            yield
-            return
         self._channel.send(protocol.Clock(run=False))
         try:
             yield
@@ -89,44 +79,6 @@ class Interpreter(Executor):
     def alive(self) -> bool:
         """Was it started, and is it there?"""
         return self._started and not self._gone and not self._channel.over
-
-    def hand_on(self) -> Interpreter:
-        """Another interpreter for the same sandbox, in which nothing is left of what ran here; this one is over.
-
-        Generated code's process and all its children are ended, its folders emptied. Inputs stay out of sight of any
-        code until the next user binds the very same ones. What was kept in a volume stays, by design. Raises
-        `NotReusable`, with the reason; the sandbox is ended then.
-        """
-        if not self._executing.acquire(blocking=False):
-            self.kill("it was given back while code ran in it")
-            raise NotReusable("code runs in it")
-        self._keep()  # the next user's end may be a kill, which keeps nothing
-        leftovers = self._transport.leftovers() if self._started and not self._gone else None
-        if leftovers is None:
-            why = self._gone or "generated code may have left something outside of its folders"
-        else:
-            wipe, guard, skip = list(leftovers.wipe), list(leftovers.guard), list(leftovers.skip)
-            self._channel.send(protocol.Reset(wipe=wipe, guard=guard, skip=skip))
-            try:
-                why = self._was_reset.get(timeout=RESET_SECONDS)
-            except queue.Empty:
-                why = "the driver did not answer"
-        if leftovers is None or why or self._gone:
-            self.kill(f"it can't be used again: {why or self._gone}")
-            raise NotReusable(why or self._gone)
-        other = copy.copy(self)
-        other._begin()
-        with self._state:
-            self._handed_on = self._stopped = True
-            self._gone = "the sandbox was given back"
-        self._answers.close()
-        other._inputs = self._inputs.handed_on(other._input_sent, keeps=leftovers.keeps_inputs)
-        self._channel.hand_on(other._receive, other._ended)
-        if self._channel.over:
-            other.kill("the sandbox is gone")
-            raise NotReusable("the sandbox is gone")
-        self._tell("on_stopped")
-        return other
 
     def warm_up(self) -> None:
         """Start, and prepare for the first cell, ahead of time. Raises `CodeInterpreterError`."""

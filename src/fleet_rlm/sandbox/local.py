@@ -14,12 +14,10 @@ from fleet_rlm.sandbox.cell import instructions
 from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolatedProcess, launch
 from fleet_rlm.sandbox.protocol import DRIVER
-from fleet_rlm.sandbox.transport import IsolationReport, Leftovers, Limits, Stored, Transport, TransportError
+from fleet_rlm.sandbox.transport import IsolationReport, Limits, Stored, Transport, TransportError
 
 _READ_BYTES = 64 << 10
 _SAID_BYTES = 16 << 10
-_OWN_FILES = frozenset({"namespaces", "bubblewrap", "landlock"})
-"""Modes in which generated code can write nowhere but in its own folders."""
 
 
 class LocalTransport(Transport):
@@ -70,16 +68,6 @@ class LocalTransport(Transport):
 
     def put(self, name: str, chunks: Iterator[bytes]) -> Stored:
         return Stored(self._running().put(name, chunks))
-
-    def forget(self, name: str) -> None:
-        self._running().forget(name)
-
-    def leftovers(self) -> Leftovers | None:
-        """Modes that don't protect the machine's files don't know what was written where."""
-        if self._process is None or self._process.report.mode not in _OWN_FILES:
-            return None
-        wipe = (".",) if self._process.report.mode == "landlock" else (".", "/dev/shm")
-        return Leftovers(wipe=wipe, keeps_inputs=True)
 
     def diagnostics(self) -> str:
         with self._state:

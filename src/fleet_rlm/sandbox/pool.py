@@ -1,4 +1,4 @@
-"""A warm pool: sandboxes that are leased again and again, to successive and nested runs, as new each time."""
+"""A pool of sandboxes that were started ahead: each is fresh, serves one user, and is thrown away after that."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from typing import Any
 from dspy.primitives.code_interpreter import CodeInterpreterError
 
 from fleet_rlm.sandbox.cell import instructions
-from fleet_rlm.sandbox.errors import NotReusable
 from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
 from fleet_rlm.sandbox.observer import SandboxObserver
 
 _log = logging.getLogger("fleet_rlm.sandbox")
-SIZE = 4
+MOST_WARM = 16
 MAX_IDLE = 300.0
 
 
@@ -25,50 +24,43 @@ class SandboxPool:
     """Leases sandboxes of one kind: `dspy.RLM(…, interpreter_factory=pool)`, or `with pool.lease() as interpreter`.
 
     `dspy.RLM` asks for an interpreter at each forward, also below another one; from a pool it has one in milliseconds.
-    Between two leases a sandbox is made as new, in the background: the Python process of the generated code is ended
-    with every thread and child, and a fresh one forked from a process that never ran any of it; the folders that the
-    code may write to are emptied; inputs are seen by the next lease only if it binds the very same bytes. So variables,
-    changed modules and builtins, environment, working folder, open files and `/tmp` are never those of another lease.
+    No code ran in a sandbox that is leased, and none is leased twice: nothing that code does inside can reach the next
+    user, and nothing inside has to be believed about it. In place of one that was leased another is started, in the
+    background. What a lease keeps in a Modal volume is there for the next one: that is what volumes are for.
 
-    Not taken back, but ended, and replaced when somebody asks: a sandbox that is lost or was killed; one whose
-    isolation does not keep the code in folders of its own (`limits`, `none`), or can't find a process that the code
-    left (`landlock`); a Modal sandbox in which any file was changed. What a lease keeps in a Modal volume is there for
-    the next one: that is what volumes are for.
-
-    From any thread. A lease is never waited for: when none is idle, a new sandbox starts.
+    From any thread. A lease is never waited for: when none is ready, a new sandbox starts.
     """
 
     def __init__(
         self,
         make: Callable[[], Interpreter],
         *,
-        size: int = SIZE,
+        warm: int = 1,
         max_idle: float | None = MAX_IDLE,
-        warm: int = 0,
         execution_instructions: str | None = None,
     ) -> None:
-        """Nothing is started but what `warm` asks for.
+        """Begins to start as many sandboxes as `warm` asks for, in the background.
 
         Args:
             make: makes an interpreter, not started: `LocalInterpreter`, or `ModalInterpreter.factory(…)`.
-            size: sandboxes that are kept for the next lease, at most; any number may be leased.
-            max_idle: seconds after which one that nobody leases is ended; None: only with the pool.
-            warm: sandboxes to start at once, in the background.
+            warm: sandboxes that are kept ready, at most 16; any number may be leased. See also `warm()`.
+            max_idle: seconds after which one that nobody leases is ended, to be replaced after the next lease; None:
+                only with the pool.
             execution_instructions: what planners are told of how their code runs; None: what `make` tells them.
         """
-        if size < 0 or warm < 0:
-            raise ValueError("a pool's size and its warm sandboxes are 0 or more")
+        if not 0 <= warm <= MOST_WARM:
+            raise ValueError(f"a pool keeps 0 to {MOST_WARM} sandboxes warm, not {warm}")
         if max_idle is not None and max_idle <= 0:
             raise ValueError("max_idle must be positive, or None for no limit")
         told = execution_instructions or getattr(make, "execution_instructions", None)
         self.execution_instructions = told or instructions(CELL_SECONDS)
-        self._make, self._size, self._max_idle = make, size, max_idle
+        self._make, self._warm, self._max_idle = make, 0, max_idle
         self._change = threading.Condition()
         self._idle: list[tuple[Interpreter, float]] = []
-        """Longest idle first, each with the monotonic time since when."""
+        """Fresh ones, longest idle first, each with the monotonic time since when."""
         self._leased: set[Interpreter] = set()
-        self._working = 0
-        """Sandboxes being started or made as new."""
+        self._starting = self._ending = 0
+        """How many are being started and ended in the background."""
         self._closed = ""
         self._sweeper: threading.Thread | None = None
         self.warm(warm)
@@ -76,7 +68,7 @@ class SandboxPool:
     # -- leasing
 
     def __call__(self) -> Lease:
-        """For dspy: its `shutdown` gives the sandbox back. Raises `CodeInterpreterError` once the pool is closed."""
+        """For dspy: its `shutdown` ends the sandbox. Raises `CodeInterpreterError` once the pool is closed."""
         return Lease(self, self.take())
 
     lease = __call__
@@ -99,40 +91,36 @@ class SandboxPool:
             if not self._registered(interpreter):
                 interpreter.kill(self._closed)
                 raise CodeInterpreterError(self._closed)
+            self._fill()
             return interpreter
 
     def _registered(self, interpreter: Interpreter) -> bool:
-        """Whether the pool had not closed meanwhile."""
+        """Count it as leased, unless the pool has closed meanwhile; whether it is."""
         with self._change:
             if not self._closed:
                 self._leased.add(interpreter)
             return not self._closed
 
     def give_back(self, interpreter: Interpreter) -> None:
-        """The end of a lease; returns at once. Its user's objects (functions, observer) are let go of first."""
+        """The end of a lease, and of its sandbox in good order; returns at once."""
         with self._change:
             if interpreter not in self._leased:
                 return
             self._leased.discard(interpreter)
-            wanted = not self._closed and len(self._idle) + self._working < self._size
-        if wanted and interpreter.alive:
-            self._in_background(lambda: self._prepare(interpreter.hand_on()))
-        else:
-            interpreter.shutdown()
+            self._ending += 1
+        threading.Thread(target=self._end, args=(interpreter,), name="sandbox-end", daemon=True).start()
 
     def end(self, interpreter: Interpreter, why: str) -> None:
-        """The end of a lease whose sandbox must not be used again."""
+        """The end of a lease now, whatever runs in its sandbox."""
         with self._change:
             self._leased.discard(interpreter)
         interpreter.kill(why)
 
     def warm(self, count: int = 1) -> None:
-        """Have at least so many ready soon, as far as the pool's size goes; returns at once."""
-        while True:
-            with self._change:
-                if self._closed or len(self._idle) + self._working >= min(count, self._size):
-                    return
-            self._in_background(lambda: self._prepare(self._make()))
+        """Keep at least so many ready from now on (16 at most); returns at once."""
+        with self._change:
+            self._warm = max(self._warm, min(count, MOST_WARM))
+        self._fill()
 
     @property
     def idle(self) -> int:
@@ -141,9 +129,9 @@ class SandboxPool:
             return len(self._idle)
 
     def settled(self, seconds: float) -> bool:
-        """Wait until none is being started or made as new; False after so many seconds."""
+        """Wait until none is being started or ended in the background; False after so many seconds."""
         with self._change:
-            return self._change.wait_for(lambda: not self._working, seconds)
+            return self._change.wait_for(lambda: not self._starting + self._ending, seconds)
 
     # -- the end
 
@@ -174,40 +162,42 @@ class SandboxPool:
 
     # -- in the background
 
-    def _in_background(self, work: Callable[[], None]) -> None:
+    def _fill(self) -> None:
+        """Start as many as are missing."""
         with self._change:
-            self._working += 1
+            missing = 0 if self._closed else max(0, self._warm - len(self._idle) - self._starting)
+            self._starting += missing
+        for _ in range(missing):
+            threading.Thread(target=self._prepare, name="sandbox-pool", daemon=True).start()
 
-        def do() -> None:
-            try:
-                work()
-            except NotReusable as error:
-                _log.info("a sandbox is not used again: %s", error)
-            except CodeInterpreterError as error:
-                _log.info("a sandbox is not kept warm: %s", error)
-            finally:
-                with self._change:
-                    self._working -= 1
-                    self._change.notify_all()
-
-        threading.Thread(target=do, name="sandbox-pool", daemon=True).start()
-
-    def _prepare(self, interpreter: Interpreter) -> None:
-        """Warm it up and keep it, unless the pool has closed meanwhile."""
+    def _prepare(self) -> None:
+        """Start one and keep it, unless the pool has closed meanwhile."""
+        interpreter = self._make()
         try:
             interpreter.warm_up()
-        except CodeInterpreterError:
+        except CodeInterpreterError as error:
             interpreter.kill()
-            raise
-        with self._change:
-            closed = self._closed
-            if not closed:
-                self._idle.append((interpreter, time.monotonic()))
-                if self._max_idle is not None and self._sweeper is None:
-                    self._sweeper = threading.Thread(target=self._sweep, name="sandbox-sweeper", daemon=True)
-                    self._sweeper.start()
+            _log.info("a sandbox is not kept warm: %s", error)
+        finally:
+            with self._change:
+                self._starting -= 1
+                closed = self._closed
+                if not closed and interpreter.alive:
+                    self._idle.append((interpreter, time.monotonic()))
+                    if self._max_idle is not None and self._sweeper is None:
+                        self._sweeper = threading.Thread(target=self._sweep, name="sandbox-sweeper", daemon=True)
+                        self._sweeper.start()
+                self._change.notify_all()
         if closed:
             interpreter.kill(closed)
+
+    def _end(self, interpreter: Interpreter) -> None:
+        try:
+            interpreter.shutdown()
+        finally:
+            with self._change:
+                self._ending -= 1
+                self._change.notify_all()
 
     def _sweep(self) -> None:
         """End what has been idle for too long."""
@@ -226,7 +216,7 @@ class SandboxPool:
 
 
 class Lease:
-    """dspy's interpreter contract for a sandbox of a pool: `shutdown` gives it back, and ends this lease."""
+    """dspy's interpreter contract for a sandbox of a pool: `shutdown` ends this lease, and the sandbox with it."""
 
     def __init__(self, pool: SandboxPool, interpreter: Interpreter) -> None:
         self._pool = pool
@@ -236,7 +226,7 @@ class Lease:
     def interpreter(self) -> Interpreter:
         """The interpreter behind it, for what is not dspy's: `last`, `info`, `evaluate` … Raises once it is over."""
         if self._interpreter is None:
-            raise CodeInterpreterError("this lease is over: the sandbox was given back")
+            raise CodeInterpreterError("this lease is over, and its sandbox has ended; lease another one")
         return self._interpreter
 
     @property
@@ -269,7 +259,7 @@ class Lease:
         return self.interpreter.interrupt()
 
     def shutdown(self) -> None:
-        """Give the sandbox back; idempotent."""
+        """End the sandbox; idempotent."""
         interpreter, self._interpreter = self._interpreter, None
         if interpreter is not None:
             with contextlib.suppress(CodeInterpreterError):

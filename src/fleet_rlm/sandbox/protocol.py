@@ -5,9 +5,7 @@ A line that is none of them counts as a violation; a driver with too many of the
 
 **Host → driver.** `init` (limits, once, after `hello`; the worker is forked then) · `run` (one execution: code, names
 of the host's functions, names of SUBMIT's fields, variables by value or by `path`) · `part`, `ret` (the answer of a
-call) · `interrupt` · `clock` (stop or go on counting a cell's time) · `ping` · `reset` (between executions: a fresh
-worker, and nothing left of what earlier code did; answered by `reset`, with `why` it can't be). The end of stdin ends
-the driver.
+call) · `interrupt` · `clock` (stop or go on counting a cell's time) · `ping`. The end of stdin ends the driver.
 
 **Driver → host.** `hello` · `out` (output, at most some thirty a second and stream; `late` after the cell's end, `gap`
 bytes dropped before it) · `part`, `call`, `cancel` · `vars`, `done` (in this order, the last of an execution) · `beat`
@@ -143,14 +141,6 @@ class Ping(_Message, frozen=True, kw_only=True, omit_defaults=False, tag="ping")
     n: int
 
 
-class Reset(_Message, frozen=True, kw_only=True, omit_defaults=False, tag="reset"):
-    wipe: list[str]
-    """Folders to empty; `.` is the one that the driver was started in."""
-    guard: list[str]
-    """Folders in which nothing may have changed, each as far as its file system goes."""
-    skip: list[str]
-
-
 # -- both ways
 
 
@@ -240,11 +230,6 @@ class Died(_Message, frozen=True, kw_only=True, tag="died"):
     lost: bool = True
 
 
-class WasReset(_Message, frozen=True, kw_only=True, tag="reset"):
-    why: str = ""
-    """Why it is not as new, and can't be used again; empty when it is."""
-
-
 class Pong(_Message, frozen=True, kw_only=True, tag="pong"):
     n: int
 
@@ -257,8 +242,8 @@ class Note(_Message, frozen=True, kw_only=True, tag="note"):
     data: str
 
 
-ToDriver: TypeAlias = Init | Run | Return | Interrupt | Clock | Ping | Reset | Part
-FromDriver: TypeAlias = Hello | Out | Part | Call | Cancel | Done | Vars | Beat | Died | WasReset | Pong | Ack | Note
+ToDriver: TypeAlias = Init | Run | Return | Interrupt | Clock | Ping | Part
+FromDriver: TypeAlias = Hello | Out | Part | Call | Cancel | Done | Vars | Beat | Died | Pong | Ack | Note
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[FromDriver] = msgspec.json.Decoder(FromDriver)

@@ -72,20 +72,6 @@ class Stored(NamedTuple):
     """`file` or `copied` (from a local file), `volume`, or `kept` there by an earlier sandbox: nothing crossed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leftovers:
-    """Where in a sandbox generated code may have left something, as paths inside."""
-
-    wipe: tuple[str, ...] = ()
-    """Folders of the code's own, to be emptied; `.` is the driver's working folder."""
-    guard: tuple[str, ...] = ()
-    """Folders that are not emptied: when anything in them has changed, nobody may come after this code."""
-    skip: tuple[str, ...] = ()
-    """Left as they are, by design: a volume."""
-    keeps_inputs: bool = False
-    """Inputs lie where the code can't change them, and stay until they are forgotten."""
-
-
 class Transport(Protocol):
     """One sandbox. Every method may be called from any thread; `read` from one thread, `write` from one at a time."""
 
@@ -113,13 +99,6 @@ class Transport(Protocol):
 
     def put(self, name: str, chunks: Iterator[bytes]) -> Stored:
         """Store a large input under a plain file name, where the driver finds it."""
-
-    def forget(self, name: str) -> None:
-        """Take an input away that `put` stored, unless it lies where a reset empties or a volume keeps it."""
-
-    def leftovers(self) -> Leftovers | None:
-        """What a reset of this sandbox has to look at; None: the code may have left something anywhere."""
-        return None
 
     def diagnostics(self) -> str:
         """The last few kilobytes that the driver wrote to standard error (cleaned of nothing: hostile text)."""

@@ -63,10 +63,6 @@ class SandboxFolder:
             unborn.unlink(missing_ok=True)
             raise
 
-    def forget(self, name: str) -> None:
-        """Remove an input. Raises `OSError`."""
-        (self.path / "inputs" / name).unlink(missing_ok=True)
-
     def remove(self) -> bool:
         """Remove everything, once no process of the sandbox lives; whether it is gone."""
         return remove(str(self.path))

@@ -217,15 +217,6 @@ class IsolatedProcess:
             raise IsolationError(f"the input {name} could not be stored for the sandbox: {error.strerror}") from error
         return f"{self._inputs}/{name}"
 
-    def forget(self, name: str) -> None:
-        """Take away what `put` stored under this name; what can't be removed raises `IsolationError`."""
-        if not _PLAIN_NAME.fullmatch(name):
-            raise IsolationError(f"not a plain file name for an input: {name!r}")
-        try:
-            self._folder.forget(name)
-        except OSError as error:
-            raise IsolationError(f"the input {name} could not be removed: {error.strerror}") from error
-
     def poll(self) -> int | None:
         """The driver's exit code (128 + signal when killed), or None while it runs."""
         with self._lock:

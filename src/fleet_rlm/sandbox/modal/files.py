@@ -65,10 +65,6 @@ class Files:
             stored = self._by_volume(name, source) if self._volume is not None and not again else None
             return stored or self._directly(name, source)
 
-    def forget(self, name: str) -> None:
-        """It was not lost: the sandbox was reset, and another may ask for it anew."""
-        self._seen.discard(name)
-
     def _by_volume(self, name: str, source: _Source) -> Stored | None:
         """None: the volume can't show its news to a sandbox in which something holds one of its files open."""
         path = volumes.inside(self._mount, name)

@@ -20,11 +20,11 @@ from fleet_rlm.sandbox.modal import probe, volumes
 from fleet_rlm.sandbox.modal.client import Caller, Deadlines, connect, load, within
 from fleet_rlm.sandbox.modal.ending import Ended, how_it_ended
 from fleet_rlm.sandbox.modal.failures import CloudError, cloud_error, is_passing
-from fleet_rlm.sandbox.modal.files import FOLDER, Files
+from fleet_rlm.sandbox.modal.files import Files
 from fleet_rlm.sandbox.modal.images import Images, image_for
 from fleet_rlm.sandbox.modal.secrets import open_secret
 from fleet_rlm.sandbox.protocol import DRIVER
-from fleet_rlm.sandbox.transport import IsolationReport, Leftovers, Limits, Stored, Transport, TransportError
+from fleet_rlm.sandbox.transport import IsolationReport, Limits, Stored, Transport, TransportError
 from fleet_rlm.spec import ModalOptions
 
 TAG = "fleet-rlm"
@@ -310,18 +310,6 @@ class ModalTransport(Transport):
         if self._files is None:
             raise TransportError("the sandbox has not started")
         return self._files.put(name, chunks)
-
-    def forget(self, name: str) -> None:
-        if self._files is not None:
-            self._files.forget(name)
-
-    def leftovers(self) -> Leftovers:
-        """Code in a container may write wherever it likes: when it did, nobody comes after it.
-
-        What it wrote to a volume stays there, by design.
-        """
-        skip = (self._options.volume_path,) if self._options.volume else ()
-        return Leftovers(wipe=(FOLDER,), guard=("/", "/tmp", "/var/tmp", "/dev/shm", "/run"), skip=skip)
 
     # -- the end
 
