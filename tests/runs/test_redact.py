@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import itertools
+import json
 import re
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_rlm import events as ev
@@ -100,6 +105,116 @@ def test_a_secret_cut_in_two_at_any_place_is_overwritten_whole(secret: str) -> N
     for cut in range(len(text)):
         stream = StreamRedactor(redactor)
         assert stream.feed(text[:cut]) + stream.feed(text[cut:]) + stream.flush() == whole
+
+
+KEY = "zq+secret/key==12345"
+
+
+def in_full(form: str) -> Callable[[str], str]:
+    """Every character escaped, as `form` says with its number."""
+    return lambda key: "".join(form.format(ord(letter)) for letter in key)
+
+
+def base64_of(before: str, after: str = "", *, url: bool = False) -> Callable[[str], str]:
+    encode = base64.urlsafe_b64encode if url else base64.b64encode
+    return lambda key: encode(f"{before}{key}{after}".encode()).decode()
+
+
+def json_of(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "URL": lambda key: quote(key, safe=""),
+    "URL, small digits": lambda key: re.sub("%..", lambda m: m[0].lower(), quote(key, safe="")),
+    "URL with slashes": quote,
+    "URL, every character": in_full("%{:02X}"),
+    "URL, twice": lambda key: quote(quote(key, safe=""), safe=""),
+    "URL, three times": lambda key: quote(quote(quote(key, safe=""), safe=""), safe=""),
+    "a form": quote_plus,
+    **{f"base64 after {n}": base64_of("user:"[:n]) for n in range(4)},
+    **{f"base64 before {n}": base64_of("", "more"[:n]) for n in range(1, 4)},
+    **{f"base64 for URLs after {n}": base64_of("user:"[:n], "x", url=True) for n in range(3)},
+    "base64 in a URL": lambda key: quote(base64_of(":")(key), safe=""),
+    "base64 in JSON": lambda key: base64_of("")(key).replace("/", "\\/"),
+    "hexadecimal": lambda key: key.encode().hex(),
+    "HEXADECIMAL": lambda key: key.encode().hex().upper(),
+    "JSON": json_of,
+    "JSON with slashes": lambda key: json_of(key).replace("/", "\\/"),
+    "JSON of JSON": lambda key: json_of(json_of(key)),
+    "JSON, every character": in_full("\\u{:04x}"),
+    "JSON of JSON, every character": lambda key: json_of(in_full("\\u{:04X}")(key)),
+    "JSON for HTML": lambda key: re.sub("[+/=&<>']", lambda m: f"\\u{ord(m[0]):04x}", json_of(key)),
+    "a string of Python": in_full("\\x{:02x}"),
+    "HTML": html.escape,
+    "HTML, signs": lambda key: re.sub("[^A-Za-z0-9]", lambda m: f"&#{ord(m[0])};", key),
+    "HTML, signs in hexadecimal": lambda key: re.sub("[^A-Za-z0-9]", lambda m: f"&#x{ord(m[0]):X};", key),
+    "HTML, names": lambda key: key.replace("+", "&plus;").replace("/", "&sol;").replace("=", "&equals;"),
+    "HTML, every character": in_full("&#{};"),
+    "HTML of a URL": lambda key: html.escape(in_full("&#{};")(quote(key, safe=""))),
+}
+ENCODED = (KEY, "hunter2-hunter2", "aaaaaaaaab", 'qu"ote\\d& key <x>', "p-a-s-s-w-o-r-d")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("secret", ENCODED)
+def test_a_secret_is_overwritten_in_every_form_it_may_come_back_in(secret: str, form: str) -> None:
+    redactor, encoded = Redactor(ENCODED), FORMS[form](secret)
+    text = f"bad <{encoded}> end"
+    redacted = redactor.text(text)
+    assert redacted.startswith("bad <")
+    assert redacted.endswith("> end")
+    assert len(redacted) == len(text)
+    assert "[secret]" in redacted
+    shown = redacted.removeprefix("bad <").removesuffix("> end").replace("[secret]", "").replace("*", "")
+    assert len(shown) <= 12  # what was before and after it, and what shares a digit with that
+    assert redactor.may_be_in(ev.encode(ev.Output(stream="stdout", text=text)))
+    for cut in range(len(text)):
+        stream = StreamRedactor(redactor)
+        assert stream.feed(text[:cut]) + stream.feed(text[cut:]) + stream.flush() == redacted, cut
+    stream = StreamRedactor(redactor)
+    assert "".join(map(stream.feed, text)) + stream.flush() == redacted
+
+
+ENCODED_WORDS = st.sampled_from(
+    [
+        *ENCODED,
+        *(form(secret) for form in FORMS.values() for secret in ENCODED),
+        *"%\\&zq",
+        "%2",
+        "\\u00",
+        "&#4",
+        " ",
+        "\\\\",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(ENCODED_WORDS, max_size=8).map("".join), SIZES)
+def test_however_a_text_with_encoded_secrets_is_cut_what_comes_out_is_the_same(text: str, sizes: list[int]) -> None:
+    redactor = Redactor(ENCODED)
+    stream = StreamRedactor(redactor)
+    came = "".join(stream.feed(piece) for piece in pieces(text, sizes)) + stream.flush()
+    assert came == redactor.text(text)
+    assert len(came) == len(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "100% of 20%",
+        "C:\\new\\table",
+        "a && b || c",
+        "x%2Fy%2Fz",
+        "\\u00e4\\u00f6",
+        "&lt;b&gt;",
+        "deadbeef" * 8,
+        "TWFu" * 30,
+    ],
+)
+def test_escaped_and_encoded_text_without_secrets_stays(text: str) -> None:
+    assert Redactor(ENCODED).text(text) == text
 
 
 @given(st.lists(WORDS, max_size=8).map("".join))

@@ -145,8 +145,8 @@ class Recorder:
 
     def _emit(self, event: ev.Event) -> ev.Event:
         if isinstance(event, ev.PlannerDelta | ev.CallDelta | ev.Output):
-            event = self._pass_on(event)
-        elif isinstance(event, _ENDS):
+            return self._put(self._pass_on(event), redacted=True)
+        if isinstance(event, _ENDS):
             self._release(event.span)
         elif isinstance(event, ev.RunFinished):
             self._release(None)
@@ -177,10 +177,10 @@ class Recorder:
         for key in [key for key in self._streams if span is None or key[1] == span]:
             last, stream = self._streams.pop(key)
             if text := stream.flush():
-                self._put(msgspec.structs.replace(last, text=text))
+                self._put(msgspec.structs.replace(last, text=text), redacted=True)
 
-    def _put(self, event: ev.Event) -> ev.Event:
-        stamped, line = self._stamp(event)
+    def _put(self, event: ev.Event, *, redacted: bool = False) -> ev.Event:
+        stamped, line = self._stamp(event, redacted=redacted)
         problem = self.problem
         self._write(line)
         self._tell(stamped, line)
@@ -193,7 +193,7 @@ class Recorder:
             self._tell(notice, line)
         return stamped
 
-    def _stamp(self, event: ev.Event) -> tuple[ev.Event, bytes]:
+    def _stamp(self, event: ev.Event, *, redacted: bool = False) -> tuple[ev.Event, bytes]:
         if self._began is None:
             self._began = self._clock()
         else:
@@ -201,7 +201,7 @@ class Recorder:
         event = msgspec.structs.replace(event, seq=self._seq, t=self._t)
         self._seq += 1
         line = ev.encode(event)
-        if self.redactor.may_be_in(line):
+        if not redacted and self.redactor.may_be_in(line):
             event = self.redactor.event(event)
             line = ev.encode(event)
         return event, line + b"\n"

@@ -1,5 +1,8 @@
 """Keep secrets out of run files: configured keys, secret-looking environment values, and the shapes of known keys.
 
+Known secrets are also found where they were encoded: as base64 or hexadecimal digits (also inside of something longer),
+with their characters escaped as in URLs, JSON or HTML, and with several of these after one another.
+
 A secret is overwritten character for character (`[secret]****`, newlines kept), so that every offset, line number and
 count in a run stays true; its length is the one thing that shows. Text that arrives in pieces is held back as far as
 it may be the beginning of a secret, and released by what follows.
@@ -15,6 +18,7 @@ from typing import Any, Literal, get_origin
 import msgspec
 
 from fleet_rlm import events as ev
+from fleet_rlm.runs.secret_forms import ESCAPE_CHARS, encoded_forms, layers, utf8, whole_piece
 
 MIN_SECRET_CHARS = 8
 """Shorter values are words and switches (`true`, `none`), not secrets."""
@@ -25,6 +29,18 @@ _SECRET_NAME = re.compile(
 _NOT_SECRET_NAME = re.compile(r"^(PWD|OLDPWD|HOME|PATH)$|PUBLIC|_(PATH|FILE|DIR|URL|NAME|ID)$")
 _PASSWORD_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/@:\s]*:([^/@\s]+)@")
 _MARK = "[secret]"
+_PIECE_CHARS = 16384
+"""A text is searched in pieces of this size, so that many secrets in a long one cost no more than they must."""
+_PERCENT_RUN = re.compile(rb"%(?:25)*[0-9A-Fa-f]{2}%(?:25)*[0-9A-Fa-f]{2}")
+_BACKSLASH_RUN = re.compile(rb"\\+[ux][0-9A-Fa-f]{2,4}\\+[ux][0-9A-Fa-f]{2}")
+_AMPERSAND_RUN = re.compile(rb"&(?:amp;)*#[xX]?[0-9A-Fa-f]+;?&(?:amp;)*#")
+_ANY_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}|\\|&[#A-Za-z]")
+_ANY_ESCAPE_CHARACTER = re.compile(r"[%\\&]")
+_TO_WORDS = bytes(
+    byte if chr(byte) in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/-_." else 32
+    for byte in range(256)
+)
+"""Everything else becomes a space: what is left are the words in which encoded secrets and keys stand."""
 _BEGINNING = 2
 """Characters by which most places are told at once not to begin a secret; every beginning is longer."""
 
@@ -113,38 +129,73 @@ class Redactor:
         long_enough = {secret.strip() for secret in secrets if len(secret.strip()) >= MIN_SECRET_CHARS}
         self.secrets = tuple(sorted(long_enough, key=lambda secret: (-len(secret), secret)))
         self._patterns = tuple(_Pattern(shape) for shape in shapes)
-        self._encoded = tuple(msgspec.json.encode(_utf8(secret))[1:-1] for secret in self.secrets)
-        wholes = [*map(re.escape, self.secrets), *(pattern.whole.pattern for pattern in self._patterns)]
-        self._any = re.compile("|".join(wholes)) if wholes else None
-        self._starts = tuple(pattern.start for pattern in self._patterns)
-        self._starts_encoded = tuple(pattern.start_bytes for pattern in self._patterns)
-        starts = [*self.secrets, *self._starts]
-        self._beginnings = frozenset(start[:_BEGINNING] for start in starts)
-        self._by_first: dict[str, tuple[str, ...]] = {
-            first: tuple(secret for secret in self.secrets if secret[0] == first) for first in {s[0] for s in starts}
-        }
-        self._patterns_by_first: dict[str, tuple[_Pattern, ...]] = {
-            first: tuple(p for p in self._patterns if p.start[0] == first) for first in self._by_first
-        }
-        self._first = re.compile("[" + "".join(map(re.escape, self._by_first)) + "]") if starts else None
-        self._window = max([1, *map(len, self.secrets), *(len(s.start) + s.least for s in shapes)])
+        encoded = {form for secret in self.secrets for form in encoded_forms(secret)}
+        self._literals = tuple(sorted({*self.secrets, *encoded}, key=lambda form: (-len(form), form)))
+        """Secrets and their encoded forms, the longest first."""
+        self._known_forms = re.compile("|".join(map(re.escape, self._literals))) if self._literals else None
+        needles = [whole_piece(secret) for secret in self.secrets]
+        self._needles = tuple(dict.fromkeys(needle.encode() for needle in needles if needle))
+        rare = [secret for secret, needle in zip(self.secrets, needles, strict=True) if not needle]
+        self._rare = tuple({f for s in rare for f in (utf8(s), msgspec.json.encode(utf8(s).decode())[1:-1])})
+        """Secrets without a piece that stays as it is however the rest is escaped."""
+        self._encoded = tuple(form.encode() for form in encoded)
+        self._encoded_pieces = tuple((whole_piece(form) or form).encode() for form in encoded)
+        self._in_words = tuple(p for p in self._patterns if " " not in p.start)
+        self._in_lines = tuple(p for p in self._patterns if " " in p.start)
+        self._shortest_encoded = min(map(len, encoded), default=1)
+        lengths = [*map(len, encoded), *(len(shape.start) + shape.least for shape in shapes if " " not in shape.start)]
+        self._shortest_word = min(lengths, default=1)
+        self._shortest = min([self._shortest_word, 2 * len("%00"), *map(len, self._needles)])
+        self._any_shape = re.compile("|".join(p.whole.pattern for p in self._patterns)) if self._patterns else None
+        self._by_beginning: dict[str, list[str]] = {}
+        for literal in self._literals:
+            self._by_beginning.setdefault(literal[:_BEGINNING], []).append(literal)
+        self._shapes_by_beginning: dict[str, list[_Pattern]] = {}
+        for pattern in self._patterns:
+            self._shapes_by_beginning.setdefault(pattern.start[:_BEGINNING], []).append(pattern)
+        self._beginnings = frozenset((*self._by_beginning, *self._shapes_by_beginning))
+        self._first_characters = frozenset(beginning[0] for beginning in self._beginnings)
+        self._window = max([1, *map(len, self._literals), *(len(shape.start) + shape.least for shape in shapes)])
 
     def may_be_in(self, line: bytes) -> bool:
-        """Whether an encoded event can hold a secret: quick, never wrongly False."""
-        for secret in self._encoded:  # plain loops: this is asked for every event, and a generator would double it
-            if secret in line:
+        """Whether an encoded event, or a text in UTF-8, can hold a secret: quick, never wrongly False."""
+        if len(line) < self._shortest:
+            return False
+        for needle in self._needles:  # a plain loop: this is asked for every event, and a generator would double it
+            if needle in line:
                 return True
-        for start in self._starts_encoded:
-            if start in line:
-                return any(p.start_bytes in line and p.in_bytes.search(line) for p in self._patterns)
-        return False
+        if self.secrets and self._may_be_escaped_in(line):
+            return True
+        if len(line) < self._shortest_word:
+            return False
+        words = [word for word in line.translate(_TO_WORDS).split() if len(word) >= self._shortest_word]
+        if words:
+            long = b" ".join(words)
+            if max(map(len, words)) >= self._shortest_encoded and any(form in long for form in self._encoded):
+                return True
+            if any(p.start_bytes in long and p.in_bytes.search(long) for p in self._in_words):
+                return True
+        return b"-----BEGIN" in line and any(p.in_bytes.search(line) for p in self._in_lines)
+
+    def _may_be_escaped_in(self, line: bytes) -> bool:
+        percent, backslash, ampersand = b"%" in line, b"\\u" in line or b"\\x" in line, b"&" in line
+        if percent and _PERCENT_RUN.search(line):
+            return True
+        if backslash and _BACKSLASH_RUN.search(line):
+            return True
+        if ampersand and _AMPERSAND_RUN.search(line):
+            return True
+        if (percent or backslash or ampersand or b"\\/" in line) and any(form in line for form in self._encoded_pieces):
+            return True
+        return bool(self._rare) and (any(form in line for form in self._rare) or bool(_ANY_ESCAPE.search(line)))
 
     def text(self, text: str) -> str:
         """The text without its secrets; as long as before."""
         if not self._is_in(text):
             return text
         stream = StreamRedactor(self)
-        return stream.feed(text) + stream.flush()
+        pieces = [stream.feed(text[at : at + _PIECE_CHARS]) for at in range(0, len(text), _PIECE_CHARS)]
+        return "".join(pieces) + stream.flush()
 
     def event(self, event: ev.Event) -> ev.Event:
         """The event with the secrets of all its texts overwritten (ids, kinds and choices are not text)."""
@@ -169,13 +220,7 @@ class Redactor:
         return value
 
     def _is_in(self, text: str) -> bool:
-        for secret in self.secrets:
-            if secret in text:
-                return True
-        for start in self._starts:
-            if start in text:
-                return any(pattern.start in text and pattern.whole.search(text) for pattern in self._patterns)
-        return False
+        return self.may_be_in(utf8(text))
 
     def find(self, text: str, at: int, final: bool) -> tuple[int, int, _Pattern | None] | None:
         """The first secret from `at` on as (start, end, shape when it may go on), or a beginning that must wait.
@@ -183,25 +228,68 @@ class Redactor:
         A beginning that must wait has its end before its start. `final` says that nothing follows the text. None: no
         secret, and no beginning of one.
         """
-        match = self._any.search(text, at) if self._any is not None and self._is_in(text) else None
-        full = match.start() if match else len(text)
-        if not final and self._first is not None:
-            for first in self._first.finditer(text, max(at, len(text) - self._window), min(full + 1, len(text))):
-                start = first.start()
-                if text[start : start + _BEGINNING] not in self._beginnings and start <= len(text) - _BEGINNING:
-                    continue
-                if self._must_wait(text, start):
-                    return start, -1, None
-        return self._whole_at(text, full) if match else None
+        found = self._first(text, at) if self._is_in(text) else None
+        if not final:
+            start = self._beginning(text, at, found[0] + 1 if found else len(text))
+            if start is not None:
+                return start, -1, None
+        return found
 
-    def _must_wait(self, text: str, start: int) -> bool:
+    def _first(self, text: str, at: int) -> tuple[int, int, _Pattern | None] | None:
+        """The longest of the secrets that begin first."""
+        found: tuple[int, int, _Pattern | None] | None = None
+        if (span := self._known(text, at)) is not None:
+            found = (*span, None)
+        match = self._any_shape.search(text, at) if self._any_shape is not None else None
+        if match and (found is None or match.start() <= found[0]):
+            matches = [(p.whole.match(text, match.start()), p) for p in self._patterns]
+            end, pattern = max((m.end(), n) for n, (m, _) in enumerate(matches) if m)
+            if found is None or match.start() < found[0] or end >= found[1]:
+                found = (match.start(), end, self._patterns[pattern] if end == len(text) else None)
+        return found
+
+    def _known(self, text: str, at: int) -> tuple[int, int] | None:
+        """Where the first known secret stands, as it is or encoded; of those that begin there the longest."""
+        if self._known_forms is None:
+            return None
+        spans = []
+        for plain, places in layers(text, at):
+            if match := self._known_forms.search(plain):
+                spans.append((places[match.start()], places[match.end()]))
+        return min(spans, key=lambda span: (span[0], -span[1]), default=None)
+
+    def _beginning(self, text: str, at: int, stop: int) -> int | None:
+        """Where the first part of the end of the text stands that may become a secret, if it stands before `stop`."""
+        first, size = stop, len(text)
+        if self.secrets and _ANY_ESCAPE_CHARACTER.search(text, at):
+            for plain, places in layers(text, max(at, size - ESCAPE_CHARS * self._window), cut=True):
+                first = min(first, places[self._first_becoming(plain, 0, len(plain))])
+        else:
+            first = self._first_becoming(text, at, stop)
+        return first if first < min(stop, size) else None
+
+    def _first_becoming(self, text: str, at: int, stop: int) -> int:
+        last = len(text) - 1
+        for start in range(max(at, last + 1 - self._window), stop):
+            begins = text[start : start + _BEGINNING] in self._beginnings or start == last
+            if begins and self._may_become(text, start):
+                return start
+        return stop
+
+    def _may_become(self, text: str, start: int) -> bool:
         """Whether more text could make what begins at `start` a secret, or another one than it is already."""
+        beginning = text[start : start + _BEGINNING]
+        if len(beginning) < _BEGINNING:
+            return beginning in self._first_characters
+        literals, patterns = self._by_beginning.get(beginning), self._shapes_by_beginning.get(beginning)
+        if literals is None and patterns is None:
+            return False
         tail = text[start:]
-        if any(len(secret) > len(tail) and secret.startswith(tail) for secret in self._by_first[tail[0]]):
+        if any(len(literal) > len(tail) and literal.startswith(tail) for literal in literals or ()):
             return True
         if _is_inside_a_word(text, start):
             return False
-        for pattern in self._patterns_by_first[tail[0]]:
+        for pattern in patterns or ():
             if len(pattern.start) >= len(tail):
                 if pattern.start.startswith(tail):
                     return True
@@ -212,16 +300,6 @@ class Redactor:
             ):
                 return True
         return False
-
-    def _whole_at(self, text: str, start: int) -> tuple[int, int, _Pattern | None]:
-        """The longest secret that begins at `start`, where one does."""
-        known = next((secret for secret in self._by_first[text[start]] if text.startswith(secret, start)), "")
-        end, grows = start + len(known), None
-        for pattern in self._patterns_by_first[text[start]]:
-            match = pattern.whole.match(text, start)
-            if match and match.end() >= end:
-                end, grows = match.end(), pattern
-        return start, end, grows if end == len(text) else None
 
 
 def _is_inside_a_word(text: str, start: int) -> bool:
@@ -300,7 +378,3 @@ def _text_fields(struct: type[msgspec.Struct]) -> tuple[str, ...]:
         )
         _text_field_names[struct] = names
     return names
-
-
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
