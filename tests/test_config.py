@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm import config, config_table
+from fleet_rlm import config
+from fleet_rlm.config import reference
 
 PROJECT = Path(__file__).parents[1]
 
@@ -51,25 +52,25 @@ def test_the_env_file_beside_pyproject_counts_from_a_folder_below(project: Path)
 
 
 def test_the_env_file_of_the_working_folder_wins_over_the_projects(project: Path) -> None:
-    (project / ".env").write_text("DSPY_LM_MODEL=a/far\nDSPY_LLM_API_KEY=far\n")
-    (project / "deep" / ".env").write_text("DSPY_LM_MODEL=a/near\n")
+    (project / ".env").write_text("DSPY_LM_MODEL=groq/far\nDSPY_LLM_API_KEY=far\n")
+    (project / "deep" / ".env").write_text("DSPY_LM_MODEL=groq/near\n")
     planner = choice(project / "deep").planner
-    assert (planner.model, planner.api_key) == ("a/near", "far")
+    assert (planner.model, planner.api_key) == ("groq/near", "far")
 
 
 def test_the_real_environment_wins_over_every_file(project: Path, own_home: Path) -> None:
-    (project / ".env").write_text("DSPY_LM_MODEL=a/file\n")
-    (own_home / "config.toml").write_text('[model]\nname = "a/config"\n')
-    assert choice(project, {"DSPY_LM_MODEL": "a/real"}).planner.model == "a/real"
-    assert choice(project).planner.model == "a/file"
-    (project / ".env").unlink()
+    (project / ".env").write_text("DSPY_LM_MODEL=ollama/file\n")
+    (own_home / "config.toml").write_text('[model]\nname = "ollama/config"\n')
+    assert choice(project, {"DSPY_LM_MODEL": "ollama/real"}).planner.model == "ollama/real"
     planner = choice(project).planner
-    assert planner.model == "a/config"
+    assert planner.model == "ollama/config"
     assert str(own_home / "config.toml") in planner.source
+    (own_home / "config.toml").unlink()
+    assert choice(project).planner.model == "ollama/file"
 
 
 def test_an_option_wins_over_everything_and_says_so(project: Path) -> None:
-    planner = choice(project, {"DSPY_LM_MODEL": "a/real", "DSPY_LLM_API_KEY": "k"}, model="offline").planner
+    planner = choice(project, {"DSPY_LM_MODEL": "groq/real", "DSPY_LLM_API_KEY": "k"}, model="offline").planner
     assert planner.offline
     assert planner.source == "--model"
 
@@ -124,7 +125,7 @@ def test_a_sub_model_can_be_configured_and_does_not_apply_offline(project: Path)
 
 @pytest.mark.parametrize("value", ["many", "0", "-5", "1.5", "10000001", "1e3"])
 def test_a_bad_number_of_tokens_names_the_variable_and_the_range(project: Path, value: str) -> None:
-    problem = choice(project, {"DSPY_LM_MODEL": "a/x", "DSPY_LM_MAX_TOKENS": value}).problem
+    problem = choice(project, {"DSPY_LM_MODEL": "ollama/x", "DSPY_LM_MAX_TOKENS": value}).problem
     assert problem is not None
     assert "DSPY_LM_MAX_TOKENS in the environment" in problem.message
     assert "from 1 to 10,000,000" in problem.message
@@ -132,28 +133,29 @@ def test_a_bad_number_of_tokens_names_the_variable_and_the_range(project: Path, 
 
 
 def test_a_good_number_of_tokens_is_taken(project: Path) -> None:
-    planner = choice(project, {"DSPY_LM_MODEL": "a/x", "DSPY_LM_MAX_TOKENS": "4096"}).planner
+    planner = choice(project, {"DSPY_LM_MODEL": "ollama/x", "DSPY_LM_MAX_TOKENS": "4096"}).planner
     assert (planner.max_tokens, planner.problem) == (4096, None)
 
 
 def test_a_bad_address_is_named(project: Path) -> None:
-    problem = choice(project, {"DSPY_LM_MODEL": "a/x", "DSPY_LM_API_BASE": "localhost:8000"}).problem
+    problem = choice(project, {"DSPY_LM_MODEL": "ollama/x", "DSPY_LM_API_BASE": "localhost:8000"}).problem
     assert problem is not None
     assert "DSPY_LM_API_BASE" in problem.message
 
 
 def test_faulty_files_are_problems_not_errors(project: Path, own_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (project / ".env").write_text("DSPY_LM_MODEL=a/x\n=what is this\n")
+    (project / ".env").write_text("DSPY_LM_MODEL=ollama/x\n=what is this\n")
     (project / "deep" / ".env").write_bytes(b"\xff\xfe\x00")
     (own_home / "config.toml").write_text('[model]\nnam = "x"\n[run]\nmax_iterations = "three"\nmax_seconds = 9\n')
     settings = config.load(project / "deep", {})
     words = "\n".join(map(str, settings.problems))
-    assert config.model_choice(settings).planner.model == "a/x"
+    assert config.model_choice(settings).planner.model == "ollama/x"
     assert "could not parse" in words
     assert "not UTF-8" in words
     assert "'nam'" in words
     assert "run.max_iterations must be a whole number from 1 on, not 'three'" in words
-    assert settings.run_defaults == config.RunDefaults(max_seconds=9.0)
+    assert settings.number("run.max_seconds") == 9.0
+    assert settings.stopping is not None
     assert capfd.readouterr() == ("", "")
 
 
@@ -166,7 +168,7 @@ def test_a_config_file_that_is_no_toml_is_a_problem(project: Path, own_home: Pat
 def test_values_never_show_in_a_repr(project: Path) -> None:
     (project / ".env").write_text("DSPY_LM_MODEL=openai/x\nDSPY_LLM_API_KEY=do-not-print-me\n")
     settings = config.load(project, {})
-    assert "do-not-print-me" not in repr((settings, config.model_choice(settings), settings.find("DSPY_LLM_API_KEY")))
+    assert "do-not-print-me" not in repr((settings, config.model_choice(settings), settings.value("model.api_key")))
 
 
 def test_exporting_completes_the_environment_and_overrides_nothing(
@@ -201,18 +203,19 @@ def test_the_example_file_is_true_to_the_code(tmp_path: Path) -> None:
     filled.write_text(
         "\n".join(line.removeprefix("#") if line.startswith("#") and "=" in line else "" for line in text.splitlines())
     )
-    settings = config.load(tmp_path, {})
+    settings = config.load(tmp_path, {"HOME": str(tmp_path)})
     chosen = config.model_choice(settings)
     assert settings.problems == ()
     assert chosen.problem is None
-    assert set(settings.from_files) == {
-        *("DSPY_LM_MODEL", "DSPY_LLM_API_KEY", "DSPY_LM_API_BASE", "DSPY_LM_MAX_TOKENS"),
-        *("DSPY_SUB_LM_MODEL", "FLEET_RLM_ISOLATION", "FLEET_RLM_SANDBOX", "FLEET_RLM_SECRET_NAME"),
-        *("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_PROFILE", "MODAL_ENVIRONMENT"),
-        *config_table.RUN_VARIABLES.values(),
-    }
+    said = {one.variables[0] for one in config.SETTINGS if one.variables and one.env_file}
+    assert set(settings.from_files) == said
     assert (chosen.planner.model, chosen.sub.model) == ("openai/gpt-5-mini", "openai/gpt-5-nano")
-    assert settings.isolation == "namespaces,bubblewrap,landlock"
+
+
+def test_what_is_made_from_the_table_is_as_the_table_says() -> None:
+    """After a change: python scripts/write_settings.py"""
+    assert (PROJECT / ".env.example").read_text("utf-8") == reference.env_example()
+    assert reference.settings_table() in (PROJECT / "docs" / "settings.md").read_text("utf-8")
 
 
 def test_reading_the_configuration_loads_nothing_heavy() -> None:

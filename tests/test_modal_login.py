@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.modal_login import modal_login, shadowed
+from fleet_rlm.config.modal_login import modal_login, shadowed
 
 ONE = '[default]\ntoken_id = "ak-1"\ntoken_secret = "as-1"\n'
 NAMED = '[work]\ntoken_id = "ak-1"\ntoken_secret = "as-1"\n'
@@ -117,7 +117,7 @@ def test_a_file_that_can_not_be_read_is_no_crash(tmp_path: Path) -> None:
 def test_a_file_named_modal_before_the_package_is_reported_and_left_alone(tmp_path: Path) -> None:
     own = tmp_path / "modal.py"
     own.write_text("raise SystemExit('it was imported')\n")
-    code = "from fleet_rlm.modal_login import shadowed; print(shadowed())"
+    code = "from fleet_rlm.config.modal_login import shadowed; print(shadowed())"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert f"{own} hides the installed package" in done.stdout
     assert own.exists()

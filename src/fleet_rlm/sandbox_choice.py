@@ -7,30 +7,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast, get_args
 
-from fleet_rlm.config import Problem, Settings
-from fleet_rlm.modal_login import ModalLogin, modal_login
+from fleet_rlm.config import SETTINGS, Problem, Settings
+from fleet_rlm.config.modal_login import ModalLogin, modal_login
 from fleet_rlm.spec import ModalOptions, SandboxChoice
 
 CHOICES: tuple[str, ...] = get_args(SandboxChoice)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PYTHON = re.compile(r"3\.(1[0-9]|2[0-9])(\.\d{1,2})?")
-_ENVIRONMENT_NAME = "FLEET_RLM_SANDBOX"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SandboxRequest:
-    """What was said on a command line; None and empty: nothing."""
-
-    sandbox: str | None = None
-    app: str | None = None
-    image: str | None = None
-    image_packages: tuple[str, ...] = ()
-    volume_name: str | None = None
-    secret_names: tuple[str, ...] = ()
-    cpu: float | None = None
-    memory: int | None = None
-    timeout: float | None = None
-    """Longest life of the sandbox, in seconds."""
 
 
 class Unusable(ValueError):
@@ -38,54 +21,30 @@ class Unusable(ValueError):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
-        self.hint = problem.hint
+        self.problem, self.hint = problem, problem.hint
 
 
-def choose(settings: Settings, asked: SandboxRequest) -> tuple[SandboxChoice, ModalOptions]:
+def choose(settings: Settings) -> tuple[SandboxChoice, ModalOptions]:
     """As asked, else as configured, else local. Raises `Unusable` naming what is wrong."""
-    configured = settings.find(_ENVIRONMENT_NAME, key="run.sandbox")
-    name = (asked.sandbox or (configured.text if configured else "") or "local").strip().lower()
-    if name not in CHOICES:
-        where = "" if asked.sandbox or configured is None else f" ({configured.variable} in {configured.source})"
-        raise Unusable(Problem(f"There is no sandbox named {name!r}{where}.", f"There are: {', '.join(CHOICES)}."))
-    own = settings.table.get("modal", {})
-
-    def text(option: str | None, key: str) -> str | None:
-        value = option if option is not None else own.get(key)
-        return str(value).strip() or None if value is not None else None
-
-    def several(option: tuple[str, ...], key: str) -> tuple[str, ...]:
-        value = own.get(key)
-        found = option or (tuple(map(str, value)) if isinstance(value, list | tuple) else ())
-        return tuple(dict.fromkeys(one.strip() for one in found if one.strip()))
-
-    default = ModalOptions()
+    if settings.stopping is not None:
+        raise Unusable(settings.stopping)
+    name, default = settings.text("run.sandbox") or "local", ModalOptions()
     options = ModalOptions(
-        app=text(asked.app, "app") or default.app,
-        image=text(asked.image, "image"),
-        python_version=text(None, "python_version") or default.python_version,
-        packages=several(asked.image_packages, "packages"),
-        cpu=asked.cpu if asked.cpu is not None else cast("float | None", own.get("cpu")),
-        memory_mb=asked.memory if asked.memory is not None else cast("int | None", own.get("memory")),
-        volume=text(asked.volume_name, "volume"),
-        secrets=several(asked.secret_names, "secrets"),
-        network=bool(own.get("network", False)),
-        timeout=asked.timeout if asked.timeout is not None else cast(float, own.get("timeout", default.timeout)),
+        app=settings.text("modal.app") or default.app,
+        image=settings.text("modal.image"),
+        python_version=settings.text("modal.python_version") or default.python_version,
+        packages=settings.names("modal.packages"),
+        cpu=settings.number("modal.cpu"),
+        memory_mb=settings.whole("modal.memory"),
+        volume=settings.text("modal.volume"),
+        secrets=settings.names("modal.secrets"),
+        network=bool(settings.get("modal.network")),
+        timeout=settings.number("modal.timeout") or default.timeout,
     )
     problem = check(options)
     if problem is not None:
         raise Unusable(problem)
-    for_modal = {
-        "--volume-name": asked.volume_name,
-        "--secret-name": asked.secret_names,
-        "--image-package": asked.image_packages,
-        "--image": asked.image,
-        "--app": asked.app,
-        "--cpu": asked.cpu,
-        "--memory": asked.memory,
-        "--sandbox-timeout": asked.timeout,
-    }
-    given = [option for option, value in for_modal.items() if value]
+    given = [setting.options[0] for setting in SETTINGS if setting.section == "modal" and setting.key in settings.asked]
     if given and name == "local":
         words = f"{given[0]} is for a sandbox in Modal's cloud, and this run's is local."
         raise Unusable(Problem(words, f"Add --sandbox modal, or leave {given[0]} out."))

@@ -97,6 +97,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     """None: what the environment configures, else `offline`."""
     sub_model: str | None = None
+    settings: dict[str, Json] = {}
+    """Settings of the models that were asked for, by their keys (`model.temperature`); others are as configured."""
     watched: bool = True
     """False when nobody looks on: the offline model then writes as fast as it can, and the run never waits to ask."""
     sandbox: SandboxChoice = "local"

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from cli.shell import Shell
-from fleet_rlm import config_table
 from fleet_rlm.cli.configuration import masked
-from fleet_rlm.config import RunDefaults, load
+from fleet_rlm.config import SETTINGS, load
 
 KEY = "sk-proj-4711abcdefghijklmnopqrstuvwx"
 
@@ -28,7 +27,7 @@ def test_without_configuration_everything_is_the_default(fleet: Shell) -> None:
     own = {name: one for name, one in shown.items() if not name.startswith("folder.")}
     assert {one["source"] for one in own.values()} == {"default"}
     assert (shown["model.name"]["value"], shown["run.sandbox"]["value"]) == ("offline", "local")
-    assert shown["model.max_tokens"]["value"] == "8192"
+    assert shown["model.max_tokens"]["value"] == "what the model allows"
     assert shown["folder.runs"] == {
         "name": "folder.runs",
         "value": str(fleet.folder / "home" / "runs"),
@@ -39,7 +38,7 @@ def test_without_configuration_everything_is_the_default(fleet: Shell) -> None:
     }
 
 
-def test_option_environment_env_file_config_file_default_in_this_order(fleet: Shell) -> None:
+def test_option_environment_config_file_env_file_default_in_this_order(fleet: Shell) -> None:
     """Take them away one after the other: the next one shows."""
     file = fleet.folder / "home" / "config.toml"
     file.parent.mkdir()
@@ -55,16 +54,21 @@ def test_option_environment_env_file_config_file_default_in_this_order(fleet: Sh
     assert now("--max-iterations", "1") == ("1", "option", "--max-iterations")
     assert now() == ("2", "environment", "FLEET_RLM_MAX_ITERATIONS")
     del fleet.variables["FLEET_RLM_MAX_ITERATIONS"]
-    assert now() == ("3", ".env", f"FLEET_RLM_MAX_ITERATIONS in {fleet.folder / '.env'}")
-    (fleet.folder / ".env").unlink()
     assert now() == ("4", "config file", "run.max_iterations")
     file.unlink()
+    assert now() == ("3", ".env", f"FLEET_RLM_MAX_ITERATIONS in {fleet.folder / '.env'}")
+    (fleet.folder / ".env").unlink()
     assert now() == ("the task's", "default", None)
 
 
 def test_what_is_shown_is_what_a_run_gets(fleet: Shell) -> None:
     environment = {f"FLEET_RLM_{name}": value for name, value in (("MAX_ITERATIONS", "7"), ("MAX_COST_USD", "0.5"))}
-    assert load(fleet.folder, environment).run_defaults == RunDefaults(max_iterations=7, max_cost_usd=0.5)
+    found = load(fleet.folder, environment)
+    assert (found.get("run.max_iterations"), found.get("run.max_cost_usd"), found.get("run.max_tokens")) == (
+        7,
+        0.5,
+        None,
+    )
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
@@ -95,8 +99,8 @@ def test_a_short_secret_shows_not_even_its_beginning() -> None:
     [
         ("DSPY_LM_MAX_TOKENS", "lots", "'lots', not a whole number from 1 to 10,000,000"),
         ("FLEET_RLM_MAX_ITERATIONS", "0", "'0', not a whole number from 1 on"),
-        ("FLEET_RLM_MAX_SECONDS", "soon", "'soon', not a number above 0"),
-        ("FLEET_RLM_MAX_COST_USD", "nan", "'nan', not a number above 0"),
+        ("FLEET_RLM_MAX_SECONDS", "soon", "'soon', not a number from 0 on"),
+        ("FLEET_RLM_MAX_COST_USD", "nan", "'nan', not a number from 0 on"),
         ("FLEET_RLM_SANDBOX", "moon", "There are: local, modal, auto"),
         ("DSPY_LM_API_BASE", "localhost", "must begin with http:// or https://"),
         ("DSPY_LLM_API_KEY", "", "needs a key: DSPY_LLM_API_KEY or OPENAI_API_KEY is not set"),
@@ -105,11 +109,11 @@ def test_a_short_secret_shows_not_even_its_beginning() -> None:
 def test_a_mistake_names_its_variable_and_what_it_takes(fleet: Shell, variable: str, value: str, words: str) -> None:
     fleet.variables.update({"DSPY_LM_MODEL": "openai/x", "DSPY_LLM_API_KEY": KEY, variable: value})
     done = fleet.inside("config", "show")
-    assert done.returncode == 1
+    assert done.returncode == 2
     (problem,) = (line for line in done.stderr.splitlines() if line.startswith("Problem: "))
     assert variable in problem
     assert words in problem
-    assert settings(fleet, code=1)
+    assert settings(fleet, code=2)
 
 
 def test_a_mistake_in_config_toml_names_the_file_and_the_entry(fleet: Shell) -> None:
@@ -133,5 +137,5 @@ def test_the_example_names_every_variable_and_only_those_that_are_read(fleet: Sh
     named = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE))
     shown = settings(fleet).values()
     read = {way for one in shown for way in one["ways"] if way.isupper()}
-    assert {*config_table.RUN_VARIABLES.values(), "DSPY_LM_MODEL", "DSPY_LLM_API_KEY"} <= named
-    assert named - {"MODAL_ENVIRONMENT", "MODAL_PROFILE", "MODAL_CONFIG_PATH"} <= read
+    assert named == {one.variables[0] for one in SETTINGS if one.variables and one.env_file}
+    assert named <= read

@@ -11,7 +11,7 @@ import typer
 
 from fleet_rlm import config
 from fleet_rlm.cli import printing
-from fleet_rlm.modal_login import modal_login
+from fleet_rlm.config.modal_login import modal_login
 from fleet_rlm.sandbox_choice import check_name
 
 ANSWER_SECONDS = 10.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Literal
 
+import msgspec
 import typer
 
 from fleet_rlm import events as ev
@@ -15,7 +16,7 @@ from fleet_rlm import tasks
 from fleet_rlm.cli import answer_view, printing, steps
 from fleet_rlm.cli.carry_out import Done, carry_out, plain
 from fleet_rlm.cli.run_options import RunOptions, with_run_options
-from fleet_rlm.spec import RunSpec
+from fleet_rlm.spec import Budgets, RunSpec
 
 STEP_CHARS = 4000
 """What is shown of a step's output in a trajectory, unless all of it is wanted."""
@@ -39,9 +40,13 @@ def run_basic(
     def shape(done: Done) -> Result:
         return {"answer": done.finished.outputs.get("answer", ""), "trajectory_steps": len(done.state.iterations)}
 
-    limits = tasks.get("basic").budgets
-    task = "ask" if docs else "basic"
-    _run(RunSpec(task=task, question=question, documents=tuple(docs or ())), options.within(limits), shape)
+    limits = msgspec.structs.replace(
+        tasks.get("ask").budgets if docs else Budgets(),
+        max_iterations=tasks.get("basic").budgets.max_iterations,
+        max_llm_calls=tasks.get("basic").budgets.max_llm_calls,
+    )
+    spec = RunSpec(task="ask" if docs else "basic", question=question, documents=tuple(docs or ()))
+    _run(spec, options, shape, limits)
 
 
 @with_run_options(tasks.get("architecture").budgets)
@@ -131,7 +136,7 @@ def run_long_context(
     )
 
 
-def _run(spec: RunSpec, options: RunOptions, shape: Shape) -> None:
+def _run(spec: RunSpec, options: RunOptions, shape: Shape, limits: Budgets | None = None) -> None:
     def tell(done: Done) -> None:
         result = shape(done) if done.finished.outputs else {}
         if options.full_output and result:
@@ -144,7 +149,7 @@ def _run(spec: RunSpec, options: RunOptions, shape: Shape) -> None:
         if has_steps:
             steps.say(done.state, None if options.full_output else STEP_CHARS)
 
-    carry_out(options.complete(spec), [], options, tell)
+    carry_out(options.complete(spec, limits), [], options, tell)
 
 
 def _outputs(done: Done, *names: str) -> Result:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from fleet_rlm import config, config_table, modal_login, sandbox_choice
+from fleet_rlm import config, sandbox_choice
 from fleet_rlm.cli import printing
-from fleet_rlm.cli import run_options as options
-from fleet_rlm.cli import sandbox_options as place
+from fleet_rlm.cli.run_options import by_group, with_settings
 from fleet_rlm.cli.secrets import configured_name
+from fleet_rlm.config import modal_login
+from fleet_rlm.config.table import BUDGETS, SETTINGS, Parsed, Setting
 from fleet_rlm.events import Json
 from fleet_rlm.runs import redact
-from fleet_rlm.spec import DEFAULT_CONCURRENCY, ModalOptions
 
 app = typer.Typer(name="config", help="What is configured, and where it came from.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -26,7 +26,7 @@ _HIDDEN = "•" * 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class ShownSetting:
     """One thing that can be configured."""
 
     name: str
@@ -54,41 +54,17 @@ class Setting:
 
 
 @app.command()
-def show(
-    model: options.Model = None,
-    sub_model: options.SubModel = None,
-    sandbox: place.Sandbox = None,
-    max_iterations: options.MaxIterations = None,
-    max_llm_calls: options.MaxLlmCalls = None,
-    max_tokens: options.MaxTokens = None,
-    timeout: options.Timeout = None,
-    max_cost: options.MaxCost = None,
-    concurrency: options.Concurrency = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show every setting with its value and source: an option given here, the environment, a .env file, config.toml,
+@with_settings(by_group())
+def show(asked: Mapping[str, Parsed | None], as_json: AsJson = False) -> None:
+    """Show every setting with its value and source: an option given here, the environment, config.toml, a .env file,
     or the default; the first of these that says something wins.
 
-    Exit status: 0, or 1 when something that is configured can't be used.
+    Exit status: 0, or 2 when something that is configured can't be used.
     """
-    limits: dict[str, float | None] = {
-        "max_iterations": max_iterations,
-        "max_llm_calls": max_llm_calls,
-        "max_tokens": max_tokens,
-        "max_seconds": timeout,
-        "max_cost_usd": max_cost,
-        "concurrency": concurrency,
-    }
-    settings = config.load()
-    chosen = config.model_choice(settings, model, sub_model)
-    shown = [
-        *_models(settings, chosen, model, sub_model),
-        *_places(settings, sandbox),
-        *_limits(settings, limits),
-        *_modal(settings),
-        *_folders(),
-    ]
-    problems = [*settings.problems, *filter(None, [chosen.problem, _unusable(settings, sandbox)])]
+    settings = config.load(asked=asked)
+    chosen = config.model_choice(settings)
+    shown = [*(_shown(settings, chosen, setting) for setting in SETTINGS), *_folders()]
+    problems = list(dict.fromkeys([*settings.problems, *filter(None, [chosen.problem, _unusable(settings)])]))
     if as_json:
         printing.say_json(
             {
@@ -105,7 +81,7 @@ def show(
         printing.tell(f"config.toml: {settings.file}{'' if settings.file.exists() else ' (there is none)'}")
         for problem in problems:
             printing.tell(f"Problem: {problem}")
-    raise typer.Exit(printing.FAILED if problems else printing.OK)
+    raise typer.Exit(printing.USAGE if problems else printing.OK)
 
 
 @app.command()
@@ -132,7 +108,7 @@ def masked(secret: str) -> str:
     return (secret[:3] if len(secret) >= 20 else "") + _HIDDEN
 
 
-def _say(shown: list[Setting]) -> None:
+def _say(shown: list[ShownSetting]) -> None:
     wide = max(len(setting.name) for setting in shown)
     values = [setting.value[:_VALUE_CHARS] or "-" for setting in shown]
     column = min(40, max(map(len, values)))
@@ -141,26 +117,32 @@ def _say(shown: list[Setting]) -> None:
         printing.say(f"{setting.name:<{wide}}  {value:<{column}}  {source}")
 
 
-def _found(
-    settings: config.Settings, name: str, variables: tuple[str, ...], default: str = "", *, secret: bool = False
-) -> Setting:
-    """A setting that `Settings.find` knows."""
-    key = name if name.partition(".")[2] in config_table.TABLE.get(name.partition(".")[0], {}) else None
-    value = settings.find(*variables, key=key)
-    ways = (*variables, *([key] if key else []))
+def _shown(settings: config.Settings, chosen: config.ModelChoice, setting: Setting) -> ShownSetting:
+    """One setting as it counts."""
+    ways = setting.ways
+    value = settings.value(setting.key)
+    if setting.key == "model.api_key":
+        provider = config.PROVIDER_KEYS.get(chosen.planner.provider, ())
+        ways = (*ways, *provider)
+        own = (settings.variable(name, trust) for name in provider for trust in config.Trust)
+        value = value or next((one for one in own if one is not None), None)
+    if setting.key.startswith("MODAL_TOKEN") and value is None:
+        login = modal_login.modal_login(settings.environment)
+        if login.ready:
+            return ShownSetting(name=setting.key, value=_HIDDEN, source="config file", where=login.source, ways=ways,
+                                secret=True)  # fmt: skip
+    secret = setting.kind == "secret"
     if value is None:
-        return Setting(name=name, value=default, source=DEFAULT, ways=ways, secret=secret)
-    source, where = _source(settings, value)
-    text = masked(value.text) if secret else without_password(value.text)
-    return Setting(name=name, value=text, source=source, where=where, ways=ways, secret=secret)
-
-
-def _source(settings: config.Settings, value: config.Value) -> tuple[str, str]:
-    if value.source == str(settings.file):
-        return "config file", value.variable
-    if value.variable in settings.sources:
-        return ".env", f"{value.variable} in {value.source}"
-    return "environment", value.variable
+        default = configured_name(settings) if setting.key == "FLEET_RLM_SECRET_NAME" else setting.default
+        return ShownSetting(name=setting.key, value=default, source=DEFAULT, ways=ways, secret=secret)
+    text = without_password(value.text)
+    if secret and value.trust is not config.Trust.OPTION:  # an option names the variable that holds it
+        text = masked(value.text)
+    if setting.group == BUDGETS and settings.get(setting.key) == 0:
+        text = "no limit"
+    source = ("option", "environment", "config file", ".env")[value.trust]
+    where = value.where if value.trust is config.Trust.ENV_FILE else value.variable
+    return ShownSetting(name=setting.key, value=text, source=source, where=where, ways=ways, secret=secret)
 
 
 def without_password(text: str) -> str:
@@ -169,82 +151,17 @@ def without_password(text: str) -> str:
     return text
 
 
-def _by_option(setting: Setting, option: str, value: object) -> Setting:
-    """The setting as an option that was given here has it; unchanged without one."""
-    ways = (option, *setting.ways)
-    if value is None:
-        return replace(setting, ways=ways)
-    return replace(setting, value=str(value), source=OPTION, where=option, ways=ways)
-
-
-def _models(
-    settings: config.Settings, chosen: config.ModelChoice, model: str | None, sub_model: str | None
-) -> Iterator[Setting]:
-    yield _by_option(_found(settings, "model.name", ("DSPY_LM_MODEL",), config.OFFLINE), "--model", model)
-    sub = _found(settings, "model.sub", ("DSPY_SUB_LM_MODEL",), "the same")
-    yield _by_option(sub, "--sub-model", sub_model)
-    provider = config.PROVIDER_KEYS.get(chosen.planner.provider, ())
-    yield _found(settings, "model.api_key", ("DSPY_LLM_API_KEY", "DSPY_LM_API_KEY", *provider), secret=True)
-    yield _found(settings, "model.api_base", ("DSPY_LM_API_BASE",), "the provider's")
-    yield _found(settings, "model.max_tokens", ("DSPY_LM_MAX_TOKENS",), str(config.DEFAULT_MAX_TOKENS))
-
-
-def _places(settings: config.Settings, sandbox: str | None) -> Iterator[Setting]:
-    yield _by_option(_found(settings, "run.sandbox", ("FLEET_RLM_SANDBOX",), "local"), "--sandbox", sandbox)
-    yield _found(settings, "run.isolation", ("FLEET_RLM_ISOLATION",), "the strongest that works here")
-
-
-def _limits(settings: config.Settings, given: dict[str, float | None]) -> Iterator[Setting]:
-    for name, value in given.items():
-        default = str(DEFAULT_CONCURRENCY) if name == "concurrency" else "the task's"
-        found = _found(settings, f"run.{name}", (config_table.RUN_VARIABLES[name],), default)
-        option = {"max_seconds": "--timeout", "max_cost_usd": "--max-cost"}.get(name, f"--{name.replace('_', '-')}")
-        shown = None if value is None else f"{value:g}" if value else "no limit"
-        yield _by_option(found, option, shown)
-
-
-def _modal(settings: config.Settings) -> Iterator[Setting]:
-    default = ModalOptions()
-    usual: dict[str, str] = {
-        "app": default.app,
-        "python_version": default.python_version,
-        "network": "false",
-        "timeout": f"{default.timeout:g}",
-    }
-    options_of = {"volume": "--volume-name", "secrets": "--secret-name", "packages": "--image-package"}
-    options_of |= {"cpu": "--cpu", "memory": "--memory", "timeout": "--sandbox-timeout"}
-    for name in config_table.TABLE["modal"]:
-        said = settings.table.get("modal", {}).get(name)
-        key = f"modal.{name}"
-        ways = (*([options_of[name]] if name in options_of else []), key)
-        if said is None:
-            yield Setting(name=key, value=usual.get(name, ""), source=DEFAULT, ways=ways)
-            continue
-        value = ", ".join(map(str, said)) if isinstance(said, list) else str(said)
-        value = value.lower() if isinstance(said, bool) else value
-        yield Setting(name=key, value=value, source="config file", where=key, ways=ways)
-    yield _found(settings, "FLEET_RLM_SECRET_NAME", ("FLEET_RLM_SECRET_NAME",), configured_name(settings))
-    for variable in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"):
-        found = _found(settings, variable, (variable,), secret=True)
-        login = modal_login.modal_login(settings.environment)
-        if found.source == DEFAULT and login.ready:
-            found = Setting(
-                name=variable, value=_HIDDEN, source="config file", where=login.source, ways=found.ways, secret=True
-            )
-        yield found
-
-
-def _folders() -> Iterator[Setting]:
+def _folders() -> Iterator[ShownSetting]:
     home = config.home()
     ways = ("FLEET_RLM_HOME",)
     for name, folder in (("folder.runs", config.runs_dir()), ("folder.themes", config.themes_dir())):
         source = "environment" if home else DEFAULT
-        yield Setting(name=name, value=str(folder), source=source, where=ways[0] if home else "", ways=ways)
+        yield ShownSetting(name=name, value=str(folder), source=source, where=ways[0] if home else "", ways=ways)
 
 
-def _unusable(settings: config.Settings, sandbox: str | None) -> config.Problem | None:
+def _unusable(settings: config.Settings) -> config.Problem | None:
     try:
-        choice, _ = sandbox_choice.choose(settings, sandbox_choice.SandboxRequest(sandbox=sandbox))
+        choice, _ = sandbox_choice.choose(settings)
     except sandbox_choice.Unusable as error:
-        return config.Problem(str(error), error.hint)
+        return error.problem
     return sandbox_choice.settle(choice, settings).problem

@@ -93,9 +93,7 @@ def _name(option: str | None, as_json: bool) -> str:
 
 def configured_name(settings: config.Settings) -> str:
     """The secret that is meant where none is named."""
-    said = settings.find("FLEET_RLM_SECRET_NAME")
-    listed = settings.table.get("modal", {}).get("secrets")
-    return said.text if said else str(listed[0]) if isinstance(listed, list) and listed else DEFAULT_SECRET
+    return settings.text("FLEET_RLM_SECRET_NAME") or next(iter(settings.names("modal.secrets")), DEFAULT_SECRET)
 
 
 def _missing(name: str, keys: tuple[str, ...], as_json: bool) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from pathlib import Path
 import msgspec
 
 from fleet_rlm import config
+from fleet_rlm.config.modal_login import modal_login
 from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.events import Json
-from fleet_rlm.modal_login import modal_login
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, launch
 from fleet_rlm.sandbox.transport import Limits, TransportError
 

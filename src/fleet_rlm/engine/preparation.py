@@ -76,7 +76,9 @@ def prepare(
     """Check and gather. `documents` when they were read already, `models` to use instead of what is configured."""
     own = own or Own()
     _check_numbers(spec)
-    settings = config.load(spec.cwd)
+    settings = configured(spec)
+    if settings.stopping is not None:
+        raise SetupError(settings.stopping.message, settings.stopping.hint)
     planner, sub = models if models is not None else _configured(settings, spec)
     place = _place(spec, settings)
     asked = _asked(spec, own)
@@ -106,7 +108,14 @@ def prepare(
         sandbox=place.sandbox,
         signature=asked.signature,
         tools=tools,
+        timeouts=timeouts(settings),
+        retries=retries(settings),
     )
+
+
+def configured(spec: RunSpec) -> config.Settings:
+    """The settings of a run: what its spec asks for, before what is configured."""
+    return config.load(spec.cwd, asked={**spec.settings, "model.name": spec.model, "model.sub": spec.sub_model})
 
 
 def _check_numbers(spec: RunSpec) -> None:
@@ -230,18 +239,45 @@ def _wanted(spec: RunSpec, signature: type[dspy.Signature]) -> inputs.Wanted:
 
 
 def _configured(settings: config.Settings, spec: RunSpec) -> tuple[ModelSettings, ModelSettings]:
-    choice = config.model_choice(settings, spec.model, spec.sub_model)
+    choice = config.model_choice(settings)
     if choice.problem is not None:
         raise SetupError(choice.problem.message, choice.problem.hint)
     settings.export()
-    planner = _settings(choice.planner, spec)
-    return planner, planner if choice.sub == choice.planner else _settings(choice.sub, spec)
+    planner = model_settings(choice.planner, watched=spec.watched)
+    return planner, planner if choice.sub == choice.planner else model_settings(choice.sub, watched=spec.watched)
 
 
-def _settings(model: config.ModelConfig, spec: RunSpec) -> ModelSettings:
+def model_settings(model: config.ModelConfig, *, watched: bool = False) -> ModelSettings:
+    """How a run asks a configured model."""
     if model.offline:
-        return ModelSettings(model=OFFLINE_MODEL, offline=True, watched=spec.watched)
-    return ModelSettings(model=model.model, api_key=model.api_key, api_base=model.api_base, max_tokens=model.max_tokens)
+        return ModelSettings(model=OFFLINE_MODEL, offline=True, watched=watched)
+    return ModelSettings(
+        model=model.model,
+        api_key=model.api_key,
+        api_base=model.api_base,
+        max_tokens=model.max_tokens,
+        temperature=model.temperature,
+        reasoning_effort=model.reasoning_effort,
+        price_in=model.price_in,
+        price_out=model.price_out,
+    )
+
+
+def timeouts(settings: config.Settings) -> Timeouts:
+    """How long a run waits for its models."""
+    usual = Timeouts()
+    return Timeouts(
+        first_token=settings.number("model.first_token_timeout") or usual.first_token,
+        idle=settings.number("model.idle_timeout") or usual.idle,
+        total=settings.number("model.answer_timeout") or usual.total,
+        extraction=settings.number("model.extraction_timeout"),
+    )
+
+
+def retries(settings: config.Settings) -> Retries:
+    """How often a run asks its models again."""
+    again, usual = settings.whole("model.retries"), Retries()
+    return usual if again is None else Retries(attempts=again + 1, timeouts=min(again + 1, usual.timeouts))
 
 
 def _place(spec: RunSpec, settings: config.Settings) -> sandbox_choice.Place:

@@ -9,6 +9,7 @@ import dspy
 from fleet_rlm import config
 from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.offline.engine import MODEL, OfflineEngine
+from fleet_rlm.engine.preparation import retries, timeouts
 
 
 def lm(model: str | None = None) -> dspy.LM:
@@ -24,9 +25,13 @@ def lm(model: str | None = None) -> dspy.LM:
     settings.export()  # where clients look, Modal's too, and where a recording finds what it must not write
     if chosen.offline:
         return dspy.LM(MODEL, engine=OfflineEngine(pace=0), cache=False, num_retries=0)
-    given = {"api_key": chosen.api_key, "api_base": chosen.api_base}
+    given = {"api_key": chosen.api_key, "api_base": chosen.api_base, "timeout": timeouts(settings).total}
+    given["num_retries"] = retries(settings).attempts - 1
     if chosen.api_key is None and chosen.api_base is not None:
         given["api_key"] = "none"  # a local server asks for no key, but clients insist on one
+    tuned = {"temperature": chosen.temperature, "reasoning_effort": chosen.reasoning_effort}
     return dspy.LM(
-        chosen.model, max_tokens=chosen.max_tokens, **{name: value for name, value in given.items() if value}
+        chosen.model,
+        max_tokens=chosen.max_tokens or config.DEFAULT_MAX_TOKENS,
+        **{name: value for name, value in {**given, **tuned}.items() if value is not None},
     )

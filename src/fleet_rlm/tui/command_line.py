@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from fleet_rlm.spec import ModalOptions, RunSpec, SandboxChoice
+    from fleet_rlm.config import Setting
+    from fleet_rlm.spec import RunSpec
     from fleet_rlm.tui.source import RunSource
 
 USAGE = """fleet-rlm-tui [RUN_FILE]
@@ -47,10 +48,19 @@ def first_to_open(arguments: argparse.Namespace) -> tuple[RunSource | None, RunS
         return _live(_demo(arguments))
     if starts:
         return _live(_spec(arguments))
-    given = [f"--{name.replace('_', '-')}" for name in _RUN_OPTIONS if getattr(arguments, name) is not None]
-    if given or arguments.paused:
-        raise UsageError(f"{(given or ['--paused'])[0]} is for a new run: name --docs and --question as well.")
+    if given := _of_a_new_run(arguments):
+        raise UsageError(f"{given[0]} is for a new run: name --docs and --question as well.")
     return None, None
+
+
+def _of_a_new_run(arguments: argparse.Namespace) -> list[str]:
+    """The given options that only a new run has a use for."""
+    from fleet_rlm.config import SETTINGS
+
+    own = ("task", "signature", "tool", "chars", "record")
+    given = [f"--{name}" for name in own if getattr(arguments, name) is not None]
+    given += [one.options[0] for one in SETTINGS if one.options and getattr(arguments, one.key) is not None]
+    return given + (["--paused"] if arguments.paused else [])
 
 
 def _recorded(path: str, *, follow: bool) -> RunSource:
@@ -96,7 +106,6 @@ def _demo(arguments: argparse.Namespace) -> RunSpec:
 def _spec(arguments: argparse.Namespace) -> RunSpec:
     from fleet_rlm.documents.bundled import PREFIX
     from fleet_rlm.spec import RunSpec
-    from fleet_rlm.tui.new_run.draft import Budget, Incomplete, budgets_of
 
     for name in arguments.docs:
         if not name.strip():
@@ -112,21 +121,7 @@ def _spec(arguments: argparse.Namespace) -> RunSpec:
             get(arguments.task)
         except UnknownTask as error:
             raise UsageError(str(error)) from error
-    try:
-        budgets = budgets_of(
-            Budget(
-                iterations=arguments.max_iterations or "",
-                calls=arguments.max_llm_calls or "",
-                tokens=arguments.max_tokens or "",
-                seconds=arguments.max_seconds or "",
-                dollars=arguments.max_cost or "",
-            ),
-            arguments.task or "ask",
-        )
-    except Incomplete as error:
-        raise UsageError(str(error)) from error
-    sandbox, modal = _sandbox(arguments)
-    return RunSpec(
+    spec = RunSpec(
         question=arguments.question,
         documents=tuple(arguments.docs),
         cwd=str(Path.cwd()),
@@ -134,30 +129,23 @@ def _spec(arguments: argparse.Namespace) -> RunSpec:
         signature=arguments.signature,
         tools=tuple(arguments.tool or ()),
         first_chars=_chars(arguments.chars),
-        model=arguments.model,
-        sub_model=arguments.sub_model,
-        sandbox=sandbox,
-        modal=modal,
-        budgets=budgets,
         paused=arguments.paused,
         record=arguments.record,
     )
+    return _complete(spec, arguments)
 
 
-def _sandbox(arguments: argparse.Namespace) -> tuple[SandboxChoice, ModalOptions]:
-    from fleet_rlm import config, sandbox_choice
+def _complete(spec: RunSpec, arguments: argparse.Namespace) -> RunSpec:
+    """The spec with what options and configuration say of models, sandbox and budgets."""
+    from fleet_rlm import config, run_settings, sandbox_choice
+    from fleet_rlm.spec import Budgets
+    from fleet_rlm.tasks.catalog import TASKS
 
-    wanted = sandbox_choice.SandboxRequest(
-        sandbox=arguments.sandbox,
-        volume_name=arguments.volume_name,
-        secret_names=tuple(arguments.secret_name or ()),
-        image_packages=tuple(arguments.image_package or ()),
-        cpu=arguments.cpu,
-        memory=arguments.memory,
-        timeout=arguments.sandbox_timeout,
-    )
+    given = {key: value for key in config.BY_KEY if (value := getattr(arguments, key, None)) is not None}
+    asked = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    limits = Budgets() if spec.signature else TASKS[spec.task].budgets
     try:
-        return sandbox_choice.choose(config.load(), wanted)
+        return run_settings.complete(spec, config.load(asked=asked), limits)
     except sandbox_choice.Unusable as error:
         raise UsageError(f"{error} {error.hint}".rstrip()) from error
 
@@ -170,13 +158,6 @@ def _chars(given: str | None) -> int | None:
     return int(given)
 
 
-_RUN_OPTIONS = (
-    "task", "signature", "tool", "chars", "model", "sub_model", "sandbox", "volume_name", "secret_name",
-    "image_package", "cpu", "memory", "sandbox_timeout", "max_iterations", "max_llm_calls", "max_tokens",
-    "max_seconds", "max_cost", "record",
-)  # fmt: skip
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (fleet-rlm-tui --help shows what there is)")
@@ -184,6 +165,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from fleet_rlm import __version__
+    from fleet_rlm.config.table import GROUPS, SETTINGS
 
     parser = _Parser(
         prog="fleet-rlm-tui",
@@ -210,20 +192,31 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--signature", metavar="TEXT", help='"context, question -> answer: str", or module:Class')
     run.add_argument("--tool", action="append", metavar="MODULE:FUNCTION", help="a function that code may call")
     run.add_argument("--chars", metavar="N", help="only so many first characters of each document")
-    run.add_argument("--model", metavar="NAME", help="the planner, such as openai/gpt-5-mini or offline")
-    run.add_argument("--sub-model", metavar="NAME", help="answers the sub-LLM calls (default: the planner's)")
-    run.add_argument("--sandbox", metavar="WHERE", help="where generated code runs: local, modal or auto")
-    run.add_argument("--volume-name", metavar="NAME", help="Modal: a volume at /data for documents and results")
-    run.add_argument("--secret-name", action="append", metavar="NAME", help="Modal: a secret that the code may read")
-    run.add_argument("--image-package", action="append", metavar="NAME", help="Modal: a package for the image")
-    run.add_argument("--cpu", type=float, metavar="CORES", help="Modal: cores of the sandbox")
-    run.add_argument("--memory", type=int, metavar="MIB", help="Modal: memory of the sandbox")
-    run.add_argument("--sandbox-timeout", type=float, metavar="S", help="Modal: longest life of the sandbox (3600)")
-    run.add_argument("--max-iterations", metavar="N", help="planner turns at most")
-    run.add_argument("--max-llm-calls", metavar="N", help="sub-LLM calls at most")
-    run.add_argument("--max-tokens", metavar="N", help="tokens at most, of all models together")
-    run.add_argument("--max-seconds", metavar="S", help="how long it may take")
-    run.add_argument("--max-cost", metavar="USD", help="what it may cost")
     run.add_argument("--paused", action="store_true", help="wait before the first step")
     run.add_argument("--record", metavar="PATH", help="where to record it (default: the run library)")
+    for group in GROUPS:
+        if of_group := [one for one in SETTINGS if one.group == group and one.options]:
+            panel = parser.add_argument_group(group)
+            for setting in of_group:
+                _add(panel, setting)
     return parser
+
+
+def _add(panel: argparse._ArgumentGroup, setting: Setting) -> None:
+    """A setting as an option."""
+    from fleet_rlm.config.table import NotAValue
+
+    def read(text: str) -> object:
+        try:
+            return text if setting.kind == "names" else setting.read(text)
+        except NotAValue as error:
+            raise argparse.ArgumentTypeError(f"it is {error}.") from error
+
+    panel.add_argument(
+        *setting.options,
+        dest=setting.key,
+        type=read,
+        action="append" if setting.kind == "names" else "store",
+        metavar=setting.metavar,
+        help=setting.words.replace("%", "%%"),
+    )

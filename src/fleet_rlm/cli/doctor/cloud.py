@@ -15,26 +15,26 @@ from fleet_rlm.cli.configuration import without_password
 from fleet_rlm.cli.doctor.at_once import at_once
 from fleet_rlm.cli.doctor.finding import Finding
 from fleet_rlm.cli.secrets import configured_name
-from fleet_rlm.config import Settings
-from fleet_rlm.modal_login import modal_login, shadowed
-from fleet_rlm.sandbox_choice import SandboxRequest, Unusable, choose
+from fleet_rlm.config import Settings, Trust
+from fleet_rlm.config.modal_login import modal_login, shadowed
+from fleet_rlm.sandbox_choice import Unusable, choose
 
 if TYPE_CHECKING:
     from fleet_rlm.spec import ModalOptions
 
 
-def is_asked_for(settings: Settings, sandbox: str | None) -> bool:
+def is_asked_for(settings: Settings) -> bool:
     """Whether a run would go to Modal and nowhere else."""
     try:
-        return choose(settings, SandboxRequest(sandbox=sandbox))[0] == "modal"
+        return choose(settings)[0] == "modal"
     except Unusable:
         return False
 
 
-def look(settings: Settings, stopped: threading.Event, *, sandbox: str | None) -> list[Finding]:
-    """`sandbox`: as asked for on the command line. Modal itself is asked where there is a token, until `stopped`."""
+def look(settings: Settings, stopped: threading.Event) -> list[Finding]:
+    """Modal itself is asked where there is a token, until `stopped`."""
     try:
-        place, options = choose(settings, SandboxRequest(sandbox=sandbox))
+        place, options = choose(settings)
     except Unusable as error:
         return [Finding("sandbox", "missing", str(error), error.hint)]
     needed = place == "modal"
@@ -44,7 +44,7 @@ def look(settings: Settings, stopped: threading.Event, *, sandbox: str | None) -
         if not found[0].stops_a_run and shadowed() is None:
             found.append(Finding("modal token", "missing", login.problem.message, login.problem.hint, needed))
         return found
-    server = settings.find("MODAL_SERVER_URL")
+    server = settings.variable("MODAL_SERVER_URL", Trust.ENVIRONMENT)
     where = f" in the environment {login.environment}" if login.environment else ""
     at = f", at {without_password(server.text)} (MODAL_SERVER_URL in {server.source})" if server else ""
     found.append(Finding("modal token", "ok", f"{login.source}{where}{at}"))

@@ -5,44 +5,38 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 import typer
 
-from fleet_rlm import config, sandbox_choice
+from fleet_rlm import config
 from fleet_rlm.cli import printing
 from fleet_rlm.cli.doctor.at_once import at_once
 from fleet_rlm.cli.doctor.finding import Finding
+from fleet_rlm.cli.run_options import by_group, with_settings
+from fleet_rlm.config.table import MODELS, TUNING, Parsed
 from fleet_rlm.screen_text import clean_line
 
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "missing": ("✗", "red"), "not needed": ("–", "yellow")}
 _LINE = 4000
 
 
+@with_settings(one for one in by_group() if one.group in (MODELS, TUNING) or one.key == "run.sandbox")
 def doctor(
+    asked: Mapping[str, Parsed | None],
     probe: Annotated[bool, typer.Option("--probe", help="Ask the model one tiny question, too.")] = False,
-    sandbox: Annotated[
-        str | None,
-        typer.Option(
-            "--sandbox",
-            metavar="|".join(sandbox_choice.CHOICES),
-            help="Look at what a run with this sandbox needs (default: as configured, else local).",
-        ),
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Look at everything that a run needs on this machine, and say how to mend what is missing.
 
-    Exit status: 0 when a run could start, 1 when something that it needs is missing, 2 for wrong usage.
+    Exit status: 0 when a run could start; 2 when what is configured can't be used, or for wrong usage; 1 when
+    something else is missing that a run needs.
     """
-    if sandbox is not None and sandbox.strip().lower() not in sandbox_choice.CHOICES:
-        message, hint = f"There is no sandbox named {sandbox!r}.", f"There are: {', '.join(sandbox_choice.CHOICES)}."
-        printing.fail(message, hint, code=printing.USAGE, as_json=as_json)
     try:
         with _working(as_json):
-            found = examine(sandbox, probe=probe)
+            found = examine(asked, probe=probe)
     except KeyboardInterrupt:
         raise typer.Exit(printing.ABORTED) from None
     stopped = [finding for finding in found if finding.stops_a_run]
@@ -62,21 +56,22 @@ def doctor(
         _print(found)
         names = ", ".join(dict.fromkeys(one.name for one in stopped))
         printing.tell(f"A run can't start before this is mended: {names}." if stopped else "A run can start here.")
-    raise typer.Exit(printing.FAILED if stopped else printing.OK)
+    usage = any(one.configured for one in stopped)
+    raise typer.Exit(printing.OK if not stopped else printing.USAGE if usage else printing.FAILED)
 
 
-def examine(sandbox: str | None = None, *, probe: bool = False) -> list[Finding]:
+def examine(asked: Mapping[str, Parsed | None] | None = None, *, probe: bool = False) -> list[Finding]:
     """All findings, in the order of the rooms. Never raises for what it finds."""
     from fleet_rlm.cli.doctor import cloud, isolation, model, python, storage, terminal
     from fleet_rlm.cli.doctor import settings as settings_room
 
-    settings, stopped = config.load(), threading.Event()
+    settings, stopped = config.load(asked=asked), threading.Event()
     rooms: dict[str, Callable[[], list[Finding]]] = {
         "python": python.look,
         "settings": lambda: settings_room.look(settings),
         "model": lambda: model.look(settings, probe=probe),
-        "isolation": lambda: isolation.look(settings, needed=not cloud.is_asked_for(settings, sandbox)),
-        "modal": lambda: cloud.look(settings, stopped, sandbox=sandbox),
+        "isolation": lambda: isolation.look(settings, needed=not cloud.is_asked_for(settings)),
+        "modal": lambda: cloud.look(settings, stopped),
         "storage": storage.look,
         "terminal": terminal.look,
     }

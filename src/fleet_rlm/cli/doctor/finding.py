@@ -20,6 +20,8 @@ class Finding:
     """How to mend it."""
     needed: bool = True
     """Whether the run that was asked about stops where this is missing."""
+    configured: bool = False
+    """Whether what is wrong is how something is configured; a run then ends as used wrongly."""
 
     @property
     def stops_a_run(self) -> bool:

@@ -21,7 +21,9 @@ def look(settings: Settings, *, probe: bool) -> list[Finding]:
 
 def _one(settings: Settings, name: str, model: ModelConfig, *, probe: bool) -> list[Finding]:
     if model.problem is not None:
-        return [Finding(name, "missing", model.problem.message, model.problem.hint)]
+        if model.problem == settings.stopping:  # told under `settings`
+            return []
+        return [Finding(name, "missing", model.problem.message, model.problem.hint, configured=True)]
     if model.offline:
         hint = f"For a live one, add to {settings.env_file}: DSPY_LM_MODEL=provider/model and DSPY_LLM_API_KEY=your-key"
         return [Finding(name, "note", f"offline: the built-in model without weights ({model.source})", hint)]

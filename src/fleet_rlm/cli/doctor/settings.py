@@ -12,7 +12,8 @@ def look(settings: Settings) -> list[Finding]:
     """`.env` files, config.toml, and all their problems."""
     found = [*_env(settings), _file(settings)]
     found += [
-        Finding("settings", "missing", problem.message, problem.hint, needed=False) for problem in settings.problems
+        Finding("settings", "missing", problem.message, problem.hint, needed=problem.stops, configured=True)
+        for problem in settings.problems
     ]
     return found
 

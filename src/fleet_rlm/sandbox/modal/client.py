@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
-from fleet_rlm import modal_login
+from fleet_rlm.config import modal_login
 from fleet_rlm.sandbox.modal.failures import CloudError, cloud_error, too_late
 from fleet_rlm.sandbox.transport import TransportError
 

@@ -6,7 +6,7 @@ import errno
 import re
 from types import ModuleType
 
-from fleet_rlm.modal_login import TOKEN_HINT
+from fleet_rlm.config.modal_login import TOKEN_HINT
 from fleet_rlm.sandbox.transport import TransportError
 
 _STATUS = "Try again in a while; Modal's own state stands at its status page. `--sandbox local` works without it."

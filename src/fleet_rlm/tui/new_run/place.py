@@ -120,7 +120,7 @@ class PlaceForm(Vertical):
 
         worker, app = get_current_worker(), cast("FleetApp", self.app)
         try:
-            usual = sandbox_choice.choose(config.load(self._cwd), sandbox_choice.SandboxRequest())
+            usual = sandbox_choice.choose(config.load(self._cwd))
             app.tell(self, self._take_usual, *usual)
             answer = ask(isolation=True, cwd=str(self._cwd), cancelled=lambda: worker.is_cancelled)
         except sandbox_choice.Unusable as error:

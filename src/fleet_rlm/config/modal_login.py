@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet_rlm.config import Problem
+from fleet_rlm.config.ownership import mend, why_not_trusted
+from fleet_rlm.config.problem import Problem
 
 TOKEN_HINT = (
     "Run `modal token new` once, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET in the environment or in .env "
@@ -65,6 +66,12 @@ def modal_login(environment: Mapping[str, str]) -> ModalLogin:
     )
 
 
+def has_own_token(environment: Mapping[str, str]) -> Path | None:
+    """The file of Modal's client that has a token for the active profile; None: there is none."""
+    profile = _profile(environment)
+    return profile.path if profile.values.get("token_id") or profile.values.get("oauth_refresh_token") else None
+
+
 def config_path(environment: Mapping[str, str]) -> Path:
     """The file in which Modal's client keeps its token."""
     given = environment.get("MODAL_CONFIG_PATH", "").strip()
@@ -105,6 +112,8 @@ def _profile(environment: Mapping[str, str]) -> _Profile:
     path = config_path(environment)
     hint = "Mend or remove that file; `modal token new` writes a new one."
     try:
+        if why := why_not_trusted(path):
+            return _Profile(path, exists=True, problem=Problem(f"{path} is not trusted: {why}.", mend(path)))
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return _Profile(path, environment.get("MODAL_PROFILE", "").strip() or "default")
