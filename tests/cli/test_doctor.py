@@ -59,10 +59,10 @@ def test_where_nothing_is_configured_a_run_can_start(nothing: Shell) -> None:
 
 
 def test_modal_is_needed_when_it_is_asked_for_or_configured(nothing: Shell) -> None:
-    assert checks(nothing, "--sandbox", "modal", status=1)["modal token"]["needed"]
+    assert checks(nothing, "--sandbox", "modal", status=2)["modal token"]["needed"]
     assert not checks(nothing, "--sandbox", "auto")["modal token"]["needed"]
     nothing.variables["FLEET_RLM_SANDBOX"] = "modal"
-    checks(nothing, status=1)
+    checks(nothing, status=2)
     checks(nothing, "--sandbox", "local")
     done = nothing.inside("doctor", "--sandbox", "modal")
     assert "A run can't start before this is mended: modal token." in done.stderr
@@ -73,7 +73,7 @@ def test_modal_is_needed_when_it_is_asked_for_or_configured(nothing: Shell) -> N
 def test_isolation_here_is_not_needed_for_a_run_in_the_cloud(modal_server: ModalServer, fleet: Shell) -> None:
     fleet.variables["FLEET_RLM_ISOLATION"] = "armour"
     assert not checks(fleet, "--sandbox", "modal")["isolation"]["needed"]
-    checks(fleet, "--sandbox", "local", status=1)
+    checks(fleet, "--sandbox", "local", status=2)
 
 
 def test_a_person_who_leaves_is_let_go(modal_server: ModalServer, fleet: Shell) -> None:
@@ -97,7 +97,7 @@ def test_env_files_are_named_with_their_variables_and_no_value(nothing: Shell) -
 
 def test_a_model_without_its_key_stops_a_run(nothing: Shell) -> None:
     nothing.variables["DSPY_LM_MODEL"] = "openai/some-model"
-    found = checks(nothing, status=1)["model"]
+    found = checks(nothing, status=2)["model"]
     assert "DSPY_LLM_API_KEY or OPENAI_API_KEY is not set" in found["words"]
     assert str(nothing.folder / ".env") in found["hint"]
 
@@ -205,7 +205,7 @@ def test_garbage_everywhere_is_told_and_is_no_crash(nothing: Shell) -> None:
     (nothing.folder / "none.toml").write_text("\x00[")
     nothing.variables.update(FLEET_RLM_ISOLATION="armour", DSPY_LM_MAX_TOKENS="many", DSPY_LM_MODEL="openai/m")
     done = nothing("doctor")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" not in done.stderr
     for words in (
         f"{nothing.folder / '.env'} was not read: it is not UTF-8 text",

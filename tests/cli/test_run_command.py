@@ -18,9 +18,9 @@ import pytest
 
 from cli.shell import COMMAND, Shell
 from engine.scripted import action
+from fleet_rlm import config
 from fleet_rlm import events as ev
-from fleet_rlm.cli.run_options import budgets
-from fleet_rlm.config import RunDefaults
+from fleet_rlm.run_settings import budgets
 from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.runs.verify import verify
 from fleet_rlm.spec import Budgets
@@ -333,15 +333,13 @@ def test_an_engine_that_cannot_be_loaded_says_so(fleet: Shell, document: Path) -
     assert "Traceback" not in done.stderr
 
 
-def test_budgets_are_those_asked_for_then_the_persons_then_the_tasks() -> None:
+def test_budgets_are_those_asked_for_then_the_persons_then_the_tasks(tmp_path: Path) -> None:
     task = Budgets(max_iterations=20, max_llm_calls=50, max_seconds=900.0)
-    none = Budgets(max_iterations=0, max_llm_calls=None)
-    assert budgets(none, RunDefaults(), task) == task
-    assert budgets(none, RunDefaults(max_iterations=7, max_cost_usd=0.5), task) == Budgets(
-        max_iterations=7, max_llm_calls=50, max_seconds=900.0, max_cost_usd=0.5
-    )
-    asked = Budgets(max_iterations=3, max_llm_calls=0, max_seconds=0.0, max_tokens=9)
-    assert budgets(asked, RunDefaults(max_iterations=7), task) == Budgets(
+    assert budgets(config.load(tmp_path, {}), task) == task
+    preferred = config.load(tmp_path, {"FLEET_RLM_MAX_ITERATIONS": "7", "FLEET_RLM_MAX_COST_USD": "0.5"})
+    assert budgets(preferred, task) == Budgets(max_iterations=7, max_llm_calls=50, max_seconds=900.0, max_cost_usd=0.5)
+    asked = {"run.max_iterations": 3, "run.max_llm_calls": 0, "run.max_seconds": 0.0, "run.max_tokens": 9}
+    assert budgets(config.load(tmp_path, {"FLEET_RLM_MAX_ITERATIONS": "7"}, asked), task) == Budgets(
         max_iterations=3, max_llm_calls=None, max_seconds=None, max_tokens=9
     )
 

@@ -5,8 +5,6 @@ The client itself takes half a second to import, and raises at import when its f
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.metadata
 import os
 import sys
 import tomllib
@@ -144,6 +142,9 @@ def _profile(environment: Mapping[str, str]) -> _Profile:
 
 def shadowed() -> Problem | None:
     """Is there another `modal` before the installed package on Python's path? Importing it would run that instead."""
+    import importlib.machinery  # these load much, and only what needs Modal asks
+    import importlib.metadata
+
     try:
         installed = Path(str(importlib.metadata.distribution("modal").locate_file("modal/__init__.py")))
     except importlib.metadata.PackageNotFoundError:

@@ -14,6 +14,8 @@ def why_not_trusted(path: Path) -> str:
     """
     ours = {0, os.geteuid()}
     for status in dict.fromkeys((path.lstat(), path.stat())):
+        if stat.S_ISCHR(status.st_mode):  # /dev/null, which holds nothing of anybody
+            continue
         link = stat.S_ISLNK(status.st_mode)
         if status.st_uid not in ours:
             return f"{'the link' if link else 'it'} belongs to another user (uid {status.st_uid})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -103,6 +102,8 @@ def addresses_of(provider: str) -> tuple[str, ...]:
 
 def malformed(model: str) -> str:
     """The closest right form of a model's name that can't be right; empty when nothing is wrong with it."""
+    import difflib  # only a wrong name needs it
+
     name = model.strip("\"'` \t")
     if name != model or any(c.isspace() for c in name) or not name.isprintable() or "://" in name:
         bare = re.sub(r"\s+", "-", re.sub(r"^\w+://[^/]*/?", "", name)) or "gpt-5-mini"

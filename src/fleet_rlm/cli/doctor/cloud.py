@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from fleet_rlm.cli import cloud
 from fleet_rlm.cli.configuration import without_password
@@ -18,9 +17,7 @@ from fleet_rlm.cli.secrets import configured_name
 from fleet_rlm.config import Settings, Trust
 from fleet_rlm.config.modal_login import modal_login, shadowed
 from fleet_rlm.sandbox_choice import Unusable, choose
-
-if TYPE_CHECKING:
-    from fleet_rlm.spec import ModalOptions
+from fleet_rlm.spec import ModalOptions
 
 
 def is_asked_for(settings: Settings) -> bool:
@@ -36,13 +33,16 @@ def look(settings: Settings, stopped: threading.Event) -> list[Finding]:
     try:
         place, options = choose(settings)
     except Unusable as error:
-        return [Finding("sandbox", "missing", str(error), error.hint)]
+        place, options = "local", ModalOptions()
+        if error.problem != settings.stopping:  # which is told under `settings`
+            return [Finding("sandbox", "missing", str(error), error.hint, configured=True)]
     needed = place == "modal"
     found = [_guard(needed)]
     login = modal_login(settings.environment)
     if login.problem is not None:
         if not found[0].stops_a_run and shadowed() is None:
-            found.append(Finding("modal token", "missing", login.problem.message, login.problem.hint, needed))
+            problem = login.problem
+            found.append(Finding("modal token", "missing", problem.message, problem.hint, needed, configured=True))
         return found
     server = settings.variable("MODAL_SERVER_URL", Trust.ENVIRONMENT)
     where = f" in the environment {login.environment}" if login.environment else ""

@@ -21,7 +21,7 @@ def look(settings: Settings, *, needed: bool) -> list[Finding]:
     except IsolationError as error:
         words = str(error)
         hint = "Set FLEET_RLM_ISOLATION to one of them, or leave it out."
-        return [Finding("isolation", "missing", f"{words[:1].upper()}{words[1:]}.", hint, needed)]
+        return [Finding("isolation", "missing", f"{words[:1].upper()}{words[1:]}.", hint, needed, configured=True)]
     tried = {one["mode"]: one for one in json.loads(describe('{"isolation": true}'))["isolation"]}
     ready = [mode for mode in order if tried[mode]["ready"]]
     if not ready:
