@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.engine import cancel, codeblock, inputs, preparation, signatures
+from fleet_rlm.engine import cancel, inputs, preparation, signatures
 from fleet_rlm.engine.budgets import Spending
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.errors import RunAborted, SetupError
@@ -22,34 +22,6 @@ from fleet_rlm.engine.prompts import added, common_prefix
 from fleet_rlm.engine.quiet import quiet_libraries
 from fleet_rlm.state import fold_all
 from tests.waiting import until
-
-FENCE = "`" * 3
-
-
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        ("print(1)", "print(1)"),
-        (f"{FENCE}python\nprint(1)\n{FENCE}", "print(1)"),
-        (f"{FENCE}\nprint(1)\n{FENCE}", "print(1)"),
-        (f"Sure:\n{FENCE}py\nprint(1)\n{FENCE}\nThat is it.", "print(1)"),
-        (f"{FENCE}\n{FENCE}python\nprint(1)\n{FENCE}\n{FENCE}", "print(1)"),
-        (f"{FENCE}python\nx = '''\n{FENCE}\nfenced\n{FENCE}\n'''\n{FENCE}", f"x = '''\n{FENCE}\nfenced\n{FENCE}\n'''"),
-        (f"{FENCE}python\nprint(1", "print(1"),
-        (f"x = 'a{FENCE}b'", f"x = 'a{FENCE}b'"),
-        (f"{FENCE}python\na = 1\n{FENCE}\nthen\n{FENCE}python\nb = 2\n{FENCE}", "a = 1"),
-        (f"{FENCE}Python\nif x:\n    y = 1\n{FENCE}", "if x:\n    y = 1"),
-        ("~~~python\nprint(1)\n~~~", "print(1)"),
-    ],
-)
-def test_the_python_of_an_answer_is_found(answer: str, code: str) -> None:
-    assert codeblock.extract(answer) == code
-
-
-@pytest.mark.parametrize("answer", ["", "   \n", f"{FENCE}bash\nls\n{FENCE}", f"{FENCE}python\n\n{FENCE}"])
-def test_what_is_no_python_is_said_to_be_none(answer: str) -> None:
-    with pytest.raises(codeblock.NotPython):
-        codeblock.extract(answer)
 
 
 @given(st.text(max_size=200), st.text(max_size=50), st.text(max_size=50))

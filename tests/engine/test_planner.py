@@ -26,7 +26,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_with_a_note(start: Sta
     assert first.error is not None
     assert (first.error.type, first.text) == ("Unreadable", "no fields at all")
     assert second.error is None
-    assert "could not be read" in script.prompts[1]
+    assert "could not be used" in script.prompts[1]
     assert [it.number for it in run.state().iterations] == [1]
 
 

@@ -28,6 +28,7 @@ from fleet_rlm.engine.observer import Observer
 from fleet_rlm.engine.planner import GatedPlanner, Seat
 from fleet_rlm.engine.preparation import Prepared
 from fleet_rlm.engine.quiet import quiet_libraries
+from fleet_rlm.engine.reply_adapter import FieldsAdapter
 from fleet_rlm.engine.sandboxes import Sandboxes
 
 _log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class Drive:
         with dspy.context(
             lm=lm,
             callbacks=[self._observer],
-            adapter=dspy.ChatAdapter(use_json_adapter_fallback=False),
+            adapter=FieldsAdapter(),
             disable_history=True,
             track_usage=False,
         ):

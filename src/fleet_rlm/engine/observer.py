@@ -13,14 +13,15 @@ import dspy
 from dspy.primitives.code_interpreter import FinalOutput
 from dspy.primitives.facade import HOST_TOKEN_VAR
 
+from fleet_rlm import code_blocks
 from fleet_rlm import events as ev
-from fleet_rlm.engine import codeblock
 from fleet_rlm.engine.call_events import CallEvents, Emit, jsonable
 from fleet_rlm.engine.cells import CellReport, report_of
 from fleet_rlm.engine.errors import FinishRequested, RunAborted
 from fleet_rlm.engine.failures import failure_of, unreadable
 from fleet_rlm.engine.models import Answered
 from fleet_rlm.engine.prompts import added, messages_of
+from fleet_rlm.engine.reply_adapter import Verbatim
 from fleet_rlm.engine.spans import AgentState, Node, is_rlm
 from fleet_rlm.events import Json
 
@@ -174,7 +175,11 @@ class Observer(CallEvents):
         if node.open_planner is None:
             return
         if exception is None:
-            self._finish_planner_span(node, reasoning=outputs.reasoning or "", code=_code(outputs.code or ""))
+            self._finish_planner_span(
+                node,
+                reasoning=outputs.reasoning or "",
+                code=_code(outputs.code or ""),
+            )
         elif isinstance(exception, dspy.AdapterParseError):
             self._finish_planner_span(node, failure=unreadable(truncated=_truncated(node)))
         elif isinstance(exception, RunAborted | FinishRequested):
@@ -375,9 +380,11 @@ def fields_of(returned: Json) -> dict[str, Json] | None:
 
 def _code(answer: str) -> str:
     """The code as it will run; as it came where that can't be said."""
+    if isinstance(answer, Verbatim):
+        return answer
     try:
-        return codeblock.extract(answer)
-    except codeblock.NotPython:
+        return code_blocks.find(answer).code
+    except code_blocks.NotPython:
         return answer
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import dspy
 
 from fleet_rlm import events as ev
-from fleet_rlm.engine import codeblock
 from fleet_rlm.engine.budgets import Spending
 from fleet_rlm.engine.cancel import CancelToken
 from fleet_rlm.engine.errors import AgentStopped, FinishRequested, PlannerUnreadable
@@ -22,7 +21,9 @@ from fleet_rlm.engine.failures import model_failure
 from fleet_rlm.engine.gate import Answer, Gate
 from fleet_rlm.engine.models import CallInterrupted
 from fleet_rlm.engine.observer import Observer
+from fleet_rlm.engine.reply_adapter import PlannerAdapter, Verbatim
 from fleet_rlm.engine.spans import AgentState
+from fleet_rlm.replies import EMPTY
 
 Fields = dict[str, Any]  # the keyword arguments that dspy hands its planner: signature, texts, history
 
@@ -31,7 +32,12 @@ HINT = "The person who runs this tells you: {text}"
 AGAIN = "Your previous version of this step was not run. Write another, different version of it."
 AGAIN_AFTER_ERROR = "The last step failed. Write another version of it that avoids the error."
 EDITED = "(The operator changed the code of this step before it ran.)"
-FORMAT = "Answer with the fields `reasoning` and `code`, exactly in the format that was described."
+FORMAT = (
+    "Answer with the fields `reasoning` and `code`, in the format that was described; the final answer too is given by "
+    "code, which calls SUBMIT(...)."
+)
+LEFT_OUT = "(Not all of this answer ran: {what}.)"
+ADAPTER = PlannerAdapter()
 
 
 @dataclass(slots=True)
@@ -89,11 +95,11 @@ class GatedPlanner(dspy.Module):
             if self.root:
                 notes += [HINT.format(text=hint) for hint in self.seat.gate.take_hints()]
             self._check_end()
-            action, code = self._plan(fields, notes, attempt, agent)
-            answer = self.seat.gate.at_code(agent.iteration_span, agent.iteration, action.reasoning or "", code)
+            reasoning, code = self._plan(fields, notes, attempt, agent)
+            answer = self.seat.gate.at_code(agent.iteration_span, agent.iteration, reasoning, code)
             self._check_end(answer)
             if answer.decision != "retry":
-                return self._decided(action, code, answer, agent, notes)
+                return self._decided(reasoning, code, answer, agent, notes)
             attempt += 1
             notes.append(f"{AGAIN} {answer.text}".strip())
 
@@ -129,21 +135,20 @@ class GatedPlanner(dspy.Module):
 
     # -- planning --------------------------------------------------------------------------------------------------
 
-    def _plan(self, fields: Fields, notes: list[str], attempt: int, agent: AgentState) -> tuple[dspy.Prediction, str]:
-        """An action that can be read, and its code. Asks again when it can't, a few times."""
+    def _plan(self, fields: Fields, notes: list[str], attempt: int, agent: AgentState) -> tuple[str, Verbatim]:
+        """Reasoning and code of an answer that can be read. Asks again when it can't, a few times."""
         complaints: list[str] = []
         while True:
             asked = attempt + len(complaints)
             try:
-                action = self.inner(**self._with_notes(fields, [*notes, *complaints[-1:]], asked))
-                return action, codeblock.extract(action.code or "")
-            except dspy.AdapterParseError:
-                why = "Your previous answer could not be read: it lacks the fields `reasoning` and `code`."
-            except codeblock.NotPython as error:
-                why = str(error)
+                with dspy.context(adapter=ADAPTER):
+                    action = self.inner(**self._with_notes(fields, [*notes, *complaints[-1:]], asked))
+                return action.reasoning, action.code
+            except dspy.AdapterParseError as error:
+                why = str(error.__cause__ or EMPTY)
                 self.seat.emit(
                     ev.Notice(
-                        level="warning", text=f"the planner is asked again: {error}", parent=agent.iteration_span,
+                        level="warning", text=f"the planner is asked again: {why}", parent=agent.iteration_span,
                         iteration=agent.iteration,
                     )
                 )  # fmt: skip
@@ -154,7 +159,7 @@ class GatedPlanner(dspy.Module):
                 if not self._try_again_after(error, agent):
                     raise
                 continue
-            complaints.append(f"{why} {FORMAT}")
+            complaints.append(f"Your previous answer could not be used. {why} {FORMAT}")
             if len(complaints) >= UNREADABLE_IN_A_ROW:
                 raise PlannerUnreadable(
                     f"The planner's answer could not be read {len(complaints)} times in a row.",
@@ -179,17 +184,18 @@ class GatedPlanner(dspy.Module):
         return call
 
     def _decided(
-        self, action: dspy.Prediction, code: str, answer: Answer, agent: AgentState, notes: list[str]
+        self, reasoning: str, code: Verbatim, answer: Answer, agent: AgentState, notes: list[str]
     ) -> dspy.Prediction:
-        reasoning = action.reasoning or ""
         said = [note for note in notes if note.startswith(HINT.partition("{")[0])]
         reasoning = "\n\n".join([reasoning, *(f"({note})" for note in said)])
         if answer.decision == "edit":
             agent.origin = "operator"
-            return dspy.Prediction(reasoning=f"{reasoning}\n\n{EDITED}", code=codeblock.Verbatim(answer.code))
+            return dspy.Prediction(reasoning=f"{reasoning}\n\n{EDITED}", code=Verbatim(answer.code))
         if answer.decision == "skip":
             agent.skip_next = True
-        return dspy.Prediction(reasoning=reasoning, code=codeblock.Verbatim(code))
+        elif code.left_out:
+            reasoning = f"{reasoning}\n\n{LEFT_OUT.format(what=code.left_out)}"
+        return dspy.Prediction(reasoning=reasoning, code=code)
 
 
 class PatientExtraction(dspy.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ from textual import work
 from textual.message import Message
 
 from fleet_rlm import events as ev
+from fleet_rlm import replies
 from fleet_rlm.figures import dollars, seconds, within
 from fleet_rlm.state import ExecutionState, IterationState, PlannerState, RunState
 from fleet_rlm.tui.panes.pane import TextPane
@@ -22,7 +22,6 @@ from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.rows import Row, Span, TextRows, cut, lines_of, rows_of
 
 Line = tuple[str, tuple[Span, ...]]
-_MARKER = re.compile(r"^\s*(?:\[\[ ## (\w+) ## \]\]|```(?:python|repl)?)\s*$")
 
 
 class CodePane(TextPane):
@@ -257,19 +256,14 @@ def _streaming_rows(planner: PlannerState, now: float) -> Iterator[Row]:
     if not planner.streamed:
         yield Row(f"{spinner(now)} {planner_words(planner, now)}", "muted")
         return
-    # The planner writes fields between markers; only what stands in them is for people.
-    field = "reasoning"
-    lines = lines_of("".join(planner.streamed))
-    for place, line in enumerate(lines):
-        marker = _MARKER.match(line)
-        if marker is not None:
-            if marker[1] == "code" and field != "code":
-                yield Row("")
-            field = marker[1] or field
-        elif place == len(lines) - 1 and line.lstrip().startswith(("[[", "``")):
-            continue  # a marker that is still being written
-        elif line.strip() or field == "code":
-            yield from cut(line, "italic planner" if field == "reasoning" else "")
+    reply = replies.so_far("".join(planner.streamed))
+    for line in lines_of(reply.reasoning):
+        if line.strip():
+            yield from cut(line, "italic planner")
+    if reply.code:
+        yield Row("")
+        for line in lines_of(reply.code):
+            yield from cut(line, "")
     yield Row("▍", "planner")
 
 

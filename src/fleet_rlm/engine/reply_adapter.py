@@ -1,0 +1,94 @@
+"""dspy's adapter with tolerant readers: for the planner any form of reply, for the others any dress of the fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dspy
+from dspy.adapters.utils import apply_output_field_defaults, parse_value
+
+from fleet_rlm import replies
+
+
+class Verbatim(str):
+    """Code that is already out of its fence: dspy finds nothing to strip, even when the code holds fences itself."""
+
+    left_out = ""
+    """What of the reply did not run, in words for the planner."""
+
+    def strip(self, _chars: str | None = None, /) -> Verbatim:
+        return self
+
+    def __contains__(self, part: object) -> bool:
+        return part != "```" and isinstance(part, str) and super().__contains__(part)
+
+    @classmethod
+    def of(cls, reply: replies.Reply) -> Verbatim:
+        code = cls(reply.code)
+        code.left_out = reply.left_out
+        return code
+
+
+class FieldsAdapter(dspy.ChatAdapter):
+    """Asks as dspy's ChatAdapter does, and reads the fields also in JSON, XML and headers in other dress.
+
+    What can't be read even so is asked for once more as JSON, which is dspy's own way.
+    """
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        """The fields' values. Raises `AdapterParseError`."""
+        try:
+            parsed: dict[str, Any] = super().parse(signature, completion)
+        except dspy.AdapterParseError as error:
+            for texts in replies.fields(completion, tuple(signature.output_fields)):
+                if (values := _typed(signature, texts)) is not None:
+                    return values
+            raise error from None
+        return parsed
+
+
+def _typed(signature: type[dspy.Signature], texts: Mapping[str, Any]) -> dict[str, Any] | None:
+    try:
+        values = {name: parse_value(text, signature.output_fields[name].annotation) for name, text in texts.items()}
+        values = apply_output_field_defaults(signature, values)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return values if values.keys() == signature.output_fields.keys() else None
+
+
+class PlannerAdapter(dspy.ChatAdapter):
+    """Asks as dspy's ChatAdapter does, and reads reasoning and code in whatever form they come."""
+
+    def __init__(self) -> None:
+        super().__init__(use_json_adapter_fallback=False)
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        """Reasoning, and code that is out of its fence. Raises `AdapterParseError`, caused by `replies.Unreadable`."""
+        try:
+            reply = replies.read(completion)
+        except replies.Unreadable as error:
+            raise dspy.AdapterParseError("PlannerAdapter", signature, completion, str(error)) from error
+        return {"reasoning": reply.reasoning, "code": Verbatim.of(reply)}
+
+    def _call_postprocess(
+        self,
+        processed_signature: type[dspy.Signature],
+        original_signature: type[dspy.Signature],
+        outputs: Sequence[Any],
+        lm: dspy.BaseLM,
+        lm_kwargs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        said = [_calls_as_text(output) for output in outputs]
+        parsed: list[dict[str, Any]] = super()._call_postprocess(
+            processed_signature, original_signature, said, lm, lm_kwargs
+        )
+        return parsed
+
+
+def _calls_as_text(output: Any) -> Any:
+    """A reply that only calls a tool, which no one offered, as the text that `replies` reads."""
+    if not isinstance(output, Mapping) or (output.get("text") or "").strip() or not output.get("tool_calls"):
+        return output
+    return {**output, "text": json.dumps({"tool_calls": output["tool_calls"]}, default=vars), "tool_calls": None}
