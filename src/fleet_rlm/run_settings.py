@@ -8,7 +8,6 @@ import msgspec
 
 from fleet_rlm.config import SETTINGS, Settings
 from fleet_rlm.config.table import TUNING
-from fleet_rlm.sandbox_choice import choose
 from fleet_rlm.spec import DEFAULT_CONCURRENCY, Budgets, OnSandboxLost, RunSpec
 
 
@@ -17,6 +16,8 @@ def complete(spec: RunSpec, settings: Settings, of_task: Budgets) -> RunSpec:
 
     Raises `sandbox_choice.Unusable` naming what can't be used and where it is said.
     """
+    from fleet_rlm.sandbox_choice import choose  # the screen's form needs only the budgets
+
     sandbox, modal = choose(settings)
     asked = settings.asked
     return msgspec.structs.replace(

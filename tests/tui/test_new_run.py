@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, Select, Static, TextArea
 
+from fleet_rlm.config import BY_KEY, SETTINGS
 from fleet_rlm.spec import RunSpec
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs.paths import PickPath, completion, entries
 from fleet_rlm.tui.memory import Memory
 from fleet_rlm.tui.new_run import describe
+from fleet_rlm.tui.new_run.draft import draft_of
 from fleet_rlm.tui.new_run.tick import Tick
 from fleet_rlm.tui.screens.new_run import NewRunScreen
 from tests.tui.conftest import drive, messages, screen_text, settle
@@ -332,6 +334,61 @@ def test_the_command_line_follows_the_form_and_can_be_copied(started) -> None:
         assert app.clipboard == wanted
 
     drive(app, scenario)
+
+
+def test_every_further_setting_has_a_field_that_reaches_the_run_and_the_command(started) -> None:
+    Path("a.txt").write_text("text")
+    app, specs = started()
+    asked = {"model.temperature": 0.5, "model.sub_reasoning_effort": "low", "model.retries": 0}
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        rows = screen.query_one("#further-rows")
+        assert not rows.display
+        assert {field.id for field in rows.query(Input)} == {one.parameter for one in SETTINGS if one.label}
+        screen.query_one("#unfold", Tick).value = True
+        await pilot.pause()
+        assert rows.display
+        fill(screen, documents="a.txt", question="Why?", model_temperature="warm")
+        await checked(pilot, screen)
+        assert "temp: 'warm', not a number from 0 to 2" in hint(screen, "limits")
+        await pilot.press("ctrl+r")
+        await pilot.pause()
+        assert screen.focused is not None
+        assert screen.focused.id == "model_temperature"
+        fill(screen, **{BY_KEY[key].parameter: str(value) for key, value in asked.items()})
+        fill(screen, run_concurrency="3", seconds="0")
+        await checked(pilot, screen)
+        assert "--temperature 0.5 --sub-reasoning-effort low --retries 0" in str(
+            screen.query_one("#command", Static).content
+        )
+        await pilot.press("ctrl+r")
+        await settle(pilot, lambda: specs)
+
+    drive(app, scenario)
+    assert (specs[0].settings, specs[0].concurrency, specs[0].budgets.max_seconds) == (asked, 3, None)
+    assert draft_of(specs[0]).settings["model.temperature"] == "0.5"
+
+
+def test_what_is_configured_stands_in_empty_fields_and_counts(started, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.txt").write_text("text")
+    monkeypatch.setenv("FLEET_RLM_MAX_COST_USD", "0.25")
+    monkeypatch.setenv("FLEET_RLM_RETRIES", "7")
+    monkeypatch.setenv("DSPY_SUB_LM_API_KEY", "do-not-show-me")
+    app, specs = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        assert screen.query_one("#dollars", Input).placeholder == "0.25"
+        assert screen.query_one("#model_retries", Input).placeholder == "7"
+        assert screen.query_one("#model_sub_api_key", Input).placeholder == "DSPY_SUB_LM_API_KEY"
+        fill(screen, documents="a.txt", question="Why?")
+        await checked(pilot, screen)
+        await pilot.press("ctrl+r")
+        await settle(pilot, lambda: specs)
+
+    drive(app, scenario)
+    assert specs[0].budgets.max_cost_usd == 0.25
 
 
 def test_the_picker_adds_a_file_or_a_folder(started) -> None:

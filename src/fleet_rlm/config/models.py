@@ -143,7 +143,8 @@ class _Role:
             return None, base, None if kept is None else _redirected(kept, base)
         if provider in PROVIDER_KEYS:
             kept_keys = [one.key for one in candidates]
-            return None, None, _missing_key(self.settings, named, provider, kept_keys, self._generic(provider))
+            generic = "DSPY_SUB_LM_API_KEY" if self.prefix else "DSPY_LLM_API_KEY" if self._generic(provider) else ""
+            return None, None, _missing_key(self.settings, named, provider, kept_keys, generic)
         return None, None, None
 
     def _may_go(self, candidate: _Candidate) -> bool:
@@ -223,8 +224,8 @@ def _redirected(key: Value, base: Value) -> Problem:
     )
 
 
-def _missing_key(settings: Settings, named: Value, provider: str, kept: list[Value], generic: bool) -> Problem:
-    known = [*(["DSPY_LLM_API_KEY"] if generic else []), *PROVIDER_KEYS[provider]]
+def _missing_key(settings: Settings, named: Value, provider: str, kept: list[Value], generic: str) -> Problem:
+    known = [*([generic] if generic else []), *PROVIDER_KEYS[provider]]
     if empty := next((one for one in kept if not one.text), None):
         return Problem(
             f"{empty.variable}: there is no such variable.", f"Set it: export {empty.variable.split()[-1]}=…"

@@ -107,7 +107,8 @@ def malformed(model: str) -> str:
     name = model.strip("\"'` \t")
     if name != model or any(c.isspace() for c in name) or not name.isprintable() or "://" in name:
         bare = re.sub(r"\s+", "-", re.sub(r"^\w+://[^/]*/?", "", name)) or "gpt-5-mini"
-        return malformed(bare) or (bare if provider_of(bare) or bare == OFFLINE else f"openai/{bare}")
+        owner = provider_of(bare)
+        return malformed(bare) or (bare if "/" in bare or bare == OFFLINE else f"{owner or 'openai'}/{bare}")
     provider, slash, rest = name.partition("/")
     if slash:
         if provider and rest and provider.lower() in _known() and not rest.startswith("/"):

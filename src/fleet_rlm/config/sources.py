@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from fleet_rlm.config import env_file, folders
 from fleet_rlm.config.modal_login import has_own_token
@@ -62,7 +63,7 @@ class Settings:
     real: Mapping[str, str] = field(repr=False)
     """The real environment."""
     from_files: Mapping[str, str] = field(repr=False)
-    """What only `.env` files say, and may say."""
+    """What `.env` files say, and may say."""
     sources: Mapping[str, str]
     """Which `.env` a variable came from."""
     env_files: tuple[Path, ...]
@@ -101,7 +102,8 @@ class Settings:
         if trust == Trust.ENVIRONMENT:
             text = self.real.get(name, "").strip()
             return Value(text, name, THE_ENVIRONMENT, trust) if text else None
-        text = self.from_files.get(name, "").strip()
+        hidden = name in self.real and not self.real[name].strip()  # set to nothing: the person wants none
+        text = "" if hidden else self.from_files.get(name, "").strip()
         return Value(text, name, self.sources[name], trust) if text else None
 
     def value(self, key: str) -> Value | None:
@@ -177,6 +179,10 @@ class Settings:
         return self.text("run.isolation")
 
 
+NOTHING: Final = Settings({}, {}, {}, {}, (), (), Path("config.toml"), {}, ())
+"""Settings of nobody: every value is the default."""
+
+
 def load(
     cwd: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
@@ -195,11 +201,11 @@ def load(
             continue
         read.append(path)
         for name, value in values.items():
-            if name in from_files or name in real:
+            if name in from_files:
                 continue
             if env_file.may_say(name, value) or env_file.ADDRESS.fullmatch(name):
                 from_files[name], sources[name] = value, str(path)
-            elif told := env_file.refusal(name, path):
+            elif name not in real and (told := env_file.refusal(name, path)):
                 problems.append(told)
     _keep_own_account(real, from_files, sources, problems)
     file = folders.config_file()
@@ -212,7 +218,8 @@ def _keep_own_account(
     real: Mapping[str, str], from_files: dict[str, str], sources: dict[str, str], problems: list[Problem]
 ) -> None:
     """A `.env` does not take a person who is logged in at Modal to another account."""
-    names = [name for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_ENVIRONMENT") if name in from_files]
+    account = ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_ENVIRONMENT")
+    names = [name for name in account if name in from_files and name not in real]
     if not names or (own := has_own_token(real)) is None:
         return
     for name in names:

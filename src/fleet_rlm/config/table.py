@@ -197,7 +197,7 @@ def _of_models(name: str, words: str, **more: object) -> tuple[Setting, Setting]
 
 
 _PAIRS = (
-    _of_models("temperature", "Sampling temperature", option="temperature", label="temperature", kind="number", low=0,
+    _of_models("temperature", "Sampling temperature", option="temperature", label="temp", kind="number", low=0,
                high=2, default="the provider's", example="1.0"),
     _of_models("reasoning_effort", f"How much a reasoning model thinks: {', '.join(EFFORTS)}",
                option="reasoning-effort", label="effort", kind="choice", choices=EFFORTS, unit="EFFORT",
@@ -269,7 +269,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _budget("max_llm_calls", "Sub-LLM calls.", ("--max-llm-calls",), "50"),
     _budget("max_tokens", "Tokens of all calls together.", ("--max-tokens",), "2000000"),
     _budget("max_seconds", "Seconds after which the answer is forced from what is known.",
-            ("--timeout", "--max-seconds"), "900", kind="number", unit="SECONDS"),
+            ("--max-seconds", "--timeout"), "900", kind="number", unit="SECONDS"),
     _budget("max_cost_usd", "US dollars.", ("--max-cost",), "2.50", kind="number", unit="USD"),
     Setting(key="run.sandbox", group=SANDBOX, kind="choice", choices=("local", "modal", "auto"),
             help="Where generated code runs: an isolated process of this machine, Modal's cloud, or Modal where it is "

@@ -26,7 +26,7 @@ def _env(settings: Settings) -> list[Finding]:
         ]
     found = []
     for path in settings.env_files:
-        names = [name for name, source in settings.sources.items() if source == str(path)]
+        names = [name for name, source in settings.sources.items() if source == str(path) and name not in settings.real]
         says = ", ".join(f"{name}={HIDDEN}" for name in names) or "nothing that the environment does not say already"
         found.append(Finding(".env", "ok", f"{path}: {says}"))
     return found

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from typing import Any, cast, get_args
 
 import msgspec
 
+from fleet_rlm.config import BY_KEY, SETTINGS, Settings
+from fleet_rlm.config.sources import NOTHING
+from fleet_rlm.config.table import TUNING, NotAValue, Parsed
+from fleet_rlm.run_settings import budgets as budgets_of
 from fleet_rlm.screen_text import clean, clean_line
-from fleet_rlm.spec import Budgets, ModalOptions, RunSpec, SandboxChoice
+from fleet_rlm.spec import DEFAULT_CONCURRENCY, ModalOptions, OnSandboxLost, RunSpec, SandboxChoice
 from fleet_rlm.tasks.catalog import TASKS, Task
 from fleet_rlm.tui.new_run.cloud import FIELDS, CloudDraft, NotAnOption, command_options, options_of
 from fleet_rlm.tui.new_run.cloud import draft_of as cloud_of
 
-MAX_COUNT = 1_000_000
+LIMITS = {
+    "iterations": "run.max_iterations",
+    "calls": "run.max_llm_calls",
+    "seconds": "run.max_seconds",
+    "dollars": "run.max_cost_usd",
+    "tokens": "run.max_tokens",
+}
+"""The settings that the fields of `Budget` are."""
+FURTHER = tuple(setting for setting in SETTINGS if setting.label)
+"""The settings behind the form's last row, which are rarely needed."""
 PLACES: tuple[str, ...] = get_args(SandboxChoice)
 
 
@@ -60,6 +72,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     usual_cloud: ModalOptions = ModalOptions()
     """As configured, or as the run had it that is asked for again: also what has no field."""
     budget: Budget = Budget()
+    settings: dict[str, str] = {}
+    """Further settings as typed, by their keys; of a key, the name of the variable that holds it."""
     paused: bool = False
 
     @property
@@ -85,20 +99,11 @@ def join_paths(several: list[str]) -> str:
     return " ".join(_quoted(path) for path in several)
 
 
-def budgets_of(budget: Budget, task: str) -> Budgets:
-    """Limits as numbers, the task's where nothing was typed. Raises `Incomplete`."""
-    own = TASKS[task].budgets if task in TASKS else Budgets()
-    return Budgets(
-        max_iterations=_whole("iterations", budget.iterations) or own.max_iterations,
-        max_llm_calls=_whole("calls", budget.calls) or own.max_llm_calls,
-        max_tokens=_whole("tokens", budget.tokens) or own.max_tokens,
-        max_seconds=_amount("seconds", budget.seconds) or own.max_seconds,
-        max_cost_usd=_amount("dollars", budget.dollars.strip().lstrip("$")) or own.max_cost_usd,
-    )
+def spec_of(draft: Draft, cwd: str, configured: Settings = NOTHING) -> RunSpec:
+    """The run that the form asks for, with what is `configured` where nothing was typed.
 
-
-def spec_of(draft: Draft, cwd: str) -> RunSpec:
-    """The run that the form asks for. Raises `Incomplete` with the first field that is missing or wrong."""
+    Raises `Incomplete` with the first field that is missing or wrong.
+    """
     documents = tuple(paths(draft.documents))
     signature = draft.signature.strip()
     if not signature and not documents and draft.preset.document_field is not None:
@@ -111,6 +116,8 @@ def spec_of(draft: Draft, cwd: str) -> RunSpec:
         cloud = options_of(draft.cloud, draft.usual_cloud) if draft.place != "local" else ModalOptions()
     except NotAnOption as error:
         raise Incomplete(error.field, str(error)) from error
+    asked = asked_of(draft)
+    settings = configured.asking(asked)
     return RunSpec(
         question=question or None if takes_question else None,
         documents=documents,
@@ -124,18 +131,41 @@ def spec_of(draft: Draft, cwd: str) -> RunSpec:
         sub_model=draft.sub_model.strip() or None,
         sandbox=draft.place,
         modal=cloud,
-        budgets=budgets_of(draft.budget, draft.preset.name),
+        settings={key: value for key, value in asked.items() if BY_KEY[key].group == TUNING},
+        on_sandbox_lost=cast(OnSandboxLost, settings.text("run.on_sandbox_lost") or "restart"),
+        budgets=budgets_of(settings, draft.preset.budgets),
+        concurrency=settings.whole("run.concurrency") or DEFAULT_CONCURRENCY,
         paused=draft.paused,
     )
 
 
+def asked_of(draft: Draft) -> dict[str, Parsed]:
+    """The limits and further settings that were typed, by their keys. Raises `Incomplete`."""
+    typed = [(name, LIMITS[name], getattr(draft.budget, name)) for name in LIMITS]
+    typed += [(BY_KEY[key].parameter, key, text) for key, text in draft.settings.items() if key in BY_KEY]
+    asked: dict[str, Parsed] = {}
+    for field, key, text in typed:
+        if text.strip():
+            try:
+                asked[key] = BY_KEY[key].read(text)
+            except NotAValue as error:
+                raise Incomplete(field, f"{BY_KEY[key].label or field}: {error}") from error
+    return asked
+
+
 def draft_of(spec: RunSpec) -> Draft:
     """The form that asks for this run again."""
-    own = budgets_of(Budget(), spec.task)
+    own = TASKS.get(spec.task, TASKS["ask"]).budgets
     given = spec.budgets
 
     def typed(value: float | None, usual: float | None) -> str:
-        return "" if value is None or value == usual else f"{value:g}"
+        return "" if value == usual else "0" if value is None else f"{value:g}"
+
+    settings = {key: str(value) for key, value in spec.settings.items() if key in BY_KEY}
+    if spec.concurrency != DEFAULT_CONCURRENCY:
+        settings["run.concurrency"] = str(spec.concurrency)
+    if spec.on_sandbox_lost != "restart":
+        settings["run.on_sandbox_lost"] = spec.on_sandbox_lost
 
     cloud, rest = cloud_of(spec.modal)
     return Draft(
@@ -158,6 +188,7 @@ def draft_of(spec: RunSpec) -> Draft:
             seconds=typed(given.max_seconds, own.max_seconds),
             dollars=typed(given.max_cost_usd, own.max_cost_usd),
         ),
+        settings=settings,
         paused=spec.paused,
     )
 
@@ -171,8 +202,15 @@ def cleaned(draft: Draft) -> Draft:
     budget = Budget(**{name: clean_line(getattr(draft.budget, name), 20) for name in Budget.__struct_fields__})
     cloud = CloudDraft(**{name: clean_line(getattr(draft.cloud, name), 1000) for name in FIELDS})
     sandbox = draft.sandbox if draft.sandbox in PLACES else ""
+    settings = {key: clean_line(text, 1000) for key, text in draft.settings.items() if key in BY_KEY}
     return msgspec.structs.replace(
-        draft, question=clean(draft.question), budget=budget, cloud=cloud, sandbox=sandbox, **one_line
+        draft,
+        question=clean(draft.question),
+        budget=budget,
+        cloud=cloud,
+        sandbox=sandbox,
+        settings=settings,
+        **one_line,
     )
 
 
@@ -193,17 +231,11 @@ def command_line(draft: Draft) -> str:
     words += [f"--tool {shlex.quote(tool)}" for tool in draft.tools.split()]
     if draft.first_chars:
         words.append(f"--chars {draft.first_chars}")
-    for option, value in (
-        ("--model", draft.model),
-        ("--sub-model", draft.sub_model),
-        ("--max-iterations", draft.budget.iterations),
-        ("--max-llm-calls", draft.budget.calls),
-        ("--max-tokens", draft.budget.tokens),
-        ("--max-seconds", draft.budget.seconds),
-        ("--max-cost", draft.budget.dollars.strip().lstrip("$")),
-    ):
-        if value.strip():
-            words.append(f"{option} {shlex.quote(value.strip())}")
+    typed = {"model.name": draft.model, "model.sub": draft.sub_model}
+    typed |= {key: getattr(draft.budget, name).strip().lstrip("$") for name, key in LIMITS.items()}
+    for setting in SETTINGS:
+        if value := (typed.get(setting.key) or draft.settings.get(setting.key, "")).strip():
+            words.append(f"{setting.options[0]} {shlex.quote(value)}")
     if draft.place != draft.usual_sandbox or draft.place != "local":
         words.append(f"--sandbox {draft.place}")
     if draft.place != "local":
@@ -244,23 +276,3 @@ def _values(typed: str) -> dict[str, Any]:  # JSON, which has no narrower type h
 
 def _written(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _whole(field: str, text: str) -> int | None:
-    if not (text := text.strip().replace("_", "").replace(",", "")):
-        return None
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1000 * MAX_COUNT:
-        raise Incomplete(field, f"{field}: a whole number from 1 on, not {text[:20]!r}")
-    return int(text)
-
-
-def _amount(field: str, text: str) -> float | None:
-    if not (text := text.strip()):
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise Incomplete(field, f"{field}: a number above 0, not {text[:20]!r}")
-    return value

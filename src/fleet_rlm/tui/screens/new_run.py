@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -18,7 +19,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Static, TextArea
 from textual.worker import get_current_worker
 
-from fleet_rlm import config, figures
+from fleet_rlm import config, figures, run_settings
+from fleet_rlm.config.sources import NOTHING
 from fleet_rlm.documents.work import DocumentError, size_in_words
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.spec import ModalOptions, RunSpec
@@ -26,9 +28,12 @@ from fleet_rlm.tasks.catalog import TASKS
 from fleet_rlm.tui.dialogs.paths import PathSuggester, PickPath
 from fleet_rlm.tui.footer import KeyFooter
 from fleet_rlm.tui.new_run.draft import (
+    FURTHER,
+    LIMITS,
     Budget,
     Draft,
     Incomplete,
+    asked_of,
     cleaned,
     command_line,
     draft_of,
@@ -36,6 +41,7 @@ from fleet_rlm.tui.new_run.draft import (
     paths,
     spec_of,
 )
+from fleet_rlm.tui.new_run.further import FurtherSettings
 from fleet_rlm.tui.new_run.place import PlaceForm
 from fleet_rlm.tui.new_run.tick import Tick
 
@@ -47,7 +53,6 @@ CHECK_SECONDS = 0.25
 SIGNATURE_SECONDS = 0.6
 HINT_CHARS = 600
 OK, BAD, BUSY = ("✓ ", "bold $success"), ("✗ ", "bold $error"), ("… ", "$muted")
-LIMITS = ("iterations", "calls", "seconds", "dollars", "tokens")
 
 
 class NewRunScreen(ModalScreen[None]):
@@ -109,6 +114,8 @@ class NewRunScreen(ModalScreen[None]):
         self._wrong: dict[str, str] = {}
         """What keeps the run from starting, by field."""
         self._busy: set[str] = set()
+        self._configured = NOTHING
+        """What is configured, once it has been read."""
 
     @property
     def fleet(self) -> FleetApp:
@@ -143,6 +150,7 @@ class NewRunScreen(ModalScreen[None]):
             yield from self._row("Sub-model", _field("sub_model", draft.sub_model, "the same"), hint="model")
             yield PlaceForm(draft, self._cwd, configured=self._spec is None or self._spec.modal == ModalOptions())
             yield from self._limits(draft)
+            yield FurtherSettings(draft.settings)
             yield from self._row("Command", Static(id="command"))
         yield KeyFooter()
 
@@ -160,7 +168,7 @@ class NewRunScreen(ModalScreen[None]):
             yield Static(id=f"{hint}-hint", classes="hint")
 
     def _limits(self, draft: Draft) -> Iterator[Widget]:
-        for label, names in (("Limits", LIMITS[:3]), ("", LIMITS[3:])):
+        for label, names in (("Limits", list(LIMITS)[:3]), ("", list(LIMITS)[3:])):
             with Horizontal(classes="row limits" if label else "row limits gap"):
                 yield Label(label, classes="label")
                 for name in names:
@@ -210,6 +218,11 @@ class NewRunScreen(ModalScreen[None]):
             case _:
                 pass
 
+    @on(FurtherSettings.Changed)
+    def _further_changed(self) -> None:
+        self._read_form()
+        self._check_soon("model", self._check_model, CHECK_SECONDS)
+
     @on(PlaceForm.Changed)
     def _place_changed(self) -> None:
         self._read_form()
@@ -243,6 +256,7 @@ class NewRunScreen(ModalScreen[None]):
             usual_sandbox=place.usual_sandbox,
             usual_cloud=place.usual_cloud,
             budget=Budget(**{name: typed(name) for name in LIMITS}),
+            settings=self.query_one(FurtherSettings).typed,
             paused=self.query_one("#paused", Tick).value,
         )
         self.query_one("#command", Static).update(Content(clean_line(command_line(self._draft), HINT_CHARS)))
@@ -256,14 +270,9 @@ class NewRunScreen(ModalScreen[None]):
             self._wrong.pop("signature", None)
             self._hint("signature", None, task.summary)
             self.query_one("#inputs-row").remove_class("-wanted")
-        budgets = task.budgets
-        for name, value in (
-            ("iterations", budgets.max_iterations),
-            ("calls", budgets.max_llm_calls),
-            ("seconds", budgets.max_seconds),
-            ("dollars", budgets.max_cost_usd),
-            ("tokens", budgets.max_tokens),
-        ):
+        budgets = run_settings.budgets(self._configured, task.budgets)
+        for name, key in LIMITS.items():
+            value = getattr(budgets, key.partition(".")[2])
             self.query_one(f"#{name}", Input).placeholder = "no limit" if value is None else f"{value:g}"
         field = task.question_field
         words = "What do you want to know?"
@@ -276,11 +285,10 @@ class NewRunScreen(ModalScreen[None]):
     def _show_limits(self) -> None:
         wrong = False
         try:
-            spec_of(self._draft, str(self._cwd))
+            asked_of(self._draft)
         except Incomplete as error:
-            if error.field in LIMITS:
-                self._hint("limits", BAD, str(error))
-                wrong = True
+            self._hint("limits", BAD, str(error))
+            wrong = True
         self.query_one("#limits-hint").set_class(wrong, "-wrong")
 
     def _hint(self, name: str, sign: tuple[str, str] | None, words: str, more: str = "") -> None:
@@ -363,15 +371,23 @@ class NewRunScreen(ModalScreen[None]):
     def _check_model(self) -> None:
         worker = get_current_worker()
         draft = self._draft
-        settings = config.load(self._cwd)
+        settings = configured = config.load(self._cwd)
         usual = config.model_choice(settings).planner.model
-        choice = config.model_choice(settings, draft.model.strip() or None, draft.sub_model.strip() or None)
+        with suppress(Incomplete):  # the form says what is wrong with it
+            settings = settings.asking(asked_of(draft))
+        choice = config.model_choice(settings, draft.model, draft.sub_model)
         if not worker.is_cancelled:
-            self.fleet.tell(self, self._show_model, choice, usual)
+            self.fleet.tell(self, self._take_configured, configured)
+            self.fleet.tell(self, self._show_model, choice, usual, settings.stopping)
 
-    def _show_model(self, choice: config.ModelChoice, usual: str) -> None:
+    def _take_configured(self, settings: config.Settings) -> None:
+        self._configured = settings
+        self.query_one(FurtherSettings).show_configured(settings)
+        self._show_task()
+
+    def _show_model(self, choice: config.ModelChoice, usual: str, stopping: config.Problem | None) -> None:
         self.query_one("#model", Input).placeholder = clean_line(usual, 80)
-        problem = choice.problem
+        problem = choice.problem or stopping
         if problem is not None:
             self._hint("model", BAD, problem.message, problem.hint)
         elif choice.offline:
@@ -454,7 +470,7 @@ class NewRunScreen(ModalScreen[None]):
     def action_start(self) -> None:
         self._read_form()
         try:
-            spec = spec_of(self._draft, str(self._cwd))
+            spec = spec_of(self._draft, str(self._cwd), self._configured)
             for field in ("documents", "signature", "tools", "model"):
                 if field in self._wrong:
                     raise Incomplete(field, self._wrong[field])
@@ -462,6 +478,8 @@ class NewRunScreen(ModalScreen[None]):
                 raise Incomplete("sandbox", wrong)
         except Incomplete as error:
             self.notify(str(error), title="Not started", severity="warning")
+            if error.field in {setting.parameter for setting in FURTHER}:
+                self.query_one(FurtherSettings).unfold()
             self.query_one(f"#{error.field}").focus()
             return
         if self._spec is not None and self._spec.instructions and spec.signature == self._spec.signature:
