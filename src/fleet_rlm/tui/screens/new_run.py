@@ -19,7 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Static, TextArea
 from textual.worker import get_current_worker
 
-from fleet_rlm import config, figures, run_settings
+from fleet_rlm import config, figures
 from fleet_rlm.config.sources import NOTHING
 from fleet_rlm.documents.work import DocumentError, size_in_words
 from fleet_rlm.screen_text import clean_line
@@ -42,6 +42,7 @@ from fleet_rlm.tui.new_run.draft import (
     spec_of,
 )
 from fleet_rlm.tui.new_run.further import FurtherSettings
+from fleet_rlm.tui.new_run.limits import LimitFields, text_field
 from fleet_rlm.tui.new_run.place import PlaceForm
 from fleet_rlm.tui.new_run.tick import Tick
 
@@ -87,7 +88,6 @@ class NewRunScreen(ModalScreen[None]):
     }
     NewRunScreen Select:focus SelectCurrent { border: none; background: $selection; }
     NewRunScreen .limit { width: 11; text-align: right; color: $muted; padding: 0 1 0 0; }
-    NewRunScreen .limits Input { width: 10; margin-right: 1; }
     NewRunScreen #inputs-row { display: none; height: auto; }
     NewRunScreen #inputs-row.-wanted { display: block; }
     NewRunScreen #command { padding: 0 1; color: $muted; height: auto; max-height: 4; width: 1fr; }
@@ -134,7 +134,9 @@ class NewRunScreen(ModalScreen[None]):
             form.border_title = "New run"
             suggest = PathSuggester(self._cwd, several=True)
             yield from self._row(
-                "Documents", _field("documents", draft.documents, "files, folders, globs", suggest), hint="documents"
+                "Documents",
+                text_field("documents", draft.documents, "files, folders, globs", suggest),
+                hint="documents",
             )
             question = TextArea(draft.question, id="question", compact=True, placeholder="What do you want to know?")
             yield from self._row("Question", question, gap=True)
@@ -142,14 +144,14 @@ class NewRunScreen(ModalScreen[None]):
             yield from self._row(
                 "Task", Select(tasks, value=draft.preset.name, allow_blank=False, id="task", compact=True)
             )
-            yield from self._row("Signature", _field("signature", draft.signature), hint="signature")
-            yield from self._row("Tools", _field("tools", draft.tools, "module:function …"), hint="tools")
+            yield from self._row("Signature", text_field("signature", draft.signature), hint="signature")
+            yield from self._row("Tools", text_field("tools", draft.tools, "module:function …"), hint="tools")
             with Vertical(id="inputs-row"):
-                yield from self._row("Inputs", _field("inputs", draft.inputs, "name=value …"), gap=True)
-            yield from self._row("Model", _field("model", draft.model))
-            yield from self._row("Sub-model", _field("sub_model", draft.sub_model, "the same"), hint="model")
+                yield from self._row("Inputs", text_field("inputs", draft.inputs, "name=value …"), gap=True)
+            yield from self._row("Model", text_field("model", draft.model))
+            yield from self._row("Sub-model", text_field("sub_model", draft.sub_model, "the same"), hint="model")
             yield PlaceForm(draft, self._cwd, configured=self._spec is None or self._spec.modal == ModalOptions())
-            yield from self._limits(draft)
+            yield LimitFields(draft)
             yield FurtherSettings(draft.settings)
             yield from self._row("Command", Static(id="command"))
         yield KeyFooter()
@@ -166,17 +168,6 @@ class NewRunScreen(ModalScreen[None]):
             yield widget
         if hint:
             yield Static(id=f"{hint}-hint", classes="hint")
-
-    def _limits(self, draft: Draft) -> Iterator[Widget]:
-        for label, names in (("Limits", list(LIMITS)[:3]), ("", list(LIMITS)[3:])):
-            with Horizontal(classes="row limits" if label else "row limits gap"):
-                yield Label(label, classes="label")
-                for name in names:
-                    yield Label(name, classes="limit")
-                    yield _field(name, getattr(draft.budget, name))
-                if not label:
-                    yield Tick("start paused", draft.paused, name="paused")
-        yield Static(id="limits-hint", classes="hint")
 
     def on_mount(self) -> None:
         self.query_one("#documents" if not self._draft.documents else "#question").focus()
@@ -270,10 +261,7 @@ class NewRunScreen(ModalScreen[None]):
             self._wrong.pop("signature", None)
             self._hint("signature", None, task.summary)
             self.query_one("#inputs-row").remove_class("-wanted")
-        budgets = run_settings.budgets(self._configured, task.budgets)
-        for name, key in LIMITS.items():
-            value = getattr(budgets, key.partition(".")[2])
-            self.query_one(f"#{name}", Input).placeholder = "no limit" if value is None else f"{value:g}"
+        self.query_one(LimitFields).show_usual(self._configured, task)
         field = task.question_field
         words = "What do you want to know?"
         if not own and field is None:
@@ -504,7 +492,3 @@ class NewRunScreen(ModalScreen[None]):
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(command_line(self._draft))
         self.notify("The command is in the clipboard.")
-
-
-def _field(name: str, value: str, placeholder: str = "", suggester: PathSuggester | None = None) -> Input:
-    return Input(value, placeholder, id=name, suggester=suggester, compact=True, select_on_focus=False)
