@@ -146,7 +146,7 @@ def test_a_server_that_does_not_answer_is_given_up(
 def test_without_a_token_nobody_is_asked(secret: ModalServer, fleet: Shell) -> None:
     fleet.variables["MODAL_TOKEN_ID"] = fleet.variables["MODAL_TOKEN_SECRET"] = ""
     done = fleet.inside("check-secret")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Modal has no token here: MODAL_TOKEN_ID and MODAL_TOKEN_SECRET are not set" in done.stderr
     assert "modal token new" in done.stderr
     assert not secret.calls()
@@ -163,7 +163,7 @@ def test_a_token_in_an_env_file_is_used(secret: ModalServer, fleet: Shell, monke
 def test_a_file_named_modal_on_the_path_is_reported_and_not_run(secret: ModalServer, fleet: Shell) -> None:
     Path(fleet.folder, "modal.py").write_text("raise SystemExit('it was imported')\n")
     done = fleet("check-secret")  # python -c: the working folder is on the path
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "modal.py hides the installed package" in done.stderr
     assert "Rename it" in done.stderr
     assert "it was imported" not in done.stdout + done.stderr
@@ -174,6 +174,6 @@ def test_a_broken_file_of_modal_s_is_named(secret: ModalServer, fleet: Shell) ->
     broken.write_text("[default\n")
     fleet.variables["MODAL_CONFIG_PATH"] = str(broken)
     done = fleet("check-secret")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{broken} can't be read" in done.stderr
     assert "Traceback" not in done.stderr

@@ -44,7 +44,7 @@ def test_wrong_words_are_a_matter_of_usage(fleet: Shell) -> None:
     done = fleet.inside("corpus", "make", "logs", "--size", "much", "--json")
     assert json.loads(done.stdout)["error"]["hint"].startswith("Write it like")
     missing = fleet.inside("corpus", "make", "logs", "--out", "no/such/folder.txt")
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert "there is no folder" in missing.stderr
 
 

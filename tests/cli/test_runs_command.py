@@ -95,7 +95,7 @@ def test_verify_says_ok_or_the_first_thing_wrong(fleet: Shell) -> None:
 @pytest.mark.parametrize("command", ["show", "verify", "path"])
 def test_a_run_that_does_not_exist_is_named(fleet: Shell, command: str) -> None:
     done = fleet.inside("runs", command, "zz")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "No run's id begins with 'zz'" in done.stderr
     assert done.stdout == ""
     assert "zz" in json.loads(fleet.inside("runs", command, "zz", "--json").stdout)["error"]["message"]
@@ -104,7 +104,7 @@ def test_a_run_that_does_not_exist_is_named(fleet: Shell, command: str) -> None:
 def test_a_file_that_is_no_run_is_refused_in_words(fleet: Shell) -> None:
     (fleet.folder / "log.jsonl").write_text('{"type": "metadata", "root_model": "m"}\n')
     done = fleet.inside("runs", "show", "log.jsonl")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "an rlms log" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -89,13 +89,15 @@ def test_what_cannot_be_done_is_said_in_one_line(home: Path, arguments: list[str
 
 def test_options_become_the_run(home: Path) -> None:
     Path("a.txt").write_text("x")
-    given = "--docs a.txt --docs *.md --question Why? --task logs --model m/x --sub-model offline --max-iterations 3"
+    given = (
+        "--docs a.txt --docs *.md --question Why? --task logs --model ollama/x --sub-model offline --max-iterations 3"
+    )
     more = "--max-llm-calls 7 --max-tokens 5000 --max-seconds 90 --max-cost 0.5 --paused --record out.jsonl"
     source, spec = first_to_open(parse([*given.split(), *more.split()]))
     assert isinstance(source, EngineClient)
     assert spec is not None
     assert (spec.documents, spec.question, spec.task, spec.paused) == (("a.txt", "*.md"), "Why?", "logs", True)
-    assert (spec.model, spec.sub_model, spec.cwd) == ("m/x", "offline", str(Path.cwd()))
+    assert (spec.model, spec.sub_model, spec.cwd) == ("ollama/x", "offline", str(Path.cwd()))
     assert spec.budgets == Budgets(max_iterations=3, max_llm_calls=7, max_tokens=5000, max_seconds=90, max_cost_usd=0.5)
     assert source.path == str(Path("out.jsonl").absolute())
 

@@ -24,8 +24,8 @@ def settings(as_json: bool) -> config.Settings:
     for problem in found.problems:
         printing.tell(f"warning: {problem}")
     login = modal_login(found.environment)
-    if login.problem is not None:
-        printing.fail(login.problem.message, login.problem.hint, as_json=as_json)
+    if unusable := found.stopping or login.problem:
+        printing.fail(unusable.message, unusable.hint, code=printing.USAGE, as_json=as_json)
     found.export()
     return found
 

@@ -10,6 +10,7 @@ import typer
 
 from fleet_rlm import config, sandbox_choice
 from fleet_rlm.cli import printing
+from fleet_rlm.cli.plain_help import App
 from fleet_rlm.cli.run_options import by_group, with_settings
 from fleet_rlm.cli.secrets import configured_name
 from fleet_rlm.config import modal_login
@@ -17,7 +18,7 @@ from fleet_rlm.config.table import BUDGETS, SETTINGS, Parsed, Setting
 from fleet_rlm.events import Json
 from fleet_rlm.runs import redact
 
-app = typer.Typer(name="config", help="What is configured, and where it came from.", no_args_is_help=True)
+app = App(name="config", help="What is configured, and where it came from.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 OPTION, DEFAULT = "option", "default"

@@ -6,18 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import msgspec
 import typer
 
 from fleet_rlm.cli import printing
+from fleet_rlm.cli.plain_help import App
 from fleet_rlm.documents.work import DocumentError, Progress, size_in_words
 from fleet_rlm.figures import plural
 
-app = typer.Typer(
-    name="corpus", help="Make texts whose answers are known, and score runs on them.", no_args_is_help=True
-)
+app = App(name="corpus", help="Make texts whose answers are known, and score runs on them.", no_args_is_help=True)
 
 _BAR_CELLS = 24
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -175,23 +174,14 @@ def score(
 
 @contextmanager
 def _refusals(as_json: bool) -> Iterator[None]:
-    """Say what cannot be done, in the command's way; a wrong argument is a matter of usage."""
-    from fleet_rlm.corpora.kinds import UnknownKind
-    from fleet_rlm.corpora.write import Exists, NotASize
-
+    """Say what cannot be done, as wrong usage."""
     try:
         yield
-    except (UnknownKind, NotASize, Exists) as error:
-        _fail(error, printing.USAGE, as_json)
-    except DocumentError as error:
-        _fail(error, printing.FAILED, as_json)
+    except DocumentError as error:  # as in `run`: a file that was named and can't be used
+        printing.fail(error.message, error.hint, code=printing.USAGE, as_json=as_json)
     except KeyboardInterrupt:
         printing.tell("Stopped; nothing is left behind.")
         raise typer.Exit(printing.ABORTED) from None
-
-
-def _fail(error: DocumentError, code: int, as_json: bool) -> NoReturn:
-    printing.fail(error.message, error.hint, code=code, as_json=as_json)
 
 
 @contextmanager

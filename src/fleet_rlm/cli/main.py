@@ -11,10 +11,11 @@ from fleet_rlm.cli import commands, configuration, corpus, runs, volume
 from fleet_rlm.cli import tasks as tasks_command
 from fleet_rlm.cli.doctor.command import doctor
 from fleet_rlm.cli.init import init
+from fleet_rlm.cli.plain_help import App
 from fleet_rlm.cli.run import run
 from fleet_rlm.cli.secrets import check_secret, check_secret_key
 
-app = typer.Typer(
+app = App(
     name="fleet-rlm",
     help="Run Recursive Language Models on documents and look at what they did (fleet-rlm-tui: on a screen).",
     no_args_is_help=True,

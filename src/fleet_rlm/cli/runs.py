@@ -14,6 +14,7 @@ import typer
 from fleet_rlm import config
 from fleet_rlm import events as ev
 from fleet_rlm.cli import printing, steps
+from fleet_rlm.cli.plain_help import App
 from fleet_rlm.figures import count, dollars, plural, seconds
 from fleet_rlm.screen_text import clean_line
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fleet_rlm.runs.summary import RunRow
     from fleet_rlm.state import RunState
 
-app = typer.Typer(name="runs", help="Look at recorded runs.", no_args_is_help=True)
+app = App(name="runs", help="Look at recorded runs.", no_args_is_help=True)
 
 _SORTS = (
     "when, task, question, documents, iterations, calls, tokens, cost, seconds, status, answer, model, sandbox, size"
@@ -175,9 +176,9 @@ def _find(ref: str, as_json: bool) -> RunRow:
         with _library() as library:
             return library.get(ref)
     except NoSuchRun as error:
-        printing.fail(str(error), as_json=as_json)
+        printing.fail(str(error), code=printing.USAGE, as_json=as_json)
     except NotARun as error:
-        printing.fail(str(error), error.hint, as_json=as_json)
+        printing.fail(str(error), error.hint, code=printing.USAGE, as_json=as_json)
 
 
 def _row_json(row: RunRow) -> dict[str, ev.Json]:

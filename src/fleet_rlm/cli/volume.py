@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from fleet_rlm.cli import cloud, printing, volume_copy
+from fleet_rlm.cli.plain_help import App
 from fleet_rlm.documents.work import size_in_words
 from fleet_rlm.figures import plural
 from fleet_rlm.screen_text import clean_line
@@ -21,7 +22,7 @@ from fleet_rlm.screen_text import clean_line
 if TYPE_CHECKING:
     from fleet_rlm.sandbox.modal.volume_files import Entry, VolumeFiles
 
-app = typer.Typer(name="volume", help="Look into a Modal Volume, and copy files from and to it.", no_args_is_help=True)
+app = App(name="volume", help="Look into a Modal Volume, and copy files from and to it.", no_args_is_help=True)
 
 STREAM = "-"
 Volume = Annotated[str, typer.Argument(metavar="VOLUME", help="The volume's name.")]

@@ -144,8 +144,11 @@ def _complete(spec: RunSpec, arguments: argparse.Namespace) -> RunSpec:
     given = {key: value for key in config.BY_KEY if (value := getattr(arguments, key, None)) is not None}
     asked = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     limits = Budgets() if spec.signature else TASKS[spec.task].budgets
+    settings = config.load(asked=asked)
+    if problem := config.model_choice(settings).problem:
+        raise UsageError(str(problem))
     try:
-        return run_settings.complete(spec, config.load(asked=asked), limits)
+        return run_settings.complete(spec, settings, limits)
     except sandbox_choice.Unusable as error:
         raise UsageError(f"{error} {error.hint}".rstrip()) from error
 
