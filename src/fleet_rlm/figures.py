@@ -41,6 +41,17 @@ def clock(value: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
+def waiting(value: float) -> str:
+    """`0.5 s`, `30 s`, `2 min 30 s`, `1 h 5 min`."""
+    if value < 60:
+        return f"{value:.1f} s" if value < 9.95 and value != int(value) else f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
 def dollars(value: float) -> str:
     """`$0`, `$0.0004`, `$0.009`, `$0.07`, `$12.40`."""
     if value == 0:

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from fleet_rlm import events as ev
+from fleet_rlm.engine.model_facts import estimated_tokens
 from fleet_rlm.engine.model_settings import Timeouts
 from tests.engine.conftest import Running, Start
 from tests.engine.scripted import action
@@ -56,7 +57,7 @@ def test_tokens_that_the_server_does_not_count_are_estimated_and_say_so(
     usage = run.of(ev.PlannerFinished)[0].usage
     assert usage is not None
     assert usage.estimated
-    assert usage.output == len(DONE) // 4
+    assert usage.output == estimated_tokens(DONE)
 
 
 @pytest.mark.parametrize(
@@ -69,14 +70,15 @@ def test_tokens_that_the_server_does_not_count_are_estimated_and_say_so(
             error(400, "maximum context length is 8", "context_length_exceeded"),
             "ContextWindowExceededError", "context window", "larger context",
         ),
-        (error(400, "no such parameter"), "LMInvalidRequestError", "no such parameter", "DSPY_LM_API_BASE"),
+        (error(400, "no such thing"), "LMInvalidRequestError", "no such thing", "DSPY_LM_API_BASE"),
+        (error(400, "no such parameter"), "LMInvalidRequestError", "no such parameter", "Leave the setting out"),
         (error(500, "boom"), "LMServerError", "500", "Run again"),
         (error(429, "slow", retry_after="100"), "LMRateLimitError", "429", "rate"),
         (NOT_JSON, "LMError", "not JSON", "DSPY_LM_API_BASE"),
         (Reply(body=b'{"choices": ['), "LMError", "not JSON", "DSPY_LM_API_BASE"),
         (NO_CHOICES, "LMServerError", "no choices", "another model"),
         (Reply(""), "LMServerError", "answered with nothing", "another model"),
-        (Reply("", finish="length"), "LMError", "DSPY_LM_MAX_TOKENS", ""),
+        (Reply("", finish="length"), "PlannerUnreadable", "could not be read", "DSPY_LM_MAX_TOKENS"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.startswith(("LM", "Context")) else None,
 )  # fmt: skip
@@ -129,11 +131,13 @@ def test_what_passes_is_tried_again_and_each_wait_is_told(
     assert run.of(ev.PlannerFinished)[0].code == "SUBMIT(answer='fine')"
 
 
-def test_a_servers_retry_after_is_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, done, server = against(planner([error(429, "slow down", retry_after="9999")]), start, monkeypatch)
-    assert done.status == "failed"
-    assert [retry.delay_seconds for retry in run.of(ev.ModelRetrying)] == [0.2] * 3
-    assert len(server.asked) == 4
+def test_a_wait_that_is_longer_than_our_patience_is_told_with_its_length(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, done, server = against(planner([error(429, "slow down", retry_after="9000")]), start, monkeypatch)
+    assert done.error is not None
+    assert "slow down. (the provider asks to wait 2 h 30 min, longer than the 0.2 s" in done.error.message
+    assert len(server.asked) == 1
 
 
 def test_a_server_that_does_not_stream_is_asked_plainly(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fleet_rlm import events as ev
 from fleet_rlm import spec
 from fleet_rlm.engine import cancel, inputs, preparation, signatures
-from fleet_rlm.engine.budgets import Spending
+from fleet_rlm.engine.budgets import Estimate, Spending
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.errors import RunAborted, SetupError
 from fleet_rlm.engine.prompts import added, common_prefix
@@ -109,11 +109,46 @@ def test_turns_are_given_in_order_and_a_waiter_that_leaves_loses_none() -> None:
 def test_calls_are_counted_one_by_one_whoever_makes_them() -> None:
     told: list[str] = []
     spending = Spending(spec.Budgets(max_llm_calls=2), told.append)
-    assert [spending.count_call() for _ in range(2)] == [None, None]
-    assert "exceed the budget of 2" in (spending.count_call() or "")
-    assert spending.count_call() is not None
+    assert [spending.admit(call, Estimate(), Scope()) for call in "ab"] == [None, None]
+    assert "budget of 2 sub-LLM calls is spent" in (spending.admit("c", Estimate(), Scope()) or "")
     assert spending.calls == 2
+    assert "budget of 2 sub-LLM calls is spent" in (spending.refusal() or "")
+    assert spending.refusal() is not None
     assert told == ["the budget of 2 sub-LLM calls is spent; further calls are refused"]
+
+
+def test_a_batch_is_refused_with_the_calls_that_are_left() -> None:
+    spending = Spending(spec.Budgets(max_llm_calls=50))
+    for call in range(40):
+        spending.admit(call, Estimate(), Scope())
+    assert "a batch of 40 exceeds the 10 calls left of the budget of 50" in (spending.refusal(40) or "")
+    assert spending.refusal(10) is None
+
+
+def test_money_for_calls_in_flight_is_reserved() -> None:
+    spending, asking = Spending(spec.Budgets(max_cost_usd=0.10)), Estimate(100, 400, 0.03, 0.06)
+    waiting: list[str | None] = []
+    assert spending.admit("first", asking, Scope()) is None
+    second = threading.Thread(target=lambda: waiting.append(spending.admit("second", asking, Scope())))
+    second.start()
+    assert waiting == []  # 0.06 and 0.06 are more than there is
+    spending.add(ev.Usage(input=100, output=100), 0.06, sub_call=True)
+    spending.settle("first")
+    second.join(5)
+    assert waiting == [None]
+    spending.add(ev.Usage(input=100, output=100), 0.03, sub_call=True)
+    spending.settle("second")
+    assert "about $0.03 does not fit into the $0.01 left" in (spending.admit("third", asking, Scope()) or "")
+
+
+def test_a_call_that_waits_for_money_ends_with_its_scope() -> None:
+    spending, scope, told = Spending(spec.Budgets(max_tokens=100)), Scope(), list[str | None]()
+    spending.admit("first", Estimate(50, 90), scope)
+    waiting = threading.Thread(target=lambda: told.append(spending.admit("second", Estimate(50, 90), scope)))
+    waiting.start()
+    scope.end()
+    waiting.join(5)
+    assert "interrupted" in (told[0] or "")
 
 
 def wanted(**types: str) -> inputs.Wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 
 import dspy
@@ -9,13 +10,31 @@ import msgspec
 from dspy.primitives.code_interpreter import CodeInterpreterError
 
 from fleet_rlm import events as ev
+from fleet_rlm.engine.answer_stream import Withheld
 from fleet_rlm.engine.errors import AgentStopped, OperatorRefused, PlannerUnreadable, SetupError
+from fleet_rlm.engine.provider_faults import WITHHELD
 
 TRACEBACK_CHARS = 20_000
 
 
 class CallRefused(dspy.LMError):
     """A sub-call that is not made: over budget, or its cell was interrupted. The planner reads the message."""
+
+
+class AnswerCut(dspy.LMError):
+    """An answer that ends at the limit of its tokens, and must not be used as if it were whole; `text` is what came."""
+
+    def __init__(self, limit: int | None, text: str = "") -> None:
+        self.limit, self.text = limit, text
+        most = f"its limit of {limit:,} output tokens" if limit else "its limit of output tokens"
+        empty = " before it began: the model used all of them to think" if not text else ""
+        super().__init__(f"the answer was cut off at {most}{empty}")
+
+    def failure(self) -> ev.Failure:
+        """In words for a person."""
+        more = f"more than {self.limit}" if self.limit else "more"
+        hint = f"Set DSPY_LM_MAX_TOKENS to {more}, if the model can answer longer, or choose another model."
+        return ev.Failure(type="AnswerCut", message=str(self), hint=hint)
 
 
 _CONTEXT = "Use a model with a larger context, or lower DSPY_LM_MAX_TOKENS, which counts towards it."
@@ -74,6 +93,52 @@ _BY_TYPE: tuple[tuple[type[Exception], str, str], ...] = (
 )
 
 
+_FORBIDDEN = (
+    "The model's provider does not allow this account to use the model like this.",
+    "Do what the provider says, or choose another model with DSPY_LM_MODEL; the key itself was accepted.",
+)
+_NO_PATH = (
+    "The model's server has nothing at this address.",
+    "Check DSPY_LM_API_BASE: most servers want it to end in /v1.",
+)
+_TOO_LONG = (
+    "The model's server does not take an answer of this length.",
+    "Set DSPY_LM_MAX_TOKENS to what the server says, or leave it out.",
+)
+_PARAMETER = "Leave the setting out that the server names, or choose another model with DSPY_LM_MODEL."
+_WITHHELD: dict[str | None, tuple[str, str]] = {
+    "refusal": (
+        "The model refused to answer",
+        "Word the question or the task otherwise, or choose another model; asking again would give the same.",
+    ),
+    "thinking_only": (
+        "The model gave no answer",
+        "Set a lower DSPY_LM_REASONING_EFFORT or a higher DSPY_LM_MAX_TOKENS, or choose another model.",
+    ),
+    None: (
+        "The answer was withheld by the provider's content filter",
+        "Look for what in the question or the documents sets it off, or choose another model or provider.",
+    ),
+}
+
+
+def _kind_of(error: dspy.LMError) -> tuple[str, str, str] | None:
+    """Type, what happened and what to do, for causes that dspy has no class of its own for."""
+    status, code, said = getattr(error, "status", None), getattr(error, "provider_code", None), provider_words(error)
+    if isinstance(error, Withheld) or code == WITHHELD:
+        return ("Withheld", *_WITHHELD.get(code, _WITHHELD[None]))
+    if isinstance(error, dspy.LMAuthError) and status == 403:
+        return ("LMAuthError", *_FORBIDDEN)
+    if isinstance(error, dspy.LMInvalidRequestError) and type(error) is dspy.LMInvalidRequestError:
+        if re.search(r"max_(?:\w+_)?tokens|(?:output|completion) tokens", said):
+            return ("LMInvalidRequestError", *_TOO_LONG)
+        if status in (404, 405):
+            return ("LMInvalidRequestError", *_NO_PATH)
+        if re.search(r"parameter|temperature|reasoning|unsupported|extra inputs", said, re.IGNORECASE):
+            return ("LMInvalidRequestError", "The model's server refused the request.", _PARAMETER)
+    return None
+
+
 def provider_words(error: BaseException, limit: int = 600) -> str:
     """The provider's own message, without the library's advice (which names things a person here cannot set)."""
     text = str(getattr(error, "message", "") or error)
@@ -84,14 +149,15 @@ def model_failure(error: Exception) -> ev.Failure:
     """A failed model call."""
     if isinstance(error, CallRefused):
         return ev.Failure(type="Refused", message=str(error))
-    for kind, what, hint in _BY_TYPE:
-        if isinstance(error, kind):
-            status = getattr(error, "status", None)
-            said = provider_words(error)
-            code = f" (HTTP {status})" if status else ""
-            return ev.Failure(
-                type=kind.__name__, message=f"{what.rstrip('.')}{code}: {said}" if said else what, hint=hint
-            )
+    if isinstance(error, AnswerCut):
+        return error.failure()
+    told = _kind_of(error) if isinstance(error, dspy.LMError) else None
+    told = told or next(((kind.__name__, what, hint) for kind, what, hint in _BY_TYPE if isinstance(error, kind)), None)
+    if told is not None:
+        name, what, hint = told
+        status, said = getattr(error, "status", None), provider_words(error)
+        code = f" (HTTP {status})" if status else ""
+        return ev.Failure(type=name, message=f"{what.rstrip('.')}{code}: {said}" if said else what, hint=hint)
     return ev.Failure(type=type(error).__name__, message=str(error))
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import dataclasses
 import importlib
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from dspy import lm15
+from dspy._vendor.lm15.transports import StdlibAsyncTransport
 from dspy.clients.engines import AsyncLiteLLMEngine, AsyncLM15Engine, LM15Engine
 
+from fleet_rlm.engine.answer_stream import MendingTransport
 from fleet_rlm.engine.model_settings import ModelSettings, Timeouts
+from fleet_rlm.events import Json
 
 T = TypeVar("T")
 StreamEvent: TypeAlias = lm15.StreamStartEvent | lm15.StreamDeltaEvent | lm15.StreamEndEvent | lm15.StreamErrorEvent
@@ -92,18 +96,25 @@ class ModelLoop:
 class NetworkEngine:
     """A model over the network: dspy's native client where it knows the way, else LiteLLM (slow to import)."""
 
-    def __init__(self, settings: ModelSettings, timeouts: Timeouts) -> None:
+    def __init__(
+        self, settings: ModelSettings, timeouts: Timeouts, shape: Callable[[dict[str, Json]], None] = lambda _: None
+    ) -> None:
         self.provider: str | None = None
         self.wire_model = settings.model
         self._settings = settings
         self._native: AsyncLM15Engine | None = None
+        self._transport: MendingTransport | None = None
         self._lite: AsyncLiteLLMEngine | None = None
         prefix = settings.model.partition("/")[0]
         base = settings.api_base
         if base is None and prefix == "openai":
             base = os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
+        maker, _, name = settings.model.partition("/")
+        kind, _, rest = name.partition("/")
+        self._api: Literal["chat", "responses"] = "responses" if kind == "responses" and rest else "chat"
+        self._name = f"{maker}/{rest}" if self._api == "responses" else settings.model
         try:
-            route = LM15Engine(lm15.RouterConfig(env={})).resolve(settings.model)
+            route = LM15Engine(lm15.RouterConfig(env={}), model_type=self._api).resolve(self._name)
         except (lm15.UnknownModelError, lm15.UnsupportedFeatureError):
             self.provider = prefix or None
             return
@@ -114,15 +125,19 @@ class NetworkEngine:
         key = settings.api_key
         if key is None and base is not None and not os.environ.get("OPENAI_API_KEY"):
             key = "none"  # a local server asks for no key, but the client insists on one
+        wire = StdlibAsyncTransport(connect_timeout=timeouts.connect, read_timeout=timeouts.total, write_timeout=60.0)
+        self._transport = MendingTransport(wire, route.provider, shape)
         self._native = AsyncLM15Engine(
             lm15.RouterConfig(
                 api_keys={route.provider: key} if key else None,
                 base_urls={route.provider: base} if base else None,
-                timeouts=lm15.Timeouts(connect=timeouts.connect, read=timeouts.total, write=60.0),
-            )
+                transport=self._transport,
+            ),
+            model_type=self._api,
         )
 
     async def stream(self, request: lm15.Request) -> AsyncIterator[StreamEvent]:
+        request = dataclasses.replace(request, model=self._name)
         started = False
         if self._native is not None:
             try:
@@ -140,6 +155,7 @@ class NetworkEngine:
             yield event
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
+        request = dataclasses.replace(request, model=self._name)
         engine = self._native if self._native is not None else await self._litellm()
         response: lm15.Response = await engine.complete(request)
         return response
@@ -149,12 +165,16 @@ class NetworkEngine:
         if self._lite is None:
             await _imported("litellm")
             options = {"api_key": self._settings.api_key, "api_base": self._settings.api_base}
-            self._lite = AsyncLiteLLMEngine(**{name: value for name, value in options.items() if value})
+            self._lite = AsyncLiteLLMEngine(
+                model_type=self._api, **{name: value for name, value in options.items() if value}
+            )
         return self._lite
 
     async def aclose(self) -> None:
         if self._native is not None:
             await self._native.aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
         if self._lite is not None:
             await self._lite.aclose()
 

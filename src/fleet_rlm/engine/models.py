@@ -8,6 +8,7 @@ waits for whichever comes first, the answer or the end of its scope.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -15,15 +16,15 @@ from typing import NoReturn, Protocol
 
 import dspy
 from dspy import lm15
-from dspy.clients.call_result import usage_dict
-from dspy.clients.costs import estimate_cost
 from dspy.clients.errors import wrap_error
 from dspy.utils.callback import ACTIVE_CALL_ID
 
 from fleet_rlm import events as ev
-from fleet_rlm.engine.budgets import Spending
+from fleet_rlm.engine import prices
+from fleet_rlm.engine.answer_stream import Withheld
+from fleet_rlm.engine.budgets import Estimate, Spending
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
-from fleet_rlm.engine.failures import CallRefused, model_failure
+from fleet_rlm.engine.failures import AnswerCut, CallRefused, model_failure
 from fleet_rlm.engine.model_clients import (
     LoopClosed,
     ModelLoop,
@@ -32,10 +33,16 @@ from fleet_rlm.engine.model_clients import (
     ThreadedEngine,
     offline_engine,
 )
+from fleet_rlm.engine.model_facts import estimated_tokens
+from fleet_rlm.engine.model_form import Form, prompt_tokens
 from fleet_rlm.engine.model_settings import ModelSettings, Retries, Timeouts
+from fleet_rlm.engine.provider_faults import WITHHELD, judged
+from fleet_rlm.figures import waiting
 
 DELTA_SECONDS = 0.033
 """Streamed text is passed on at most this often a call, some tens of times a second."""
+MOST_CHANGES = 6
+"""Times that the form of one request is changed after a refusal of its server."""
 
 
 class CallInterrupted(CallRefused):
@@ -44,14 +51,21 @@ class CallInterrupted(CallRefused):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a finished model call cost."""
+    """What a finished model call cost, all its attempts together."""
 
     model: str
     usage: ev.Usage
     cost_usd: float | None
     truncated: bool = False
+    """The answer ends at the limit of its tokens, not where the model wanted it to."""
     from_cache: bool = False
     """Answered by dspy's cache, for nothing (in programs that use it)."""
+    thinking: str = ""
+    """What the model thought before it answered, where it says so."""
+
+    def __add__(self, other: Answered) -> Answered:
+        known = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
+        return dataclasses.replace(other, usage=self.usage + other.usage, cost_usd=sum(known) if known else None)
 
 
 class Watch(Protocol):
@@ -59,6 +73,9 @@ class Watch(Protocol):
 
     def is_sub_call(self, call: str | None) -> bool:
         """False for the run's own planner and its extraction, which have no queue and no budget of calls."""
+
+    def is_planner(self, call: str | None) -> bool:
+        """Whether the answer is code to run, of the run itself or of a sub-agent: half of it must not run."""
 
     def call_running(self, call: str | None, queued_seconds: float) -> None: ...
 
@@ -86,13 +103,14 @@ class ObservedEngine:
     """A dspy engine (`complete(Request) -> Response`) whose calls are seen as they happen and can be ended."""
 
     def __init__(self, settings: ModelSettings, calls: Calls) -> None:
-        self._calls = calls
-        self._free = settings.offline
-        self._streams = True
-        """False once the server was found to answer a stream with something else."""
+        self._calls, self._settings = calls, settings
+        self._form = Form(settings)
+        self._price = prices.price_of(settings)
         engine = offline_engine(watched=settings.watched) if settings.offline else settings.engine
         self.inner: NetworkEngine | ThreadedEngine = (
-            NetworkEngine(settings, calls.timeouts) if engine is None else ThreadedEngine(engine, settings.model)
+            NetworkEngine(settings, calls.timeouts, self._form.shape_body)
+            if engine is None
+            else ThreadedEngine(engine, settings.model)
         )
 
     def stream(self, request: lm15.Request) -> Iterator[StreamEvent]:
@@ -110,52 +128,112 @@ class ObservedEngine:
         waited = calls.slots.take(scope)
         if waited is None:
             self._interrupted()
+        ticket = object()
         try:
-            if refused := calls.spending.count_call():
-                raise CallRefused(refused)
+            if refused := calls.spending.admit(ticket, self._estimate(request), scope):
+                calls.token.check()
+                raise (CallInterrupted if scope.ended else CallRefused)(refused)
             calls.watch.call_running(call, waited)
             return self._answer(request, call, scope)
         finally:
+            calls.spending.settle(ticket)
             calls.slots.give()
+
+    def _estimate(self, request: lm15.Request) -> Estimate:
+        """What a call is going to cost: its prompt, and an answer as long as others, or as long as it may be."""
+        read, usual = prompt_tokens(request), self._calls.spending.usual_answer()
+        most = max(self._form.shaped(request).config.max_tokens or 0, usual)
+        price = self._price
+        about, at_most = ev.Usage(input=read, output=usual), ev.Usage(input=read, output=most)
+        return Estimate(
+            read + usual, read + most, price.of(about) if price else None, price.of(at_most) if price else None
+        )
 
     def _interrupted(self) -> NoReturn:
         self._calls.token.check()
         raise CallInterrupted("The call was interrupted before it was answered.")
 
     def _answer(self, request: lm15.Request, call: str | None, scope: Scope) -> lm15.Response:
-        calls, attempt = self._calls, 1
+        """One answer of as many attempts as it takes."""
+        attempt, changes, room = 1, 0, None
+        paid: Answered | None = None
         while True:
+            asked = self._form.shaped(request, room)
+            streamed = self._form.streams
             try:
-                future = calls.loop.submit(self._attempt(request, call))
-            except LoopClosed:
-                self._interrupted()
-            if not scope.wait(future):
-                future.cancel()
-                self._interrupted()
-            try:
-                response = future.result()
-            except lm15.LM15Error as error:
-                of = _attempts(error, calls.retries)
-                if attempt >= of:
-                    raise
-                delay = _delay(error, attempt, calls.retries)
-                failure = model_failure(wrap_error(error, model=request.model, provider=self.inner.provider))
-                calls.watch.call_retrying(call, attempt + 1, of, failure, delay)
-                if not scope.sleep(delay):
-                    self._interrupted()
-                attempt += 1
+                response = self._waited_for(asked, call, scope)
+            except lm15.LM15Error as raised:
+                error = judged(raised)
+                changed = self._form.learn(error, asked, streamed=streamed) if changes < MOST_CHANGES else None
+                if changed is not None:
+                    changes, room = changes + 1, None
+                    failure = ev.Failure(type="FormRefused", message=f"{self._failure(error).message}: {changed}")
+                    self._calls.watch.call_retrying(call, attempt, attempt, failure, 0.0)
+                    continue
+                attempt = self._wait_after(error, attempt, call, scope)
                 continue
-            answered = self._priced(request, response)
-            calls.spending.add(answered.usage, answered.cost_usd, sub_call=calls.watch.is_sub_call(call))
-            calls.watch.call_answered(call, answered)
-            return response
+            except Withheld as withheld:
+                read, said = prompt_tokens(asked), estimated_tokens(str(withheld))
+                self._count(call, Answered(asked.model, ev.Usage(input=read, output=said, estimated=True), None), paid)
+                raise
+            answered = self._priced(asked, response)
+            more = self._form.more_room(asked) if answered.truncated else None
+            paid = self._count(call, answered, paid, told=more is None)
+            if more is not None:
+                failure = AnswerCut(asked.config.max_tokens).failure()
+                self._calls.watch.call_retrying(call, attempt + 1, attempt + 1, failure, 0.0)
+                room, attempt = more, attempt + 1
+                continue
+            return self._usable(asked, response, call)
+
+    def _count(self, call: str | None, answered: Answered, before: Answered | None, *, told: bool = True) -> Answered:
+        """Count what an attempt cost; `before` is what earlier ones did. Returns the sum."""
+        calls = self._calls
+        if answered.cost_usd is None and answered.usage.estimated and self._price is not None:
+            answered = dataclasses.replace(answered, cost_usd=self._price.of(answered.usage))
+        calls.spending.add(answered.usage, answered.cost_usd, sub_call=calls.watch.is_sub_call(call))
+        together = before + answered if before is not None else answered
+        if told:
+            calls.watch.call_answered(call, together)
+        return together
+
+    def _waited_for(self, asked: lm15.Request, call: str | None, scope: Scope) -> lm15.Response:
+        try:
+            future = self._calls.loop.submit(self._attempt(asked, call))
+        except LoopClosed:
+            self._interrupted()
+        if not scope.wait(future):
+            future.cancel()
+            self._interrupted()
+        return future.result()
+
+    def _wait_after(self, error: lm15.LM15Error, attempt: int, call: str | None, scope: Scope) -> int:
+        """Wait until the next attempt; raises the error when there is none. Returns the next one's number."""
+        retries = self._calls.retries
+        of = _attempts(error, retries)
+        asked = error.retry_after
+        if attempt < of and asked is not None and asked > retries.longest_delay:
+            patience = f"the provider asks to wait {waiting(asked)}, longer than the {waiting(retries.longest_delay)}"
+            error.message = f"{error.message.rstrip('. ')}. ({patience} that a call waits.)"
+            of = attempt
+        if attempt >= of:
+            raise error
+        delay = _delay(error, attempt, retries)
+        self._calls.watch.call_retrying(call, attempt + 1, of, self._failure(error), delay)
+        if not scope.sleep(delay):
+            self._interrupted()
+        return attempt + 1
+
+    def _failure(self, error: lm15.LM15Error) -> ev.Failure:
+        wrapped = wrap_error(error, model=self._settings.model, provider=self.inner.provider)
+        return model_failure(wrapped)
 
     async def _attempt(self, request: lm15.Request, call: str | None) -> lm15.Response:
-        if self._streams:
+        if self._form.streams:
             deltas = _Deltas(self._calls.watch, call)
             try:
-                return _usable(await self._streamed(request, deltas))
-            except lm15.StreamAssemblyError:
+                return _something(await self._streamed(request, deltas))
+            except (lm15.StreamAssemblyError, lm15.UnsupportedFeatureError):
                 if deltas.began:
                     raise
         # Not one event: a server that does not stream, or an answer that is none. Asked plainly, it says which.
@@ -167,8 +245,8 @@ class ObservedEngine:
             if isinstance(error, lm15.LM15Error):
                 raise
             raise lm15.TimeoutError(f"no answer within {limits.total:g} s", provider=self.inner.provider) from error
-        self._streams = False
-        return _usable(response)
+        self._form.streams = False
+        return _something(response)
 
     async def _streamed(self, request: lm15.Request, deltas: _Deltas) -> lm15.Response:
         limits = self._calls.timeouts
@@ -211,13 +289,31 @@ class ObservedEngine:
 
     def _priced(self, request: lm15.Request, response: lm15.Response) -> Answered:
         provider = self.inner.provider
-        usage = _usage(request, response, provider)
-        cost: float | None = 0.0 if self._free else None
-        if not self._free and not usage.estimated:
-            cost, _ = estimate_cost(
-                response, provider=provider, requested_model=self.inner.wire_model, request=request
-            )  # None when the price is not known
-        return Answered(response.model or request.model, usage, cost, response.finish_reason == "length")
+        usage = prices.usage_of(request, response, provider)
+        cost = prices.cost_of(request, response, usage, self._settings, (provider, self.inner.wire_model))
+        thinking = "\n\n".join(part.text for part in response.message.parts if part.type == "thinking" and part.text)
+        cut = response.finish_reason == "length"
+        return Answered(response.model or request.model, usage, cost, cut, thinking=thinking)
+
+    def _usable(self, asked: lm15.Request, response: lm15.Response, call: str | None) -> lm15.Response:
+        """The answer, unless it is none or must not be used."""
+        refusal = "".join(part.text or "" for part in response.message.parts if part.type == "refusal")
+        text = response.text or ""
+        if refusal or response.finish_reason == "content_filter":
+            words = refusal or text or "the provider's content filter withheld the answer"
+            raise Withheld(words, model=asked.model, provider=self.inner.provider, provider_code=WITHHELD)
+        if response.finish_reason == "length":
+            if self._calls.watch.is_planner(call) or not text:
+                raise AnswerCut(asked.config.max_tokens, text)
+            if self._calls.watch.is_sub_call(call):
+                note = f"\n\n[The answer was cut off here, at its limit of {asked.config.max_tokens or 0:,} tokens.]"
+                return dataclasses.replace(response, message=lm15.Message.assistant(text + note))
+            return response
+        thinking = "".join(part.text or "" for part in response.message.parts if part.type == "thinking")
+        if thinking and not text and not response.tool_calls:
+            words = f"the model only thought, and gave no answer. It thought: {thinking[-400:].strip()}"
+            raise Withheld(words, model=asked.model, provider=self.inner.provider, provider_code="thinking_only")
+        return response
 
 
 class _Deltas:
@@ -249,10 +345,12 @@ class _Deltas:
 
 
 def language_model(settings: ModelSettings, engine: ObservedEngine) -> dspy.LM:
-    """A `dspy.LM` on that engine: no cache, no retries of its own. Raises dspy's `LMConfigurationError`."""
-    wanted = {"temperature": settings.temperature, "reasoning_effort": settings.reasoning_effort}
-    given = {name: value for name, value in wanted.items() if value is not None}
-    return dspy.LM(settings.model, engine=engine, cache=False, num_retries=0, max_tokens=settings.max_tokens, **given)
+    """A `dspy.LM` on that engine: no cache, no retries of its own; limits and temperature are the engine's.
+
+    Raises dspy's `LMConfigurationError`.
+    """
+    effort = {"reasoning_effort": settings.reasoning_effort} if settings.reasoning_effort is not None else {}
+    return dspy.LM(settings.model, engine=engine, cache=False, num_retries=0, **effort)
 
 
 def _limit(limits: Timeouts, stage: str, passed: float) -> float:
@@ -280,26 +378,9 @@ def _delay(error: lm15.LM15Error, attempt: int, retries: Retries) -> float:
     return float(min(delay, retries.longest_delay))
 
 
-def _usable(response: lm15.Response) -> lm15.Response:
+def _something(response: lm15.Response) -> lm15.Response:
     """The response, unless it says nothing at all (`choices: []` is a success to every client library)."""
-    if response.text or response.tool_calls:
+    told = any(part.type in ("refusal", "thinking") and part.text for part in response.message.parts)
+    if response.text or response.tool_calls or told or response.finish_reason in ("length", "content_filter"):
         return response
-    if response.finish_reason == "length":
-        raise lm15.ProviderError("the model used all its output tokens before it answered; raise DSPY_LM_MAX_TOKENS")
-    if response.finish_reason == "content_filter":
-        raise lm15.ProviderError("the provider's content filter withheld the answer")
     raise lm15.ServerError("the model answered with nothing (no choices, no text)")
-
-
-def _usage(request: lm15.Request, response: lm15.Response, provider: str | None) -> ev.Usage:
-    counted = usage_dict(response, provider)
-    if "prompt_tokens" in counted and "completion_tokens" in counted:
-        details = counted.get("prompt_tokens_details") or {}
-        return ev.Usage(
-            input=counted["prompt_tokens"],
-            output=counted["completion_tokens"],
-            cached=details.get("cached_tokens") or 0,
-        )
-    system = request.system if isinstance(request.system, str) else ""
-    asked = len(system) + sum(len(message.text or "") for message in request.messages)
-    return ev.Usage(input=asked // 4, output=len(response.text or "") // 4, estimated=True)

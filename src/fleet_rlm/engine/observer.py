@@ -278,6 +278,10 @@ class Observer(CallEvents):
             return True
         return node.agent is not None and not node.agent.root
 
+    def is_planner(self, call: str | None) -> bool:
+        node = self.tree.get(call)
+        return node is not None and node.role == "planner"
+
     def call_running(self, call: str | None, queued_seconds: float) -> None:
         node = self.tree.get(call)
         if node is None:

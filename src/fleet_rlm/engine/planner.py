@@ -17,7 +17,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.engine.budgets import Spending
 from fleet_rlm.engine.cancel import CancelToken
 from fleet_rlm.engine.errors import AgentStopped, FinishRequested, PlannerUnreadable
-from fleet_rlm.engine.failures import model_failure
+from fleet_rlm.engine.failures import AnswerCut, model_failure
 from fleet_rlm.engine.gate import Answer, Gate
 from fleet_rlm.engine.models import CallInterrupted
 from fleet_rlm.engine.observer import Observer
@@ -124,7 +124,7 @@ class GatedPlanner(dspy.Module):
         gate = self.seat.gate
         if not self.root and self.seat.observer.tree.is_orphan():
             raise AgentStopped("The cell that this sub-agent worked for is over.")
-        if (why := self.seat.spending.exhausted()) is not None:
+        if (why := self.seat.spending.exhausted(planning=answer is None)) is not None:
             gate.request_finish(why, by_person=False)
         if not gate.finishing() and (answer is None or answer.decision != "finish"):
             return
@@ -152,6 +152,11 @@ class GatedPlanner(dspy.Module):
                         iteration=agent.iteration,
                     )
                 )  # fmt: skip
+            except AnswerCut as error:
+                most = f" of {error.limit:,} tokens" if error.limit else ""
+                why = (
+                    f"It was cut off at the limit{most}, so nothing of it was run: take a smaller step, in fewer words."
+                )
             except CallInterrupted:
                 self._check_end()
                 raise AgentStopped("The planner was interrupted.") from None

@@ -78,7 +78,7 @@ class RunSession:
                 spec.breakpoints,
                 paused=spec.paused,
                 watched=spec.watched,
-                cost=lambda: self.spending.cost_usd,
+                cost=lambda: self.spending.spent.cost_usd,
             )
         except ValueError as error:
             raise SetupError(str(error)) from error

@@ -40,7 +40,7 @@ ADVICE = (
         "The model's server can't be reached or failed. `fleet-rlm doctor --probe` asks it one tiny question.",
     ),
     (
-        r"would exceed the budget of|budget of \d+ sub-LLM calls is spent",
+        r"exceeds the \d+ calls? left of the budget|budget of \d+ sub-LLM calls is spent",
         "The budget of sub-LLM calls was spent, so the answer may rest on less than the whole text: say so. Run "
         "again with a larger --max-llm-calls, or give fewer documents.",
     ),
