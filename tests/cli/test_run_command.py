@@ -404,3 +404,33 @@ def test_a_lost_sandbox_has_two_choices(fleet: Shell, document: Path) -> None:
     done = fleet.inside("run", QUESTION, "--docs", str(document), "--on-sandbox-lost", "pray")
     assert done.returncode == 2
     assert "restart, fail" in done.stderr
+
+
+def test_settings_of_models_reach_their_requests(fleet: Shell, document: Path) -> None:
+    script = planner([action("", "SUBMIT(answer=llm_query('Which code?'))")], lambda prompt: "7741")
+    with ModelServer(script) as server:
+        fleet.variables.update(DSPY_LM_API_BASE=server.url, DSPY_LLM_API_KEY="k" * 20, DSPY_LM_TEMPERATURE="0.25")
+        (fleet.folder / ".env").write_text("DSPY_SUB_LM_MAX_TOKENS=77\n")
+        (fleet.folder / "home").mkdir(exist_ok=True)
+        (fleet.folder / "home" / "config.toml").write_text("[model]\nsub_temperature = 0.75\n")
+        done = fleet(
+            *("run", QUESTION, "--docs", str(document), "--model", "openai/big", "--answer-tokens", "99"),
+            *("--sub-model", "openai/small", "--sub-key-from", "OTHER_KEY", "--quiet"),
+        )
+        assert done.returncode == 2
+        assert "--sub-key-from OTHER_KEY: there is no such variable" in done.stderr
+        fleet.variables["OTHER_KEY"] = "o" * 20
+        done = fleet(
+            *("run", QUESTION, "--docs", str(document), "--model", "openai/big", "--answer-tokens", "99"),
+            *("--sub-model", "openai/small", "--sub-key-from", "OTHER_KEY", "--quiet"),
+        )
+    assert done.returncode == 0, done.stderr
+    sent = {asked.model: asked for asked in server.asked}
+    limit = ("max_tokens", "max_completion_tokens")
+
+    def settings(model: str) -> tuple[object, object, str]:
+        body, headers = sent[model].body, sent[model].headers
+        return body["temperature"], next(body[name] for name in limit if name in body), headers["authorization"]
+
+    assert settings("big") == (0.25, 99, f"Bearer {'k' * 20}")
+    assert settings("small") == (0.75, 77, f"Bearer {'o' * 20}")

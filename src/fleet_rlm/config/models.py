@@ -135,12 +135,15 @@ class _Role:
         provider = provider_of(name)
         base = self._address(provider)
         candidates = list(self._keys(provider, base, named))
+        if candidates and not (said := candidates[0].key).text:
+            variable = said.variable.split()[-1]
+            problem = Problem(f"{said.variable}: there is no such variable.", f"Set it: export {variable}=…")
+            return None, base, problem
         key = next((one.key for one in candidates if one.key.text and self._may_go(one)), None)
         if key is not None:
             return key, base, None
         if base is not None:
-            kept = next((one.key for one in candidates if one.key.text), None)
-            return None, base, None if kept is None else _redirected(kept, base)
+            return None, base, _redirected(candidates[0].key, base) if candidates else None
         if provider in PROVIDER_KEYS:
             kept_keys = [one.key for one in candidates]
             generic = "DSPY_SUB_LM_API_KEY" if self.prefix else "DSPY_LLM_API_KEY" if self._generic(provider) else ""
@@ -226,10 +229,6 @@ def _redirected(key: Value, base: Value) -> Problem:
 
 def _missing_key(settings: Settings, named: Value, provider: str, kept: list[Value], generic: str) -> Problem:
     known = [*([generic] if generic else []), *PROVIDER_KEYS[provider]]
-    if empty := next((one for one in kept if not one.text), None):
-        return Problem(
-            f"{empty.variable}: there is no such variable.", f"Set it: export {empty.variable.split()[-1]}=…"
-        )
     if kept:
         return Problem(
             f"The key {kept[0].where} is not sent to {provider}: {named.where} chose {named.text}, and is trusted "

@@ -24,6 +24,10 @@ T = TypeVar("T")
 StreamEvent: TypeAlias = lm15.StreamStartEvent | lm15.StreamDeltaEvent | lm15.StreamEndEvent | lm15.StreamErrorEvent
 
 
+_OWN_LOGIN = ("bedrock", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta", "watsonx", "oci", "sap")
+"""Providers that know a person by other means than a key."""
+
+
 class LoopClosed(RuntimeError):
     """A call came after the end of the run."""
 
@@ -123,8 +127,9 @@ class NetworkEngine:
         if (route.provider.startswith("azure") and base) or (elsewhere and base is None):
             return
         key = settings.api_key
-        if key is None and base is not None and not os.environ.get("OPENAI_API_KEY"):
-            key = "none"  # a local server asks for no key, but the client insists on one
+        if key is None and (settings.api_base or (base and not os.environ.get("OPENAI_API_KEY"))):
+            # A local server asks for no key, but the client insists on one, and must not take the environment's.
+            key = "none"
         wire = StdlibAsyncTransport(connect_timeout=timeouts.connect, read_timeout=timeouts.total, write_timeout=60.0)
         self._transport = MendingTransport(wire, route.provider, shape)
         self._native = AsyncLM15Engine(
@@ -164,7 +169,10 @@ class NetworkEngine:
         """LiteLLM takes seconds to import: in a thread, so that the loop (and an abort) need not wait for it."""
         if self._lite is None:
             await _imported("litellm")
-            options = {"api_key": self._settings.api_key, "api_base": self._settings.api_base}
+            key, base = self._settings.api_key, self._settings.api_base
+            if key is None and base and self.provider not in _OWN_LOGIN:
+                key = "none"  # else LiteLLM sends what the environment has, for whatever address that is meant
+            options = {"api_key": key, "api_base": base}
             self._lite = AsyncLiteLLMEngine(
                 model_type=self._api, **{name: value for name, value in options.items() if value}
             )

@@ -1,21 +1,27 @@
-"""One tiny call to a model, by the way that runs take: is it reachable, and is the key good?"""
+"""Ask a model one tiny question with the very client that a run would ask it with: is it reached, is the key good?"""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import dspy
 from dspy import lm15
 from dspy.clients.errors import wrap_error
 
+from fleet_rlm import events as ev
 from fleet_rlm.config import ModelConfig, Problem
+from fleet_rlm.engine.budgets import Spending
+from fleet_rlm.engine.cancel import CancelToken, Slots
 from fleet_rlm.engine.failures import model_failure
-from fleet_rlm.engine.model_clients import NetworkEngine
-from fleet_rlm.engine.model_settings import ModelSettings, Timeouts
+from fleet_rlm.engine.model_settings import Retries, Timeouts
+from fleet_rlm.engine.models import Answered, Calls, ObservedEngine, language_model
+from fleet_rlm.engine.preparation import model_settings
+from fleet_rlm.spec import Budgets
 
 PROMPT = "Answer with the one word: ok"
+CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,37 +35,46 @@ class Probed:
 
 def probe(model: ModelConfig, seconds: float) -> Probed:
     """Ask once, without trying again, for at most so long. Never raises for what a model or server does."""
-    timeouts = Timeouts(connect=min(seconds, 10.0), first_token=seconds, idle=seconds, total=seconds)
-    settings = ModelSettings(
-        model=model.model, api_key=model.api_key, api_base=model.api_base, max_tokens=model.max_tokens
+    limits = Timeouts(connect=min(seconds, 10.0), first_token=seconds, idle=seconds, total=seconds)
+    calls = Calls(
+        CancelToken(),
+        _NoWatch(),
+        Spending(Budgets()),
+        Slots(1),
+        timeouts=limits,
+        retries=Retries(attempts=1, timeouts=1),
     )
-    began = time.monotonic()
+    settings, began = model_settings(model), time.monotonic()
+    engine = ObservedEngine(settings, calls)
     try:
-        text = asyncio.run(_ask(settings, timeouts))
+        with dspy.context(disable_history=True, track_usage=False):
+            said = language_model(settings, engine)(PROMPT)
     except Exception as error:  # noqa: BLE001 - whatever a client library raises is the answer to the question
         return Probed(time.monotonic() - began, problem=_problem(error, model))
-    return Probed(time.monotonic() - began, text)
-
-
-async def _ask(settings: ModelSettings, timeouts: Timeouts) -> str:
-    engine = NetworkEngine(settings, timeouts)
-    request = lm15.Request(
-        model=settings.model,
-        messages=(lm15.Message.user(PROMPT),),
-        config=lm15.Config(max_tokens=settings.max_tokens),
-    )
-    try:
-        async with asyncio.timeout(timeouts.total):
-            return (await engine.complete(request)).text or ""
     finally:
-        await engine.aclose()
+        calls.loop.close((engine.inner,), CLOSE_SECONDS)
+    return Probed(time.monotonic() - began, str(said[0]) if said else "")
+
+
+class _NoWatch:
+    """Hears of the call and tells nobody."""
+
+    def is_sub_call(self, call: str | None) -> bool:  # noqa: ARG002 - these are `Watch`'s
+        return False
+
+    def call_running(self, call: str | None, queued_seconds: float) -> None: ...
+
+    def call_delta(self, call: str | None, text: str, *, thinking: bool) -> None: ...
+
+    def call_retrying(self, call: str | None, attempt: int, of: int, error: ev.Failure, delay: float) -> None: ...
+
+    def call_answered(self, call: str | None, answered: Answered) -> None: ...
 
 
 def _problem(error: Exception, model: ModelConfig) -> Problem:
-    if isinstance(error, TimeoutError) and not isinstance(error, lm15.LM15Error):
-        return Problem("It did not answer in time.", "Check the address, the network and any proxy.")
-    wrapped = wrap_error(error, model=model.model, provider=model.provider)
-    failure = model_failure(wrapped if isinstance(wrapped, Exception) else error)
+    if isinstance(error, lm15.LM15Error):
+        error = wrap_error(error, model=model.model, provider=model.provider)
+    failure = model_failure(error)
     words = failure.message or type(error).__name__
     for secret in _secrets(model):
         words = words.replace(secret, "•••")  # errors repeat the key that was sent, and the address with its password
