@@ -81,7 +81,7 @@ class Spending:
         return self.spent.sub.usage.output // self._answers if self._answers else FIRST_ANSWER_TOKENS
 
     def exhausted(self, *, planning: bool = False) -> str | None:
-        """Why the run must be finished, or None. What a final answer may cost is kept; `planning` costs as much again."""
+        """Why the run must be finished, or None. What a final answer may cost is kept; `planning` costs it again."""
         limits, spent, ahead = self.budgets, self.spent, 1 + planning
         if limits.max_tokens is not None and spent.tokens + ahead * self._last_planner.tokens >= limits.max_tokens:
             return _spent(f"{limits.max_tokens:,} tokens", over=spent.tokens >= limits.max_tokens)

@@ -62,6 +62,9 @@ class _NoWatch:
     def is_sub_call(self, call: str | None) -> bool:  # noqa: ARG002 - these are `Watch`'s
         return False
 
+    def is_planner(self, call: str | None) -> bool:  # noqa: ARG002
+        return False
+
     def call_running(self, call: str | None, queued_seconds: float) -> None: ...
 
     def call_delta(self, call: str | None, text: str, *, thinking: bool) -> None: ...
