@@ -233,6 +233,19 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
         return str(self.__struct_config__.tag)
 
 
+class Breakpoints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a run waits by itself. All off: it never waits unless told to pause."""
+
+    every_cell: bool = False
+    on_error: bool = False
+    code_pattern: str | None = None
+    """A regular expression searched in the code that is about to run."""
+    fanout: int | None = None
+    """A batch of this many sub-calls or more."""
+    spend_usd: float | None = None
+    """Once, when the run's cost passes this."""
+
+
 class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run.started"):
     format: str
     version: int
@@ -246,6 +259,8 @@ class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run.
     budgets: BudgetLimits
     versions: dict[str, str] = {}
     forked_from: ForkPoint | None = None
+    breakpoints: Breakpoints = Breakpoints()
+    """Where the run was to wait by itself when it began."""
 
 
 class SandboxStarting(Event, frozen=True, kw_only=True, omit_defaults=True, tag="sandbox.starting"):
@@ -345,6 +360,8 @@ class GateResumed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="gat
     code: str = ""
     text: str = ""
     seconds: float = 0.0
+    stepping: bool = False
+    """True when the run waits again at the next boundary."""
 
 
 class ExecutionStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="execution.started"):
@@ -444,6 +461,9 @@ class Operator(Event, frozen=True, kw_only=True, omit_defaults=True, tag="operat
     text: str = ""
     result: str | None = None
     error: Failure | None = None
+    """Why the action was not carried out."""
+    breakpoints: Breakpoints | None = None
+    """Those that `breakpoints` set; none where the action was refused."""
 
 
 class Notice(Event, frozen=True, kw_only=True, omit_defaults=True, tag="notice"):

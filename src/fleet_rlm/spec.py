@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from fleet_rlm.events import Breakpoints as Breakpoints
 from fleet_rlm.events import Failure, Json
 
 DEFAULT_MAX_ITERATIONS = 20
@@ -24,19 +25,6 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     max_seconds: float | None = None
     max_cost_usd: float | None = None
-
-
-class Breakpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run waits by itself. All off: it never waits unless told to pause."""
-
-    every_cell: bool = False
-    on_error: bool = False
-    code_pattern: str | None = None
-    """A regular expression searched in the code that is about to run."""
-    fanout: int | None = None
-    """A batch of this many sub-calls or more."""
-    spend_usd: float | None = None
-    """Once, when the run's cost passes this."""
 
 
 class ModalOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -230,6 +230,8 @@ class RunState:
     pause_requested: bool = False
     pending_hints: list[str] = field(default_factory=list)
     operator: list[ev.Operator] = field(default_factory=list)
+    breakpoints: ev.Breakpoints = field(default_factory=ev.Breakpoints)
+    """Those that the run obeys now."""
     notices: list[ev.Notice] = field(default_factory=list)
     progress: dict[str, ev.Progress] = field(default_factory=dict)
     """Unfinished long work, by what it is."""
@@ -343,6 +345,7 @@ def _spend(state: RunState, usage: ev.Usage | None, cost_usd: float | None) -> N
 
 def _run_started(state: RunState, event: ev.RunStarted) -> None:
     state.started = event
+    state.breakpoints = event.breakpoints
     if not state.is_over:
         state.status = "running"
     if event.span:
@@ -452,7 +455,7 @@ def _gate_resumed(state: RunState, event: ev.GateResumed) -> None:
     state.gate = state.gate_since = None
     if not state.is_over:
         state.status = "running"
-    state.pause_requested = event.decision == "step"
+    state.pause_requested = event.stepping or event.decision == "step"
     if event.decision == "skip" and event.at == "code" and state.iterations:
         state.iterations[-1].skipped = True
 
@@ -615,6 +618,8 @@ def _operator(state: RunState, event: ev.Operator) -> None:
         state.pause_requested = False
     elif event.action == "hint":
         state.pending_hints.append(event.text)
+    elif event.action == "breakpoints" and event.breakpoints is not None and event.error is None:
+        state.breakpoints = event.breakpoints
 
 
 def _notice(state: RunState, event: ev.Notice) -> None:

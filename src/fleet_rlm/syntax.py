@@ -23,6 +23,18 @@ def parse(source: str) -> ast.Module:
     return _undisturbed(lambda: ast.parse(source))
 
 
+def fault(source: str) -> tuple[int, str] | None:
+    """(line from 1, what is wrong) where the source of a cell is no Python; a cell may `await` at its top level."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    try:
+        _undisturbed(lambda: compile(source, "<cell>", "exec", flags))
+    except SyntaxError as error:
+        return error.lineno or 1, error.msg
+    except (ValueError, RecursionError, MemoryError) as error:
+        return 1, str(error) or "it is nested too deeply"
+    return None
+
+
 def literal(text: str) -> Any:  # a literal may be of any type
     """As `ast.literal_eval`. Raises what it raises, `ValueError` and `SyntaxError` above all."""
     return _undisturbed(lambda: ast.literal_eval(text))

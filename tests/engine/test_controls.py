@@ -97,6 +97,21 @@ def test_a_retry_asks_the_planner_for_another_version_before_anything_runs(start
     assert len(run.state().iterations[0].planners) == 2
 
 
+def test_who_steps_sees_what_comes_of_a_retry_and_of_a_skip(start: Start) -> None:
+    run = start(Script([action("bad", "bad = 1"), action("good", "good = 1"), DONE]), paused=True)
+    run.wait_at("planner")
+    run.send(spec.Step())
+    run.wait_at("code")
+    run.send(spec.Retry())
+    assert run.wait_at("code", 2).code == "good = 1"
+    run.send(spec.Skip())
+    run.wait_at("planner", 2)
+    assert run.of(ev.ExecutionStarted) == []
+    run.send(spec.Continue())
+    assert run.finished().status == "submitted"
+    assert [e.stepping for e in run.of(ev.GateResumed)] == [True, True, True, False]
+
+
 def test_a_skipped_cell_does_not_run_and_the_planner_is_told(start: Start) -> None:
     script = Script([action("bad", "bad = 1"), DONE])
     run = start(script, breakpoints=spec.Breakpoints(code_pattern="bad"))
@@ -205,6 +220,7 @@ def test_commands_that_mean_nothing_now_say_so_and_change_nothing(start: Start) 
     errors = [e.error.message for e in run.of(ev.Operator) if e.error]
     assert errors[0] == "the run waits at `planner`, where this does nothing"
     assert any("regular expression" in message for message in errors)
+    assert run.state().breakpoints == spec.Breakpoints()
     assert sum("where this does nothing" in notice.text for notice in run.of(ev.Notice)) == 3
 
 

@@ -98,6 +98,23 @@ def test_the_preview_says_how_it_went_and_what_to_know(library: Path, make_app: 
     drive(make_app(), scenario)
 
 
+def test_q_then_enter_opens_the_run_that_was_just_left(library: Path, make_app: Make) -> None:
+    async def scenario(pilot) -> None:
+        _, table = await shown(pilot)
+        left = record(library, 11, "A run that is newer than the library's last look")
+        pilot.app.open_path(str(left))
+        await settle(pilot, lambda: isinstance(pilot.app.screen, RunScreen) and pilot.app.screen.source.end)
+        await pilot.press("q", "enter")
+        await settle(pilot, lambda: isinstance(pilot.app.screen, RunScreen), "the run")
+        assert pilot.app.screen.source.path == str(left)
+        pilot.app.open_path(str(library / "runs" / "2026-03-02" / "08.jsonl"))
+        await settle(pilot, lambda: "08" in str(pilot.app.screen.source.path), "the other run")
+        await pilot.press("q", "q")
+        await settle(pilot, lambda: table.row is not None and table.row.path == left, "the row")
+
+    drive(make_app(), scenario)
+
+
 def test_any_column_orders_the_runs(library: Path, make_app: Make) -> None:
     orders = [
         ("S", "Headers of the guide", "oldest first"),

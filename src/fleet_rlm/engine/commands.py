@@ -86,7 +86,8 @@ class Commands:
         except ValueError as error:
             self._tell("breakpoints", why_not=str(error))
         else:
-            self._tell("breakpoints", _in_words(breakpoints))
+            words = _in_words(breakpoints)
+            self._session.tell(ev.Operator(action="breakpoints", text=words, breakpoints=breakpoints))
 
     def _answer(self, decision: ev.Decision, answer: Answer, text: str = "", *, step: bool = False) -> None:
         why_not = self._session.gate.answer(answer, step=step)

@@ -28,6 +28,9 @@ PATTERN_SECONDS = 0.5
 """The longest that a breakpoint's pattern may search a cell; then the run waits, rather than miss the breakpoint."""
 
 _STARTED, _PAUSED, _STEPPED = "started paused", "you paused", "step"
+_BY_PERSON = frozenset({_STARTED, _PAUSED, _STEPPED})
+_GOES_ON_STEPPING: frozenset[ev.Decision] = frozenset({"retry", "skip", "sample", "restart"})
+"""Decisions that let a person who was stepping see what comes of them."""
 
 _ALLOWED: dict[ev.Decision, frozenset[ev.Boundary]] = {
     "edit": frozenset({"code"}),
@@ -255,14 +258,16 @@ class Gate:
             seconds = time.monotonic() - began
             with self._change:
                 self._held, self._since = self._held + seconds, None
-                if answer.decision == "step":
+                stepping = reason in _BY_PERSON and answer.decision in _GOES_ON_STEPPING
+                if answer.decision == "step" or stepping:
                     self._stop_next, self._why = True, _STEPPED
+                stepping = self._stop_next
             if lost and answer.decision in ("continue", "step"):
                 answer = Answer("restart")
             self._emit(
                 ev.GateResumed(
                     at=at, decision=answer.decision, code=answer.code, text=answer.text, seconds=seconds,
-                    parent=parent, iteration=iteration,
+                    stepping=stepping, parent=parent, iteration=iteration,
                 )
             )  # fmt: skip
         self._token.check()

@@ -184,6 +184,7 @@ class RunSession:
                 max_cost_usd=budgets.max_cost_usd,
             ),
             versions=versions(),
+            breakpoints=self.spec.breakpoints,
             span=self._span,
         )
 

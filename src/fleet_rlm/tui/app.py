@@ -228,15 +228,22 @@ class FleetApp(App[list[str]]):
         live = self.live_runs.of(screen)
         if live is not None and live.running:
             self.pop_screen()
+            self._go_to_row_of(live.view.source)
             return
         source: RunSource | None = getattr(screen, "source", None)
         self.pop_screen()
+        self._go_to_row_of(source)
         if live is not None:
             self.uninstall_screen(live.name)
             self.live_runs.forget(live)
             screen.remove()
         if source is not None:
             source.close()
+
+    def _go_to_row_of(self, source: RunSource | None) -> None:
+        """Put Home's cursor on the run that was just left."""
+        if source is not None and source.path is not None and isinstance(self.screen, HomeScreen):
+            self.screen.go_to_run(Path(source.path))
 
     def _tell_of_ended_runs(self) -> None:
         for run in self.live_runs:

@@ -259,10 +259,8 @@ _SPECIAL = {
 def _key(
     name: str, keys: str, action: str, label: str, tip: str, show: bool = False, display: str | None = None
 ) -> Binding:
-    # Before the focused pane sees them: what is typed right after belongs to where the action leads. Not so `k`,
-    # which scrolls where it can.
-    first = "k" not in keys.split(",")
-    return Binding(keys, action, label, tooltip=tip, id=f"run.{name}", show=show, key_display=display, priority=first)
+    # Before the focused pane sees them: what is typed right after belongs to where the action leads.
+    return Binding(keys, action, label, tooltip=tip, id=f"run.{name}", show=show, key_display=display, priority=True)
 
 
 BINDINGS: tuple[Binding, ...] = (
@@ -272,7 +270,7 @@ BINDINGS: tuple[Binding, ...] = (
     _key("tell", "t", "tell", "Tell planner", "A hint that it reads in its next prompt"),
     _key("restart", "R", "restart", "Restart here", "A new sandbox in place of the lost one, its state rebuilt"),
     _key("retry", "r", "retry", "Retry", "Ask the planner for another version of this step"),
-    _key("skip", "K,k", "skip", "Skip", "Don't run this cell; refuse this batch"),
+    _key("skip", "K", "skip", "Skip", "Don't run this cell; refuse this batch"),
     _key("sample", "5", "sample", "Sample 5", "Send only the first five prompts of the batch"),
     _key("finish", "x", "finish", "Finish now", "Force the final answer from what is known"),
     _key("evaluate", "colon", "evaluate", "Evaluate", "An expression, in the paused sandbox"),
@@ -336,7 +334,7 @@ GATE_ACTIONS: dict[Boundary, tuple[tuple[str, str], ...]] = {
         ("s", "step"),
         ("c", "change"),
         ("r", "retry"),
-        ("k", "skip"),
+        ("K", "skip"),
         ("t", "tell"),
         (":", "evaluate"),
         ("x", "finish"),
@@ -345,7 +343,7 @@ GATE_ACTIONS: dict[Boundary, tuple[tuple[str, str], ...]] = {
         ("space", "pause"),
         ("s", "step"),
         ("5", "sample"),
-        ("k", "skip"),
+        ("K", "skip"),
         ("x", "finish"),
     ),
     "error": (("space", "pause"), ("s", "step"), ("r", "retry"), ("t", "tell"), (":", "evaluate"), ("x", "finish")),

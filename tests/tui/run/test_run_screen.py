@@ -47,7 +47,7 @@ AT_GATES: dict[ev.Boundary, list[tuple[list[str], spec.Command]]] = {
         (["space"], spec.Continue()),
         (["f5"], spec.Continue()),
         (["s"], spec.Step()),
-        (["k"], spec.Skip()),
+        (["k", "K"], spec.Skip()),
         (["3", "K"], spec.Skip()),
         (["r", *"no", "enter"], spec.Retry(text="no")),
         (["x", "y"], spec.Finish()),
@@ -57,7 +57,7 @@ AT_GATES: dict[ev.Boundary, list[tuple[list[str], spec.Command]]] = {
     ],
     "fanout": [
         (["space"], spec.Continue()),
-        (["k"], spec.Skip()),
+        (["K"], spec.Skip()),
         (["5"], spec.Sample(count=5)),
     ],
     "error": [
@@ -187,19 +187,67 @@ def test_breakpoints_are_set_and_remembered_in_the_dialog(make_app: Make) -> Non
         await settle(pilot, lambda: isinstance(pilot.app.screen, BreakpointsDialog))
         dialog = pilot.app.screen
         dialog.query_one("#pattern", Input).value = "("
-        await pilot.press("ctrl+s")
+        await pilot.press("ctrl+r")
         await pilot.pause()
         assert "not a regular expression" in screen_text(pilot.app)
         dialog.query_one("#pattern", Input).value = "open\\("
         dialog.query_one("#fanout", Input).value = "10"
         dialog.query_one("#spend", Input).value = "$0.50"
-        await pilot.press("space", "ctrl+s")
+        await pilot.press("space", "ctrl+r")
         await settle(pilot, lambda: source.commands)
         wanted = spec.Breakpoints(every_cell=True, code_pattern="open\\(", fanout=10, spend_usd=0.5)
         assert source.commands == [spec.SetBreakpoints(breakpoints=wanted)]
+        refused = ev.Failure(type="NotNow", message="the breakpoint's pattern can't be used: too large")
+        source.push(ev.Operator(seq=899, t=9, action="breakpoints", error=refused))
+        await settle(pilot, lambda: messages(pilot.app), "the refusal")
+        assert "can't be used: too large" in messages(pilot.app)[0]
+        await pilot.press("b")
+        await settle(pilot, lambda: isinstance(pilot.app.screen, BreakpointsDialog))
+        assert pilot.app.screen.query_one("#fanout", Input).value == ""
+        await pilot.press("escape")
+        source.push(ev.Operator(seq=900, t=9, action="breakpoints", text="…", breakpoints=wanted))
+        await settle(pilot, lambda: pilot.app.screen.state.breakpoints == wanted)
         await pilot.press("b")
         await settle(pilot, lambda: isinstance(pilot.app.screen, BreakpointsDialog))
         assert pilot.app.screen.query_one("#fanout", Input).value == "10"
+
+    drive(make_app(), scenario)
+
+
+def test_an_error_s_gate_shows_the_failing_cell_at_its_line_and_p_is_off(make_app: Make) -> None:
+    script = rich(until="batch")
+    span = script.execute(3, "\n".join(f"line_{n} = {n}" for n in range(1, 90)) + "\n1 / 0\n")
+    error = ev.Failure(type="ZeroDivisionError", message="division by zero", line=90)
+    script.finish(span, 3, "error", error)
+    script.add(ev.IterationStarted(iteration=4, span="i4", of=20))
+    source = ScriptedSource(script.events)
+
+    async def scenario(pilot) -> None:
+        screen = await show(pilot, source)
+        await pilot.press("2", "p", "1", "z")
+        assert "ZeroDivisionError" not in screen_text(pilot.app)
+        source.push(ev.GateWaiting(seq=900, t=9, iteration=4, at="error", why="the last step failed", error=error))
+        await settle(pilot, lambda: screen.state.gate is not None and "1 / 0" in screen_text(pilot.app), "the line")
+        assert not screen.code.prompt_shown
+        assert "90✗" in screen_text(pilot.app)
+        source.push(ev.GateResumed(seq=901, t=9, iteration=4, at="error", decision="continue"))
+        await settle(pilot, lambda: "1 / 0" not in screen_text(pilot.app), "the next iteration")
+
+    drive(make_app(), scenario)
+
+
+def test_changed_code_is_looked_at_before_it_runs(make_app: Make) -> None:
+    source = ScriptedSource(paused().events)
+
+    async def scenario(pilot) -> None:
+        await show(pilot, source)
+        await pilot.press("c", "(", "ctrl+r")
+        await settle(pilot, lambda: "again runs it all the same" in screen_text(pilot.app), "the fault")
+        assert source.commands == []
+        assert "line 1: " in screen_text(pilot.app)
+        await pilot.press("ctrl+r")
+        await settle(pilot, lambda: source.commands)
+        assert source.commands == [spec.Edit(code="(" + BATCH_CODE, step=True)]
 
     drive(make_app(), scenario)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic
 
 from textual import events
 from textual.app import ComposeResult
@@ -12,12 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message as TextualMessage
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.tui.dialogs.dialog import Dialog, T
 
-T = TypeVar("T")
 TITLE_LIMIT = 76
 
 
@@ -59,22 +58,16 @@ class ChoiceKey(Static, can_focus=True):
         self.action_choose()
 
 
-class Choose(ModalScreen[T | None]):
+class Choose(Dialog[T]):
     """A question with a few answers. Dismissed with the chosen value; escape means None."""
 
     DEFAULT_CSS = """
-    Choose { align: center middle; background: $background 70%; }
-    Choose > Vertical {
-        width: auto; min-width: 44; max-width: 84; height: auto; max-height: 90%; padding: 1 2;
-        background: $surface; border: round $primary; border-title-color: $primary; border-title-style: bold;
-        border-title-background: $surface;
-    }
+    Choose > Vertical { width: auto; min-width: 44; max-width: 84; padding: 1 2; }
     Choose VerticalScroll { width: auto; max-width: 78; height: auto; max-height: 16; }
     Choose .detail { width: auto; max-width: 78; height: auto; color: $muted; margin-bottom: 1; }
     Choose .answers { width: auto; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Close", id="dialog.cancel"),
         Binding("left,up", "app.focus_previous", "Previous answer", id="dialog.previous", show=False),
         Binding("right,down", "app.focus_next", "Next answer", id="dialog.next", show=False),
     ]
@@ -110,8 +103,10 @@ class Choose(ModalScreen[T | None]):
         message.stop()
         self.dismiss(self.choices[message.index].value)
 
-    def action_cancel(self) -> None:
-        self.dismiss(None)
+    def action_accept(self) -> None:
+        """Choose the focused answer."""
+        if isinstance(self.focused, ChoiceKey):
+            self.focused.action_choose()
 
 
 class Confirm(Choose[bool]):
@@ -122,6 +117,10 @@ class Confirm(Choose[bool]):
     ) -> None:
         choices = (Choice("y", yes, True, danger), Choice("n", no, False))
         super().__init__(question, choices, detail, first=1)
+
+    def action_accept(self) -> None:
+        """Answer *yes*, whatever is focused."""
+        self.dismiss(True)
 
     def action_cancel(self) -> None:
         self.dismiss(False)

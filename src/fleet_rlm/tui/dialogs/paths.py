@@ -13,12 +13,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from fleet_rlm.screen_text import clean_line
+from fleet_rlm.tui.dialogs.dialog import Dialog
 
 if TYPE_CHECKING:
     from fleet_rlm.tui.app import FleetApp
@@ -100,22 +100,19 @@ class PathSuggester(Suggester):
         return None if done is None or (" " in done[len(last) :] and self._several) else before + done
 
 
-class PickPath(ModalScreen[Path | None]):
-    """A path, or None on escape. With `folders`, a folder can be chosen as well as a file."""
+class PickPath(Dialog[Path]):
+    """A path, or None on escape. With `folders`, a folder can be chosen as well as a file.
+
+    Accepting takes what is typed, else the folder that is shown (with `folders`), else the file under the cursor.
+    """
 
     DEFAULT_CSS = """
-    PickPath { align: center middle; background: $background 70%; }
-    PickPath > Vertical {
-        width: 80%; max-width: 100; height: 80%; padding: 0 1; background: $surface; border: round $primary;
-        border-title-color: $primary; border-title-style: bold; border-subtitle-color: $muted;
-    }
+    PickPath > Vertical { width: 80%; max-width: 100; height: 80%; }
     PickPath Input, PickPath Input:focus { border: none; padding: 0; height: 1; background: $panel; margin-bottom: 1; }
     PickPath OptionList, PickPath OptionList:focus { border: none; padding: 0; height: 1fr; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Close", id="dialog.cancel"),
         Binding("left", "up", "Folder above", id="path.up", show=False),
-        Binding("ctrl+r", "take_folder", "This folder", tooltip="Choose the folder that is shown", id="path.folder"),
     ]
 
     def __init__(self, title: str, start: str = ".", suffixes: tuple[str, ...] = (), folders: bool = False) -> None:
@@ -174,14 +171,23 @@ class PickPath(ModalScreen[Path | None]):
         else:
             self.dismiss(path)
 
+    def action_accept(self) -> None:
+        options = self.query_one(OptionList)
+        if self.query_one(Input).value.strip():
+            self._typed()
+        elif self._folders:
+            self.dismiss(self._folder)
+        elif options.highlighted:
+            options.action_select()
+
     @on(Input.Submitted)
-    def _typed(self, message: Input.Submitted) -> None:
-        message.stop()
+    def _typed(self) -> None:
+        typed = self.query_one(Input).value.strip()
         try:
-            path = self._folder / Path(message.value.strip()).expanduser()
+            path = self._folder / Path(typed).expanduser()
         except RuntimeError:  # `~` without a home
-            path = self._folder / message.value.strip()
-        if path.is_dir() and not (self._folders and not message.value.strip().endswith("/")):
+            path = self._folder / typed
+        if path.is_dir() and not (self._folders and not typed.endswith("/")):
             self._list(path)
         elif path.exists():
             self.dismiss(path)
@@ -199,13 +205,6 @@ class PickPath(ModalScreen[Path | None]):
     def action_up(self) -> None:
         if self._folder.parent != self._folder:
             self._list(self._folder.parent)
-
-    def action_take_folder(self) -> None:
-        if self._folders:
-            self.dismiss(self._folder)
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)
 
 
 def _options(found: Iterable[Entry]) -> list[Option]:

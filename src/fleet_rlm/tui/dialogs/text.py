@@ -12,32 +12,27 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, TextArea
 
+from fleet_rlm import syntax
 from fleet_rlm.screen_text import clean, clean_line
 from fleet_rlm.tui.dialogs.choose import TITLE_LIMIT, Confirm
+from fleet_rlm.tui.dialogs.dialog import Dialog
 from fleet_rlm.tui.widgets.highlight import highlighted, quick, unhighlighted
 from fleet_rlm.tui.widgets.rows import Span
 from fleet_rlm.tui.widgets.tones import Tones
 
 
-class AskText(ModalScreen[str | None]):
-    """One line of text. Enter accepts (also an empty text), escape is None."""
+class AskText(Dialog[str]):
+    """One line of text. Enter and ctrl+r accept (also an empty text), escape is None."""
 
     DEFAULT_CSS = """
-    AskText { align: center middle; background: $background 70%; }
-    AskText > Vertical {
-        width: 80%; max-width: 100; height: auto; padding: 0 1; background: $surface; border: round $primary;
-        border-title-color: $primary; border-title-style: bold; border-title-background: $surface;
-        border-subtitle-color: $muted; border-subtitle-background: $surface;
-    }
+    AskText > Vertical { width: 80%; max-width: 100; }
     AskText Input, AskText Input:focus { border: none; padding: 0; height: 1; background: $surface; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Close", id="dialog.cancel")]
 
     def __init__(
-        self, title: str, text: str = "", placeholder: str = "", hint: str = "enter accept · esc close"
+        self, title: str, text: str = "", placeholder: str = "", hint: str = "enter or ctrl+r accept · esc close"
     ) -> None:
         super().__init__()
         self._title, self._text = clean_line(title, TITLE_LIMIT), clean_line(text, 100_000)
@@ -49,12 +44,8 @@ class AskText(ModalScreen[str | None]):
             yield Input(self._text, placeholder=self._placeholder)
 
     @on(Input.Submitted)
-    def _accept(self, message: Input.Submitted) -> None:
-        message.stop()
-        self.dismiss(message.value)
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)
+    def action_accept(self) -> None:
+        self.dismiss(self.query_one(Input).value)
 
 
 class CodeEditor(TextArea):
@@ -83,42 +74,46 @@ class CodeEditor(TextArea):
         self._tones = None
 
 
-class EditCode(ModalScreen[str | None]):
+class EditCode(Dialog[str]):
     """Another version of a cell's code. Dismissed with the code to run, or None when nothing is to change.
 
     Characters that a terminal would act on, or that hide text (such as bidirectional overrides), are shown as
-    stand-ins. Code that comes back unedited is the original, byte for byte.
+    stand-ins. Code that comes back unedited is the original, byte for byte. Code that is no Python is accepted only
+    when it is accepted twice: the sandbox may have a newer Python than this one.
     """
 
     DEFAULT_CSS = """
-    EditCode { align: center middle; background: $background 70%; }
-    EditCode > Vertical {
-        width: 94%; max-width: 130; height: 85%; padding: 0; background: $surface; border: round $operator;
-        border-title-color: $operator; border-title-style: bold; border-title-background: $surface;
-        border-subtitle-color: $muted; border-subtitle-background: $surface;
-    }
+    EditCode > Vertical { width: 94%; max-width: 130; height: 85%; padding: 0; }
+    EditCode.-wrong > Vertical { border-subtitle-color: $error; }
     EditCode CodeEditor, EditCode CodeEditor:focus { border: none; padding: 0; height: 1fr; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+r", "accept", "Run this version", id="code.accept", priority=True),
-        Binding("escape", "cancel", "Close", id="dialog.cancel", priority=True),
+        Binding("escape", "cancel", "Close", id="code.cancel", priority=True),  # before the editor's own
     ]
 
-    def __init__(self, code: str, title: str = "Change code") -> None:
-        super().__init__()
+    def __init__(self, code: str, title: str = "Change code", edited: str | None = None) -> None:
+        """`edited` is the version to begin with, where it isn't the code itself."""
+        super().__init__(classes="-operator")
         self._original, self._shown = code, clean(code)
-        self._title = clean_line(title, TITLE_LIMIT)
+        self._title, self._first = clean_line(title, TITLE_LIMIT), clean(code if edited is None else edited)
+        self._refused: str | None = None
+        """What was found to be no Python when it was accepted last."""
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = Content(self._title)
-            hidden = (
-                ""
-                if self._shown == self._original.replace("\r\n", "\n")
-                else "hidden characters are shown as stand-ins · "
-            )
-            box.border_subtitle = Content(f"{hidden}ctrl+r run this version · esc close")
-            yield CodeEditor(self._shown)
+            box.border_subtitle = self._hint
+            yield CodeEditor(self._first)
+
+    def on_mount(self) -> None:
+        if self._first != self._shown:
+            self._check(self._first)
+
+    @property
+    def _hint(self) -> Content:
+        plain = self._shown == self._original.replace("\r\n", "\n")
+        hidden = "" if plain else "hidden characters are shown as stand-ins · "
+        return Content(f"{hidden}ctrl+r run this version · esc close")
 
     @property
     def _edited(self) -> str:
@@ -130,8 +125,22 @@ class EditCode(ModalScreen[str | None]):
             edited = self._original
         if not edited.strip():
             self.notify("There is no code to run. Escape leaves it as it was.", severity="warning", markup=False)
-            return
-        self.dismiss(edited)
+        elif edited in (self._original, self._refused) or self._check(edited):
+            self.dismiss(edited)
+
+    def _check(self, code: str) -> bool:
+        """Look for a syntax error; show it and go to its line."""
+        fault = syntax.fault(code)
+        self._refused = code if fault else None
+        self.set_class(fault is not None, "-wrong")
+        box = self.query_one(Vertical)
+        if fault is None:
+            box.border_subtitle = self._hint
+            return True
+        line, words = fault
+        box.border_subtitle = Content(clean_line(f"line {line}: {words} · ctrl+r again runs it all the same", 110))
+        self.query_one(CodeEditor).move_cursor((line - 1, 0), center=True)
+        return False
 
     def action_cancel(self) -> None:
         if self._edited == self._shown:

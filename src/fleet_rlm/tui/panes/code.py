@@ -42,27 +42,29 @@ class CodePane(TextPane):
         super().__init__("code")
         self.wrap = True
         self.prompt_shown = False
-        self.k_skips = False
-        """True while `k` is the gate's key for skipping, not this pane's for scrolling."""
         self._moment: Moment | None = None
         self._drawn: tuple[object, ...] = ()
         self._iteration: IterationState | None = None
         self._held: IterationState | None = None
         self._long: dict[str, list[Line]] = {}
-        self._code_row = 0
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        return not (action == "up_by_letter" and self.k_skips)
+        self._gate_seq = -1
+        self._failed_row: int | None = None
+        """The row with the line that failed, or else with the error."""
 
     # What it shows
 
     def show(self, moment: Moment) -> None:
         before = self._moment
         self._moment = moment
+        state = moment.state
         if before is None or before.generation != moment.generation:
             self._held = None
-        state = moment.state
-        iteration = self._held or state.iteration
+        gate_seq = state.gate.seq if state.gate is not None else -1
+        fresh_gate = gate_seq not in (self._gate_seq, -1)
+        if gate_seq != self._gate_seq:  # what the run waits for is shown; then what it goes on with
+            self._gate_seq, self._held = gate_seq, None
+            self.prompt_shown = self.prompt_shown and not fresh_gate
+        iteration = self._held or _at_gate(state)
         planner = iteration.planners[-1] if iteration and iteration.planners else None
         execution = iteration.executions[-1] if iteration and iteration.executions else None
         streaming = planner is not None and planner.finished is None
@@ -83,10 +85,15 @@ class CodePane(TextPane):
             return
         same = iteration is self._iteration and bool(self._drawn) and self._drawn[1] == self.prompt_shown
         self._drawn, self._iteration = key, iteration
-        rows = TextRows(self._rows(state, iteration, moment.now), gutter_width=5)
+        drawn = list(self._rows(state, iteration, moment.now))
+        rows = TextRows(drawn, gutter_width=5)
+        failed = (place for place, row in enumerate(drawn) if row.gutter.endswith("✗ ") or row.text.startswith("✗ "))
+        self._failed_row = next(failed, None)
         follow = streaming and not self.prompt_shown and self._held is None
         self.show_rows(rows, keep_place=same)
-        if follow:
+        if fresh_gate and self._failed_row is not None:
+            self._go(self._step((self._failed_row, 0), -(self.page // 3)), by_person=False)
+        elif follow:
             self.to_end()
         elif same and not streaming and self._held is None and self.top[0] > 0 and self._was_streaming:
             self.action_top()
@@ -229,6 +236,14 @@ class CodePane(TextPane):
         self._long[message.code] = message.lines
         if self._moment is not None:
             self.show(self._moment)
+
+
+def _at_gate(state: RunState) -> IterationState | None:
+    """The newest iteration; at an error the one whose cell failed, when the next has begun without a planner."""
+    newest, gate = state.iteration, state.gate
+    if gate is not None and gate.at == "error" and newest is not None and not (newest.planners or newest.executions):
+        return next((one for one in reversed(state.iterations) if one.error is not None), newest)
+    return newest
 
 
 def _figures(iteration: IterationState, now: float) -> Iterator[str]:

@@ -10,23 +10,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from fleet_rlm.spec import Breakpoints
+from fleet_rlm.tui.dialogs.dialog import Dialog
 from fleet_rlm.tui.new_run.tick import Tick
 
 
-class BreakpointsDialog(ModalScreen[Breakpoints | None]):
+class BreakpointsDialog(Dialog[Breakpoints]):
     """Dismissed with the breakpoints to set; None when nothing is to change."""
 
     DEFAULT_CSS = """
-    BreakpointsDialog { align: center middle; background: $background 70%; }
-    BreakpointsDialog > Vertical {
-        width: 66; max-width: 96%; height: auto; padding: 0 1; background: $surface; border: round $operator;
-        border-title-color: $operator; border-title-style: bold; border-title-background: $surface;
-        border-subtitle-color: $muted; border-subtitle-background: $surface;
-    }
+    BreakpointsDialog > Vertical { width: 66; max-width: 96%; }
     BreakpointsDialog Tick { width: 100%; padding: 0; }
     BreakpointsDialog Horizontal { height: 1; }
     BreakpointsDialog .name { width: 24; padding: 0 0 0 4; }
@@ -35,21 +30,19 @@ class BreakpointsDialog(ModalScreen[Breakpoints | None]):
     BreakpointsDialog .wrong { color: $error; height: auto; padding: 0 4; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Close", id="dialog.cancel"),
-        Binding("ctrl+s", "accept", "Set", id="breakpoints.set", priority=True),
         Binding("down", "app.focus_next", "Next", id="breakpoints.next", show=False),
         Binding("up", "app.focus_previous", "Previous", id="breakpoints.previous", show=False),
     ]
 
     def __init__(self, now: Breakpoints) -> None:
-        super().__init__()
+        super().__init__(classes="-operator")
         self._now = now
 
     def compose(self) -> ComposeResult:
         now = self._now
         with Vertical() as box:
             box.border_title = Content("Wait by itself")
-            box.border_subtitle = Content("space tick · enter in a field, or ctrl+s: set · esc close")
+            box.border_subtitle = Content("space tick · ctrl+r, or enter in a field, set · esc close")
             yield Tick("before every cell", now.every_cell, name="every")
             yield Tick("on an error", now.on_error, name="error")
             yield from self._field("pattern", "code matches", now.code_pattern or "", "such as os\\.remove|open\\(")
@@ -97,6 +90,3 @@ class BreakpointsDialog(ModalScreen[Breakpoints | None]):
             fanout=batch,
             spend_usd=cost,
         )
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
@@ -112,6 +113,8 @@ class HomeScreen(Screen[None]):
         self._column, self._descending = "when", True
         self._typing: Timer | None = None
         self._going = 0
+        self._left: Path | None = None
+        """The run that was just left: the cursor goes to its row, as soon as there is one."""
         self._drawn: object = None
         """What the table showed when it was drawn last: most looks at the library find nothing new."""
 
@@ -255,6 +258,8 @@ class HomeScreen(Screen[None]):
         table = self.query_one(RunTable)
         rows = [self._with_live(row) for row in self._rows]
         table.show(rows, self._column, self._descending)
+        if self._left is not None and table.select(self._left):
+            self._left = None
         self._going = sum(row.status in GOING_ON for row in rows)
         self._draw_head()
         self._show_preview()
@@ -300,8 +305,14 @@ class HomeScreen(Screen[None]):
         row = self.query_one(RunTable).row
         self.query_one(Preview).show(row, self._live_state(row))
 
+    def go_to_run(self, path: Path) -> None:
+        """Put the cursor on a run, now or as soon as the library has it, unless the person moves it before."""
+        self._left = path
+        self._draw()
+
     @on(RunTable.Moved)
     def _moved(self) -> None:
+        self._left = None
         self._show_preview()
 
     # Order and filter
@@ -373,7 +384,9 @@ class HomeScreen(Screen[None]):
 
     @on(RunTable.Chosen)
     def action_open(self) -> None:
-        if (row := self._chosen()) is not None:
+        if self._left is not None and not self._words:  # the library has no row of it yet
+            self.fleet.open_path(str(self._left))
+        elif (row := self._chosen()) is not None:
             self.fleet.open_path(str(row.path))
 
     @on(Offer.Chosen)

@@ -10,30 +10,27 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from fleet_rlm.documents.work import size_in_words
 from fleet_rlm.screen_text import clean_line
+from fleet_rlm.tui.dialogs.dialog import Dialog
 from fleet_rlm.tui.provenance import Entry
 
 MOST = 5000
 
 
-class PickDocument(ModalScreen[int | None]):
+class PickDocument(Dialog[int]):
     """Dismissed with a place among the entries."""
 
     DEFAULT_CSS = """
-    PickDocument { align: center middle; background: $background 70%; }
-    PickDocument > Vertical { width: 84; max-width: 96%; height: auto; max-height: 80%; background: $surface;
-        border: round $primary; border-title-color: $primary; border-title-style: bold; border-subtitle-color: $muted; }
+    PickDocument > Vertical { width: 84; max-width: 96%; max-height: 80%; padding: 0; }
     PickDocument Input { height: 1; border: none; padding: 0 1; background: $panel; }
     PickDocument OptionList { height: auto; max-height: 24; border: none; padding: 0; background: $surface; }
     PickDocument OptionList:focus { border: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Close", id="dialog.cancel"),
         Binding("down", "move(1)", "Down", id="documents.down", show=False, priority=True),
         Binding("up", "move(-1)", "Up", id="documents.up", show=False, priority=True),
     ]
@@ -45,7 +42,7 @@ class PickDocument(ModalScreen[int | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = Content("Documents")
-            box.border_subtitle = Content("type to filter · enter show · esc close")
+            box.border_subtitle = Content("type to filter · enter or ctrl+r show · esc close")
             yield Input(placeholder="filter")
             yield OptionList()
 
@@ -90,8 +87,7 @@ class PickDocument(ModalScreen[int | None]):
         self._fill(message.value.strip().lower())
 
     @on(Input.Submitted)
-    def _accepted(self, message: Input.Submitted) -> None:
-        message.stop()
+    def action_accept(self) -> None:
         choices = self.query_one(OptionList)
         if choices.highlighted is not None:
             option = choices.get_option_at_index(choices.highlighted)

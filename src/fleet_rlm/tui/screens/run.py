@@ -19,9 +19,9 @@ from textual.binding import ActiveBinding, BindingType
 from textual.message import Message
 from textual.notifications import SeverityLevel
 
-from fleet_rlm.events import Notice
+from fleet_rlm.events import Notice, Operator
 from fleet_rlm.figures import plural
-from fleet_rlm.spec import Breakpoints, RunSpec
+from fleet_rlm.spec import RunSpec
 from fleet_rlm.state import CallState, RunState
 from fleet_rlm.tui import run_keys
 from fleet_rlm.tui.about_run import about
@@ -90,7 +90,6 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         self.spec = spec
         self.clock = clock
         self.playhead = Playhead(source)
-        self.breakpoints = spec.breakpoints if spec else Breakpoints()
         self.document, self.code, self.output = DocumentPane(), CodePane(), OutputPane()
         self.calls, self.call = CallsPane(), CallPane()
         self.variables, self.answer, self.events = VariablesPane(), AnswerPane(), EventsPane()
@@ -101,6 +100,8 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         self._unfrozen = 0
         self._remember_due = False
         self._had_answer = False
+        self._error_shown = -1
+        """The gate whose failing cell was brought into view."""
         self.searched = "document"
         self.typed = {}
 
@@ -164,10 +165,15 @@ class RunScreen(RunControl, RunTravel, RunSearch):
             self.draw()
 
     def _tell_notices(self, fresh: list[AnyEvent]) -> None:
-        notices = [event for event in fresh if isinstance(event, Notice)]
-        for notice in notices[-MOST_TOLD:]:
-            severity: SeverityLevel = "information" if notice.level == "info" else notice.level
-            self.notify(notice.text, severity=severity, timeout=8)
+        """Tell the run's notices, and what the engine refused to do (an evaluation's error has its own window)."""
+        told: list[tuple[str, SeverityLevel]] = []
+        for event in fresh:
+            if isinstance(event, Notice):
+                told.append((event.text, "information" if event.level == "info" else event.level))
+            elif isinstance(event, Operator) and event.error is not None and event.action != "eval":
+                told.append((f"Not done ({event.action}): {event.error.message}", "warning"))
+        for words, severity in told[-MOST_TOLD:]:
+            self.notify(words, severity=severity, timeout=8)
 
     def _spare_the_collector(self, fresh: int) -> None:
         """What was folded lives as long as the screen: looking through it for garbage again and again would be felt."""
@@ -194,6 +200,11 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         if not self.is_mounted or not self.is_current:
             return
         moment = self.playhead.moment(self.clock())
+        gate = moment.state.gate
+        if gate is not None and gate.at == "error" and gate.seq != self._error_shown and self.grid.laid_out:
+            self._error_shown = gate.seq
+            if "code" not in self.grid.in_view():
+                self.grid.show("code")
         self._draw_lines(moment)
         for name in self.grid.in_view():
             self._draw_pane(name, moment)
@@ -247,7 +258,6 @@ class RunScreen(RunControl, RunTravel, RunSearch):
             words[0] = (f"{figures(moment.state, moment.now)} of {figures(edge, now).rpartition(' ')[2]}", "operator")
         marks = frozenset(number for at in playhead.bookmarks if (number := playhead.iteration_at(at)))
         self.query_one(Timeline).show(cells, reached or None, of, tuple(words), marks)
-        self.code.k_skips = playhead.live and edge.gate is not None and edge.gate.at in ("code", "fanout")
         gate = edge.gate if playhead.live or self.source.mode == "follow" else None
         waited = now - edge.gate_since if edge.gate_since is not None else 0.0
         hints = self._gate_hints() if playhead.live else ()
@@ -271,8 +281,6 @@ class RunScreen(RunControl, RunTravel, RunSearch):
     def _keys_of(self, name: str, usual: str) -> str:
         """The key of an action as it is now: as the person remapped it."""
         keys = self.fleet.settings.keys.get(name)
-        if name == "run.skip" and not keys:
-            return usual if self.grid.chosen == "code" else "K"
         return keys.split(",")[0] if keys else usual
 
     def on_screen_resume(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from textual.screen import Screen
 
-from fleet_rlm import spec
+from fleet_rlm import spec, syntax
+from fleet_rlm.events import GateWaiting
 from fleet_rlm.figures import plural
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.tui.dialogs import AskText, Confirm, EditCode
@@ -20,7 +21,6 @@ class RunControl(Screen[None]):
 
     playhead: Playhead
     code: CodePane
-    breakpoints: spec.Breakpoints
 
     def tell_engine(self, command: spec.Command) -> None:
         """Send a command; the events that come of it show what it did."""
@@ -37,11 +37,16 @@ class RunControl(Screen[None]):
         if gate is None:
             return
 
+        self.change_code(gate)
+
+    def change_code(self, gate: GateWaiting, edited: str | None = None) -> None:
+        """Let the person change the pending code, beginning with an edited version if there is one."""
+
         def changed(code: str | None) -> None:
             if code is not None:
                 self.run_changed(gate.seq, gate.code, code)
 
-        self.app.push_screen(EditCode(gate.code), changed)
+        self.app.push_screen(EditCode(gate.code, edited=edited), changed)
 
     def run_changed(self, gate_seq: int, before: str, code: str) -> None:
         """Run another version of the code at the gate that it was made for."""
@@ -69,7 +74,7 @@ class RunControl(Screen[None]):
             if text is not None:
                 self.tell_engine(spec.Retry(text=text.strip()))
 
-        hint = "enter retry, also without words · esc close"
+        hint = "enter or ctrl+r retry, also without words · esc close"
         self.app.push_screen(AskText("Ask for another version", placeholder="why (may stay empty)", hint=hint), asked)
 
     def action_skip(self) -> None:
@@ -109,10 +114,9 @@ class RunControl(Screen[None]):
     def action_breakpoints(self) -> None:
         def chosen(breakpoints: spec.Breakpoints | None) -> None:
             if breakpoints is not None:
-                self.breakpoints = breakpoints
                 self.tell_engine(spec.SetBreakpoints(breakpoints=breakpoints))
 
-        self.app.push_screen(BreakpointsDialog(self.breakpoints), chosen)
+        self.app.push_screen(BreakpointsDialog(self.playhead.edge.breakpoints), chosen)
 
     def action_interrupt(self) -> None:
         self.tell_engine(spec.Interrupt())
@@ -144,7 +148,9 @@ class RunControl(Screen[None]):
         except CannotRun as error:
             self.notify(str(error), severity="error", markup=False)
             return
-        if pending is not None:
+        if pending is not None and edited != code and syntax.fault(edited):
+            self.change_code(pending, edited)
+        elif pending is not None:
             self.run_changed(pending.seq, code, edited)
         elif edited != code:
             self.notify("The code was only to be looked at: your changes are not kept.", severity="warning")

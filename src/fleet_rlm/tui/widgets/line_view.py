@@ -44,7 +44,7 @@ class LineView(ScrollView, can_focus=True):
         Binding("down", "move(1)", "Down", id="text.down", show=False),
         Binding("j", "move(1)", "Down", id="text.down-letter", show=False),
         Binding("up", "move(-1)", "Up", id="text.up", show=False),
-        Binding("k", "up_by_letter", "Up", id="text.up-letter", show=False),
+        Binding("k", "move(-1)", "Up", id="text.up-letter", show=False),
         Binding("pagedown", "page(1)", "Page down", id="text.page-down", show=False),
         Binding("pageup", "page(-1)", "Page up", id="text.page-up", show=False),
         Binding("ctrl+d", "page(0.5)", "Half a page down", id="text.half-down", show=False),
@@ -206,9 +206,6 @@ class LineView(ScrollView, can_focus=True):
 
     def action_move(self, lines: int) -> None:
         self.move(lines)
-
-    def action_up_by_letter(self) -> None:
-        self.move(-1)
 
     def action_page(self, pages: float) -> None:
         self.move(int(pages * max(1, self.page - 1)) or (1 if pages > 0 else -1))
