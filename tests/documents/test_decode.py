@@ -80,8 +80,8 @@ def test_a_few_broken_bytes_do_not_turn_utf8_into_something_else() -> None:
         (b"SQLite format 3\0" + bytes(80), "SQLite"),
         (b"\x7fELF\2\1\1" + bytes(9), "ELF"),
         (bytes(range(256)) * 8, "binary data"),
-        (bytes(4096), "binary data"),
-        ("Größe Übermaß ".encode("latin-1") * 40 + b"\0", "binary data"),
+        (bytes(4096), "zero bytes"),
+        (("Größe Übermaß ".encode("latin-1") + b"\0") * 40, "binary data"),
     ],
 )
 def test_what_is_not_text_is_refused_by_its_kind_with_what_to_do(data: bytes, kind: str) -> None:

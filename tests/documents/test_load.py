@@ -51,7 +51,7 @@ def test_a_codec_that_makes_lone_surrogates_does_not_get_them_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "t.txt").write_bytes(b"\\ud800 " * 9 + b"\xff" * 200)
-    monkeypatch.setattr("fleet_rlm.documents.decode._guess", lambda _: "raw_unicode_escape")
+    monkeypatch.setattr("fleet_rlm.documents.decode.guess", lambda _: "raw_unicode_escape")
     load(tmp_path / "t.txt").text.encode()
 
 

@@ -1,8 +1,9 @@
 """Which encoding a text is in, and whether it is text at all.
 
 `detect` looks at a document's bytes and answers with an `Encoding`; everything that decodes (loading, the viewer's
-spool) goes through `decoder` or `decode`, so that both see the same characters: invalid bytes become U+FFFD and are
-counted, and no lone surrogate ever comes out.
+spool) goes through `Decoder` or `decode`, so that both see the same characters: invalid bytes become U+FFFD and are
+counted, and no lone surrogate ever comes out. Pages and mails, which may say themselves what they are in, go through
+`decode_as`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 import codecs
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from fleet_rlm.documents import mixed
+from fleet_rlm.documents.guess import guess, is_plausible
+from fleet_rlm.documents.labels import codec_of
 from fleet_rlm.documents.work import BLOCK_BYTES, DocumentError, printable, shown
 
 ReadAt: TypeAlias = Callable[[int, int], bytes]
@@ -24,6 +29,10 @@ HEAD_BYTES = 64 * 1024
 WINDOW_BYTES = 4 * 1024
 MAX_WINDOWS = 32
 MOST_CONTROLS = 0.05
+MOST_NULS = 0.2
+"""Of a UTF-8 text whose only odd characters are zero bytes, such as names that `find -print0` gave; runs count once."""
+LEAST_HEAD = 8
+"""From so many zero bytes at its beginning on, a file is one that was cut while a program kept writing to it."""
 REPLACE = "fleet_rlm.replace"
 """Codec error handler: U+FFFD for what is invalid, counted (see `Decoder.replaced`)."""
 
@@ -38,6 +47,7 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(REPLACE, _replace)
+codecs.register(mixed.find)
 
 
 class NotText(DocumentError):
@@ -45,7 +55,13 @@ class NotText(DocumentError):
 
     def __init__(self, path: Path | str, kind: str, hint: str) -> None:
         super().__init__(f"{shown(path)} is not text: it looks like {kind}.", hint)
-        self.kind = kind
+
+    @classmethod
+    def said(cls, message: str, hint: str) -> NotText:
+        """The same in words that another process found."""
+        error = cls.__new__(cls)
+        DocumentError.__init__(error, message, hint)
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,7 @@ class Encoding:
     codec: str = "utf-8"
     """Python's name of the codec, without a byte-order mark's suffix (`utf-8`, `utf-16-le`, `cp1252`)."""
     bom: int = 0
-    """Bytes at the start that are a byte-order mark, not text."""
+    """Bytes at the start that are no text: a byte-order mark, or the zero bytes before a rotated log."""
     guessed: bool = False
     """True when nothing in the file says so and it was inferred from its letters."""
 
@@ -65,9 +81,14 @@ class Encoding:
 
     def notice(self, name: str) -> str | None:
         """What to tell the person, or None where there is nothing to tell."""
-        if self.is_utf8:
-            return None
-        return f"{name}: decoded as {self.codec}" + (" (a guess: it is not UTF-8)" if self.guessed else "")
+        said = []
+        if self.bom >= LEAST_HEAD:
+            said.append(f"the {self.bom:,} zero bytes that it begins with are left out")
+        if legacy := mixed.legacy_of(self.codec):
+            said.append(f"its lines that are not UTF-8 are decoded as {legacy} (a guess)")
+        elif not self.is_utf8:
+            said.append(f"decoded as {self.codec}" + (" (a guess: it is not UTF-8)" if self.guessed else ""))
+        return f"{name}: {'; '.join(said)}" if said else None
 
 
 _BOMS: tuple[tuple[bytes, str], ...] = (
@@ -81,7 +102,7 @@ _BOMS: tuple[tuple[bytes, str], ...] = (
 _EXTRACT = "Extract its text first"
 _UNPACK = "Unpack it and pass the folder."
 _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"%PDF-", "a PDF", f"{_EXTRACT} (for instance: pdftotext FILE.pdf FILE.txt), or pass the file to --docs."),
+    (0, b"%PDF-", "a PDF", f"{_EXTRACT} (for instance: pdftotext FILE.pdf FILE.txt)."),
     (0, b"\x89PNG\r\n\x1a\n", "a PNG image", f"{_EXTRACT} (OCR) and pass that file."),
     (0, b"\xff\xd8\xff", "a JPEG image", f"{_EXTRACT} (OCR) and pass that file."),
     (0, b"GIF8", "a GIF image", ""),
@@ -123,8 +144,10 @@ _ZIPPED: tuple[tuple[bytes, str, str], ...] = (
     (b"mimetypeapplication/vnd.oasis", "an OpenDocument file", "Save it as plain text and pass that file."),
 )
 
+_CONTINUATIONS = bytes(range(0x80, 0xC0))
 _CONTROLS = bytes(c for c in range(32) if c not in b"\t\n\v\f\r\b\x1b") + b"\x7f"
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
+_ZEROS = re.compile(rb"\0+")
 
 
 def detect(read: ReadAt, size: int, path: Path | str, *, thorough: bool = False) -> Encoding:
@@ -133,14 +156,40 @@ def detect(read: ReadAt, size: int, path: Path | str, *, thorough: bool = False)
     Looks at the first 64 KiB and at windows spread over the file; with `thorough`, at the first `MAX_WINDOWS` places
     that are not ASCII (one pass over the file). Raises `NotText` naming what the file looks like.
     """
-    marked, windows = _judged(read, size, path)
+    marked, windows, bom = _judged(read, size, path)
     if marked:
         return marked
     if thorough:
-        windows = _thorough_windows(read, size, windows[0])
-    if _is_utf8(windows):
-        return Encoding()
-    return Encoding(_guess(b"\n".join(w for w in windows if not w.isascii())), guessed=True)
+        windows = [windows[0], *_odd_windows(read, size, bom + len(windows[0]))]
+    return _of_windows(windows, bom)
+
+
+def decode_as(data: bytes, label: str, name: str) -> tuple[str, str | None]:
+    """A page's or a mail's text, and what to tell of how it was decoded. `label` is the encoding that it names, or ''.
+
+    What is valid UTF-8 is UTF-8 whatever it says, since hardly any other text is. Raises nothing.
+    """
+    for bom, codec in _BOMS:
+        if data.startswith(bom):
+            return utf8(decode(data[len(bom) :], codec)[0]).decode(), None
+    declared = codec_of(label)
+    seven_bit = declared.startswith(("iso2022", "utf_7", "hz"))
+    if not seven_bit:
+        try:
+            return data.decode(), None
+        except UnicodeDecodeError:
+            pass
+    if declared and declared != "utf_8":
+        text, invalid = decode(data, declared)
+        if invalid <= len(data) // 50:
+            return utf8(text).decode(), None
+    windows = [data[:HEAD_BYTES], *(w for w in [data[-HEAD_BYTES:]] if len(data) > HEAD_BYTES)]
+    found = Encoding(wide, guessed=True) if (wide := _wide_without_bom(windows[0])) else _of_windows(windows, 0)
+    text, invalid = decode(data, found.codec)
+    told = found.notice(printable(name))
+    if not told and invalid:
+        told = f"{printable(name)}: {invalid:,} invalid byte{'s' * (invalid != 1)} replaced by U+FFFD"
+    return utf8(text).decode(), told
 
 
 def refuse_binary(read: ReadAt, size: int, path: Path | str) -> None:
@@ -198,54 +247,127 @@ def _refuse_known_formats(head: bytes, path: Path | str) -> None:
             raise NotText(path, kind, hint)
 
 
-def _judged(read: ReadAt, size: int, path: Path | str) -> tuple[Encoding | None, list[bytes]]:
-    """The encoding if the first bytes settle it, and pieces to judge by if not. Raises `NotText`."""
+def _judged(read: ReadAt, size: int, path: Path | str) -> tuple[Encoding | None, list[bytes], int]:
+    """The encoding if the first bytes settle it, and if not, pieces to judge by and where the text begins.
+
+    Raises `NotText`.
+    """
     head = read(min(HEAD_BYTES, size), 0)
-    for bom, codec in _BOMS:
-        if head.startswith(bom) and not (codec == "utf-32-le" and size % 4):
-            return Encoding(codec, len(bom)), []
+    bom = 0
+    for mark, codec in _BOMS:
+        if head.startswith(mark) and not (codec == "utf-32-le" and size % 4):
+            if codec != "utf-8":
+                return Encoding(codec, len(mark)), [], len(mark)
+            bom = len(mark)
+            break
+    if head.startswith(bytes(LEAST_HEAD)):
+        bom = _zeros(read, size)
+        if bom == size:
+            raise NotText(path, "nothing but zero bytes", "It was never written, or cut off by a crash.")
+    if bom:
+        head = read(min(HEAD_BYTES, size - bom), bom)
     _refuse_known_formats(head, path)
     if wide := _wide_without_bom(head):
-        return Encoding(wide, guessed=True), []
-    step = max(WINDOW_BYTES, (size - len(head)) // MAX_WINDOWS)
-    windows = [head, *(read(WINDOW_BYTES, offset) for offset in range(len(head), size, step))]
-    sample = b"".join(windows)
-    # No older encoding has zero bytes in its text.
-    if _controls(sample) > len(sample) * MOST_CONTROLS or (b"\0" in sample and not _is_utf8(windows)):
+        return Encoding(wide, bom, guessed=True), [], bom
+    if any(sign in head for sign in (b"\x1b$B", b"\x1b$@")) and head.isascii():
+        return Encoding("iso2022_jp", bom, guessed=True), [], bom
+    step = max(WINDOW_BYTES, (size - bom - len(head)) // MAX_WINDOWS)
+    windows = [head, *(read(WINDOW_BYTES, offset) for offset in range(bom + len(head), size, step))]
+    if not _is_text(windows):
         raise NotText(path, "binary data", "Pass the text that it was made from, or export it as text.")
-    return None, windows
+    return None, windows, bom
+
+
+def _zeros(read: ReadAt, size: int) -> int:
+    """How many zero bytes a file begins with."""
+    offset = 0
+    while offset < size and (block := read(BLOCK_BYTES, offset)):
+        rest = block.lstrip(b"\0")
+        offset += len(block) - len(rest)
+        if rest:
+            break
+    return offset
+
+
+def _is_text(windows: list[bytes]) -> bool:
+    """Whether the pieces hold few enough control characters, and of zero bytes not more than a mishap leaves.
+
+    A log may hold a run of zeros where a machine went down; no older encoding has them in its text.
+    """
+    sample = _ZEROS.sub(b"\0", b"".join(windows))
+    nuls = sample.count(0)
+    others = _controls(sample) - nuls
+    if not nuls:
+        return others <= len(sample) * MOST_CONTROLS
+    if _is_utf8(windows):
+        return others <= len(sample) * MOST_CONTROLS and nuls <= len(sample) * (MOST_NULS if not others else 0.05)
+    return nuls + others <= len(sample) * 0.01
 
 
 def _controls(data: bytes) -> int:
-    """Bytes that text hardly ever holds; a log may have a few zeros where a machine went down."""
+    """Bytes that text hardly ever holds."""
     return len(data) - len(data.translate(None, _CONTROLS))
 
 
 def _wide_without_bom(head: bytes) -> str | None:
-    """UTF-16 or UTF-32 by the pattern of its zero bytes, which Western text has at every second (fourth) place."""
-    if len(head) < 8:
+    """UTF-16 or UTF-32 by its zero bytes: all at every second (fourth) place, and all of it readable when decoded."""
+    if len(head) < 8 or not head.count(0):
         return None
     for width, names in ((4, ("utf-32-le", "utf-32-be")), (2, ("utf-16-le", "utf-16-be"))):
-        columns = [head[i::width] for i in range(width)]
-        zeros = [column.count(0) / len(column) for column in columns]
-        little, big = zeros[1:], zeros[:-1]
-        for codec, high, low in ((names[0], little, zeros[0]), (names[1], big, zeros[-1])):
-            if min(high) > 0.5 and low < 0.02:
-                text = codecs.getincrementaldecoder(codec)("replace").decode(head, False)
-                odd = sum(1 for c in text if not (c.isprintable() or c in "\t\n\r\f\v"))
-                if odd <= len(text) * 0.01:
-                    return codec
+        zeros = [head[place::width].count(0) for place in range(width)]
+        for codec, low in ((names[0], zeros[0]), (names[1], zeros[-1])):
+            high = sum(zeros) - low
+            # of Western text nearly all high bytes are zero, of Russian or Chinese those of spaces and digits are
+            if low > high * 0.02 or high < len(head) * (0.5 if width == 4 else 0.01):
+                continue
+            text = codecs.getincrementaldecoder(codec)("replace").decode(head, False)
+            odd = sum(1 for c in text if not (c.isprintable() or c in "\t\n\r\f\v\u3000\xa0"))
+            if odd <= len(text) * 0.01 and _is_one_script(text):
+                return codec
     return None
 
 
-def _thorough_windows(read: ReadAt, size: int, head: bytes) -> list[bytes]:
-    windows, offset = [head], len(head)
-    while offset < size and len(windows) < MAX_WINDOWS and (block := read(BLOCK_BYTES, offset)):
-        found = None if block.isascii() else _NON_ASCII.search(block)
-        if found:
-            windows.append(block[max(0, found.start() - 256) : found.start() + WINDOW_BYTES])
+def _is_one_script(text: str) -> bool:
+    """Whether its letters stand close together in Unicode, as those of any language do and chance does not."""
+    blocks = Counter(ord(c) >> 8 for c in text)
+    cjk = sum(count for block, count in blocks.items() if 0x30 <= block <= 0x9F or 0xAC <= block <= 0xD7)
+    return cjk + sum(count for _, count in blocks.most_common(4)) >= len(text) * 0.9
+
+
+def _odd_windows(read: ReadAt, size: int, offset: int) -> list[bytes]:
+    """Pieces around the first bytes that are not ASCII, and around the first that are not UTF-8, of many blocks."""
+    windows: dict[bool, list[bytes]] = {False: [], True: []}
+    while offset < size and (block := read(BLOCK_BYTES, offset)):
+        if not block.isascii() and (found := _NON_ASCII.search(block)):
+            place, wrong = found.start(), False
+            try:
+                codecs.utf_8_decode(block.lstrip(_CONTINUATIONS), "strict", False)
+            except UnicodeDecodeError as error:
+                place, wrong = error.start + len(block) - len(block.lstrip(_CONTINUATIONS)), True
+            if len(windows[wrong]) < MAX_WINDOWS:
+                start = max(block.rfind(b"\n", max(0, place - 1024), place), place - 1024, 0)
+                windows[wrong].append(block[start : place + WINDOW_BYTES])
         offset += len(block)
-    return windows
+    return [*windows[False], *windows[True]]
+
+
+def _of_windows(windows: list[bytes], bom: int) -> Encoding:
+    """UTF-8, an older encoding, or by the line one or the other."""
+    if _is_strictly_utf8(windows):
+        return Encoding(bom=bom)
+    lines = mixed.census(windows)
+    if not lines.legacy:
+        return Encoding(bom=bom)
+    sample = b"\n".join(lines.legacy)
+    older = guess(sample)
+    if _is_utf8(windows) and not is_plausible(sample, older):
+        return Encoding(bom=bom)  # broken in places, rather than something else
+    both = lines.utf8 * (20 if older == "cp1252" else 1) >= len(lines.legacy) / 20
+    return Encoding(mixed.name_of(older) if both and lines.utf8 else older, bom, guessed=True)
+
+
+def _is_strictly_utf8(windows: list[bytes]) -> bool:
+    return _utf8_census(windows)[1] == 0
 
 
 def _is_utf8(windows: list[bytes]) -> bool:
@@ -268,18 +390,3 @@ def _utf8_census(windows: list[bytes]) -> tuple[int, int]:
         invalid += decoder.replaced
         valid += sum(1 for c in text if c > "\x7f") - decoder.replaced
     return max(valid, 0), invalid
-
-
-def _guess(sample: bytes) -> str:
-    """The likeliest encoding of text that is not UTF-8."""
-    from charset_normalizer import from_bytes  # 50 ms to import, and only such text needs it
-
-    matches = from_bytes(sample[:HEAD_BYTES], steps=8, chunk_size=512)
-    best = matches.best()
-    if best is None:
-        return "cp1252"
-    for match in matches:
-        western = {match.encoding, *match.could_be_from_charset} & {"cp1252", "latin_1", "iso8859_15"}
-        if western and match.chaos <= best.chaos + 0.02 and match.coherence >= best.coherence - 0.1:
-            return "cp1252"  # its letters are Latin-1's, and the quotes and dashes that Latin-1 lacks
-    return str(codecs.lookup(best.encoding).name)

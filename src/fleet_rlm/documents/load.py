@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet_rlm.documents import archive, formats
+from fleet_rlm.documents import extraction, formats
+from fleet_rlm.documents.archive import BadArchive
 from fleet_rlm.documents.decode import HEAD_BYTES, Encoding, NotText, decode, detect, utf8
 from fleet_rlm.documents.formats import Unextractable
 from fleet_rlm.documents.select import Chosen
@@ -74,19 +74,54 @@ def load(
     *,
     kind: str | None = None,
     member: str = "",
+    size: int = 0,
     progress: Progress | None = None,
     cancelled: Cancelled = never,
 ) -> Document:
     """Read a document. Needs the file's size in memory on top of the text's own.
 
-    `kind` is one of `formats.FORMATS`, '' for plain text, None to go by what the file is; `member` is an archive's.
+    `kind` is one of `formats.FORMATS`, '' for plain text, None to go by what the file is; `member` is an archive's, and
+    `size` the bytes that it has.
     Raises `Unreadable`, `NotText`, `Unextractable`, `BadArchive`, `TooLarge`, or `Stopped` when cancelled.
     """
     path = Path(path)
-    if member:
-        ((_, packed),) = archive.contents(path, [member], cancelled)
-        return of_member(path, name or member, member, packed, kind, cancelled)
-    name = printable(name or path.name)
+    name = printable(name or member or path.name)
+    if kind is None and not member:
+        kind = _kind_of(path)
+    if kind or member:
+        text, facts = extraction.read_document(path, name, kind, member, size, cancelled)
+        return Document(
+            path=str(path.absolute()),
+            name=name,
+            bytes=facts["size"],
+            chars=facts["chars"],
+            sha256=facts["sha256"],
+            text=text,
+            encoding=facts["encoding"],
+            notices=tuple(facts["notices"]),
+            format=facts["format"],
+            member=member,
+        )
+    data, digest, changed = read_file(path, progress, cancelled)
+    return document_of(path, name, "", data, "", digest, [f"{name} {changed}"] if changed else [])
+
+
+def _kind_of(path: Path) -> str:
+    fd, _ = open_regular(path)
+    try:
+        kind = formats.recognise(path, os.pread(fd, HEAD_BYTES, 0))
+    except OSError as error:
+        raise unreadable(error, path) from error
+    finally:
+        os.close(fd)
+    return "" if kind == formats.ARCHIVE else kind  # which is refused with what to do
+
+
+def read_file(path: Path, progress: Progress | None = None, cancelled: Cancelled = never) -> tuple[bytearray, str, str]:
+    """A file's bytes, their SHA-256, and how they changed meanwhile ('' where they did not).
+
+    Raises `Unreadable`, `TooLarge` or `Stopped`.
+    """
     fd, expected = open_regular(path)
     try:
         data, digest = _read(fd, expected, progress, cancelled)
@@ -96,12 +131,8 @@ def load(
         raise _too_large(path, expected) from error
     finally:
         os.close(fd)
-    notices = []
-    if len(data) != expected:
-        notices.append(
-            f"{name} changed while it was read: {size_in_words(len(data))} instead of {size_in_words(expected)}"
-        )
-    return _document(path, name, "", data, digest, kind, cancelled, notices)
+    changed = f"changed while it was read: {size_in_words(len(data))} instead of {size_in_words(expected)}"
+    return data, digest, changed if len(data) != expected else ""
 
 
 def load_all(
@@ -123,29 +154,26 @@ def load_all(
         if progress:
             progress(min(before + done, total), total)
 
-    for (path, in_archive), together in itertools.groupby(files, key=lambda file: (file.path, bool(file.member))):
-        group = list(together)
-        packed = archive.contents(path, [file.member for file in group], cancelled) if in_archive else None
-        for place, file in enumerate(group):
-            try:
-                if packed is not None:
-                    _, data = next(packed)
-                    document = of_member(path, file.name, file.member, data, file.format, cancelled)
-                else:
-                    document = load(path, file.name, kind=file.format, progress=tell, cancelled=cancelled)
-            except (Unextractable, NotText, archive.BadArchive) as error:
-                if len(files) == 1:
-                    raise
-                refused.append(error)
-                over = isinstance(error, archive.BadArchive)  # then nothing more comes out of it
-                more = f" What follows {file.name} in it is left out, too." if over and group[place + 1 :] else ""
-                notices.append(f"left out: {error}{more}")
-                if over:
-                    break
-            else:
-                documents.append(document)
-            before += file.bytes
-            tell(0, total)
+    for file in files:
+        try:
+            document = load(
+                file.path,
+                file.name,
+                kind=file.format,
+                member=file.member,
+                size=file.bytes,
+                progress=tell,
+                cancelled=cancelled,
+            )
+        except (Unextractable, NotText, BadArchive) as error:
+            if len(files) == 1:
+                raise
+            refused.append(error)
+            notices.append(f"left out: {error}")
+        else:
+            documents.append(document)
+        before += file.bytes
+        tell(0, total)
     if refused and not documents:
         raise refused[0]
     return Loaded(tuple(documents), (*_taken_out_of(documents), *notices))
@@ -161,32 +189,24 @@ def _taken_out_of(documents: Sequence[Document]) -> tuple[str, ...]:
     return (f"the text was taken out of {', '.join(each)}",) if each else ()
 
 
-def of_member(
-    path: Path, name: str, member: str, data: bytes, kind: str | None, cancelled: Cancelled = never
-) -> Document:
-    """The document that an archive's member holds; raises as `load` does."""
-    digest = hashlib.sha256(data).hexdigest()
-    return _document(path, printable(name), member, bytearray(data), digest, kind, cancelled, [])
-
-
-def _document(
+def document_of(
     path: Path,
     name: str,
     member: str,
-    data: bytearray,
-    digest: str,
+    data: bytes | bytearray,
     kind: str | None,
-    cancelled: Cancelled,
-    notices: list[str],
+    digest: str = "",
+    notices: Sequence[str] = (),
 ) -> Document:
+    """The document that bytes make; raises as `load` does. Only the reading process calls it for anything but text."""
+    notices = list(notices)
     if kind is None:
         kind = formats.recognise(member or path, bytes(data[:HEAD_BYTES]))
-        if kind == formats.ARCHIVE or (kind == "html" and not formats.FORMATS[kind].installed):
-            kind = ""
+        kind = "" if kind == formats.ARCHIVE else kind
     codec = "utf-8"
     try:
         if kind:
-            found = formats.extract(kind, bytes(data), name, cancelled)
+            found = formats.extract(kind, bytes(data), name)
             text = found.text
             notices += found.notices
         else:
@@ -194,6 +214,8 @@ def _document(
             codec = encoding.codec
             if notice := encoding.notice(name):
                 notices.append(notice)
+            if zeros := text.count("\0"):
+                notices.append(f"{name}: holds {zeros:,} zero byte{'s' * (zeros != 1)}")
             if invalid:
                 notices.append(f"{name}: {invalid:,} invalid byte{'s' * (invalid != 1)} replaced by U+FFFD")
     except MemoryError as error:
@@ -205,7 +227,7 @@ def _document(
         name=name,
         bytes=len(data),
         chars=len(text),
-        sha256=digest,
+        sha256=digest or hashlib.sha256(data).hexdigest(),
         text=text,
         encoding=codec,
         notices=tuple(notices),
@@ -238,7 +260,7 @@ def _read(fd: int, expected: int, progress: Progress | None, cancelled: Cancelle
     return data, digest.hexdigest()
 
 
-def _decoded(data: bytearray, path: Path) -> tuple[str, Encoding, int]:
+def _decoded(data: bytes | bytearray, path: Path) -> tuple[str, Encoding, int]:
     with memoryview(data) as view:
         encoding = detect(lambda count, offset: bytes(view[offset : offset + count]), len(data), path)
         if encoding.is_utf8:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import difflib
 import glob
-import itertools
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from fleet_rlm.documents import archive, bundled
+from fleet_rlm.documents import bundled, expand, extraction
 from fleet_rlm.documents.archive import BadArchive
 from fleet_rlm.documents.decode import HEAD_BYTES, NotText, refuse_binary
-from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, INSTALL, NotInstalled, recognise
+from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, Unextractable, recognise
 from fleet_rlm.documents.textfile import open_regular
 from fleet_rlm.documents.work import (
     Cancelled,
@@ -37,6 +37,9 @@ MAX_FILES = 20_000
 BYTES_PER_TOKEN = 4
 ANSWERS_SUFFIX = ".answers.json"
 """What is known of a text beside it (`fleet-rlm corpus`): a planner that is tested on the text must not read it."""
+
+
+_LINK, _LINKS = "a link that leads out of it", "links that lead out of it"
 
 
 class NotFound(DocumentError):
@@ -124,9 +127,10 @@ def select(
 
     `~` is the home folder, and `bundled:NAME` something that ships with the package.
 
-    In folders, hidden files and folders, links that lead elsewhere and files that are not text are left out with a
-    notice. Reads some of every file: run it in a worker where folders may be large. Raises `NotFound`,
-    `NotText` (a file named by itself that is not text), `Unreadable`, `NothingToRead`, `TooMany`, or `Stopped`.
+    In folders and globs, hidden files and folders, links that lead out of what was named, pipes and devices, and files
+    that are not text are left out with a notice. Reads some of every file: run it in a worker where folders may be
+    large. Raises `NotFound`, `NotText` (a file named by itself that is not text), `Unreadable`, `NothingToRead`,
+    `TooMany`, or `Stopped`.
     """
     cwd = cwd or Path.cwd()
     given = [os.fspath(argument) for argument in arguments]
@@ -224,33 +228,27 @@ def _take(path: Path, finding: _Finding) -> None:
 
 
 def _take_glob(pattern: Path, cwd: Path, finding: _Finding) -> None:
-    base = cwd / _fixed_part(pattern)
+    fixed, rest = expand.parted(pattern)
+    base = cwd / fixed
     if not base.is_dir():
-        raise _not_found(base, str(_fixed_part(pattern)))
-    absolute = str(Path(glob.escape(str(cwd))) / pattern)
-    matches = sorted(glob.iglob(absolute, recursive=True))  # noqa: PTH207 - Path.glob takes hidden files too
-    if not matches:
+        raise _not_found(base, str(fixed))
+    found = expand.matching(base, rest, finding.cancelled)
+    place = f"of {shown(pattern)}"
+    _skipped(found.links, _LINK, place, finding, _LINKS)
+    _skipped(found.refused, "a folder that may not be read", place, finding, "folders that may not be read")
+    if not found.paths:
+        if found.links or found.refused:
+            return
         raise NotFound(pattern, f"nothing matches {shown(pattern)}.", f"Looked in {shown(base)}.")
     folders: list[Path] = []
     files: list[Path] = []
-    for match in map(Path, matches):
-        if finding.cancelled():
-            raise Stopped("looking for documents was cancelled.")
+    for match in found.paths:
         if any(match.is_relative_to(folder) for folder in folders[-1:]):
             continue
-        if not match.is_dir():
-            files.append(match)
-        elif pattern.name != "**":  # which matches what is in them, too
-            folders.append(match)
-    _take_files(files, base, f"of {shown(pattern)}", finding)
+        (folders if match.is_dir() else files).append(match)
+    _take_files(files, base, place, finding)
     for folder in folders:
         _take_folder(folder, base, finding)
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """The folders of a pattern before its first wildcard."""
-    parts = list(itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
-    return Path(*parts)
 
 
 def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
@@ -260,7 +258,7 @@ def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
     links: list[str] = []
     refused: list[str] = []
     answers: list[str] = []
-    root = os.path.realpath(folder)
+    root = os.path.realpath(base)
 
     def note(error: OSError) -> None:
         refused.append(str(error.filename))
@@ -269,13 +267,13 @@ def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
         if finding.cancelled():
             raise Stopped("looking for documents was cancelled.")
         hidden.extend(name for name in (*folders, *names) if name.startswith("."))
-        links.extend(name for name in folders if not name.startswith(".") and Path(here, name).is_symlink())
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links.extend(name for name in folders if expand.leads_out(Path(here, name), root))
         for name in sorted(names):
             path = Path(here, name)
             if name.startswith("."):
                 continue
-            if path.is_symlink() and not os.path.realpath(path).startswith(root + os.sep):
+            if expand.leads_out(path, root):
                 links.append(name)
             elif name.endswith(ANSWERS_SUFFIX):
                 answers.append(name)
@@ -287,7 +285,7 @@ def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
             )
     place = f"in {shown(folder)}"
     _skipped(hidden, "hidden", place, finding)
-    _skipped(links, "a link that leads elsewhere", place, finding, "links that lead elsewhere")
+    _skipped(links, _LINK, place, finding, _LINKS)
     _skipped(answers, "the known answers to a text", place, finding)
     _skipped(refused, "a folder that may not be read", place, finding, "folders that may not be read")
     return _take_files(files, base, place, finding)
@@ -296,27 +294,31 @@ def _take_folder(folder: Path, base: Path, finding: _Finding) -> int:
 def _take_files(files: list[Path], base: Path, place: str, finding: _Finding) -> int:
     binary: list[str] = []
     refused: list[str] = []
-    unread: dict[str, list[str]] = {}
+    odd: list[str] = []
+    broken: list[str] = []
     taken = 0
     for path in files:
         if finding.cancelled():
             raise Stopped("looking for documents was cancelled.")
         try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                odd.append(path.name)
+                continue
             texts = _texts(path, finding)
-        except NotInstalled as error:
-            unread.setdefault(f"{error.kind} is read after {INSTALL}", []).append(path.name)
         except NotText:
             binary.append(path.name)
-        except BadArchive as error:
+        except (BadArchive, Unextractable) as error:
             finding.notices.append(f"left out {printable(path.name)} {place}: {error}")
-        except Unreadable:
+        except FileNotFoundError:
+            broken.append(path.name)
+        except (Unreadable, OSError):
             refused.append(path.name)
         else:
             for found in texts:
                 finding.add(path, base, found)
             taken += len(texts)
-    for why, those in unread.items():
-        _skipped(those, why, place, finding)
+    _skipped(odd, "a pipe, socket or device", place, finding, "pipes, sockets or devices")
+    _skipped(broken, "a link to nothing", place, finding, "links to nothing")
     _skipped(binary, "not text", place, finding)
     _skipped(refused, "not readable", place, finding)
     return taken
@@ -338,7 +340,7 @@ def _some(names: Sequence[str]) -> str:
 def _texts(path: Path, finding: _Finding) -> list[_Readable]:
     """The text that a file is or holds; several where it is an archive.
 
-    Raises `NotText`, `NotInstalled`, `BadArchive`, `Unreadable`, or `Stopped`.
+    Raises `NotText`, `BadArchive`, `Unextractable`, `Unreadable`, or `Stopped`.
     """
     fd, size = open_regular(path)
     try:
@@ -351,20 +353,14 @@ def _texts(path: Path, finding: _Finding) -> list[_Readable]:
         raise unreadable(error, path) from error
     finally:
         os.close(fd)
-    if known is None:
-        return _packed_texts(path, finding)
-    if not known.installed:
-        if kind != "html":
-            raise NotInstalled(path, known.kind)
-        finding.notices.append(f"{printable(path.name)} is read with its tags; for its text alone: {INSTALL}")
-        return [_Readable(size)]
-    return [_Readable(size, kind)]
+    return _packed_texts(path, finding) if known is None else [_Readable(size, kind)]
 
 
 def _packed_texts(path: Path, finding: _Finding) -> list[_Readable]:
-    found = archive.listing(path, finding.cancelled)
+    found = extraction.list_archive(path, finding.cancelled)
     for why, names in found.left_out.items():
         _skipped(list(names), why, f"in {shown(path.name)}", finding)
+    finding.notices += [notice for notice in found.notices if notice not in finding.notices]
     if not found.members and not found.left_out:
         finding.notices.append(f"the archive {shown(path.name)} is empty")
     return [_Readable(member.bytes, member.format, member.name) for member in found.members]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleet_rlm import events as ev
-from fleet_rlm.documents import archive, bundled
+from fleet_rlm.documents import bundled, extraction
 from fleet_rlm.documents.coverage import Coverage, Seen
-from fleet_rlm.documents.extracted import open_extracted
 from fleet_rlm.documents.locate import Locator, Span
 from fleet_rlm.documents.textfile import TextFile
 from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, DocumentError, Stopped, never, size_in_words
@@ -41,7 +40,9 @@ class Entry:
         try:
             path = bundled.located(ref.path)
             if ref.format or ref.member:
-                return open_extracted(path, self.name, kind=ref.format, member=ref.member, cancelled=cancelled)
+                return extraction.open_extracted(
+                    path, self.name, kind=ref.format, member=ref.member, cancelled=cancelled
+                )
             return TextFile.open(path, self.name, encoding=ref.encoding)
         except (ValueError, LookupError) as error:  # a path with a NUL, an encoding that there is not
             raise DocumentError(f"The record's reference to this document can't be used: {error}.") from error
@@ -64,29 +65,27 @@ def difference(entry: Entry, text: TextFile, cancelled: Cancelled = never) -> st
         return ""
     if text.path is not None and text.file_bytes != ref.bytes:
         return _changed(ref.bytes, text.file_bytes)
-    digest, size = hashlib.sha256(), 0
     try:
-        for block in _blocks(bundled.located(ref.path), ref.member, cancelled):
-            digest.update(block)
-            size += len(block)
+        digest, size = _digest(bundled.located(ref.path), ref.member, cancelled)
     except Stopped:
         return ""
     except (OSError, ValueError, DocumentError):
         return "gone since it was opened"
-    if cancelled() or digest.hexdigest() == ref.sha256:
+    if cancelled() or digest == ref.sha256:
         return ""
     return _changed(ref.bytes, size) if size != ref.bytes else "changed since the run: same size, other text"
 
 
-def _blocks(path: Path, member: str, cancelled: Cancelled) -> Iterator[bytes]:
-    """The bytes of a file, or of an archive's member."""
+def _digest(path: Path, member: str, cancelled: Cancelled) -> tuple[str, int]:
+    """SHA-256 and size of a file, or of an archive's member."""
     if member:
-        for _, data in archive.contents(path, [member], cancelled):
-            yield data
-        return
+        return extraction.digest_of(path, member, cancelled)
+    digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while (block := file.read(BLOCK_BYTES)) and not cancelled():
-            yield block
+            digest.update(block)
+            size += len(block)
+    return digest.hexdigest(), size
 
 
 def _changed(then: int, now: int) -> str:

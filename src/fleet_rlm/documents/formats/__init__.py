@@ -1,11 +1,11 @@
-"""Text out of files that are no plain text: PDF, Word, HTML, e-mail, notebooks; archives are `documents.archive`.
+"""Text out of files that are no plain text: PDF, Word, RTF, HTML, e-mail, notebooks; archives are `documents.archive`.
 
-`recognise` says what a file is, `extract` gives its text. What needs a library that is not in everybody's installation
-is in the extra `fleet-rlm[formats]`; each library is imported when the first such file is read. Line numbers, searches
-and provenance are those of the extracted text; hashes and sizes those of the file.
+`recognise` says what a file is, `extract` gives its text, in a process of its own (see `documents.extraction`). Each
+library is imported when the first such file is read. Line numbers, searches and provenance are those of the extracted
+text; hashes and sizes those of the file.
 """
 
 from fleet_rlm.documents.formats.extract import Extracted, extract
-from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, Format, NotInstalled, Unextractable, recognise
+from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, Format, Unextractable, recognise
 
-__all__ = ["ARCHIVE", "FORMATS", "Extracted", "Format", "NotInstalled", "Unextractable", "extract", "recognise"]
+__all__ = ["ARCHIVE", "FORMATS", "Extracted", "Format", "Unextractable", "extract", "recognise"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from fleet_rlm.documents.decode import utf8
-from fleet_rlm.documents.formats.recognise import FORMATS, NotInstalled, Unextractable
+from fleet_rlm.documents.formats.recognise import FORMATS, Unextractable
 from fleet_rlm.documents.work import Cancelled, DocumentError, never, printable
 
 
@@ -28,11 +28,10 @@ class _Reader(Protocol):
 def extract(kind: str, data: bytes, name: str, cancelled: Cancelled = never) -> Extracted:
     """Take the text out of a file's bytes. `name` is for messages, and for what is written as text.
 
-    Raises `NotInstalled`, `Unextractable`, or `Stopped` when cancelled.
+    Raises `Unextractable`, or `Stopped` when cancelled. It may compute for long, and a hostile file may bring it down:
+    only the reading process (`fleet_rlm.documents.formats.__main__`) calls it.
     """
     known = FORMATS[kind]
-    if not known.installed:
-        raise NotInstalled(name, known.kind)
     read = cast("_Reader", importlib.import_module(f"fleet_rlm.documents.formats.{_MODULES[kind]}").read)
     try:
         found = read(data, name, cancelled)
@@ -51,4 +50,4 @@ def extract(kind: str, data: bytes, name: str, cancelled: Cancelled = never) -> 
     return Extracted(utf8(text).decode(), found.notices)
 
 
-_MODULES = {"pdf": "pdf", "docx": "word", "html": "html", "mail": "mail", "mbox": "mail_box", "notebook": "notebook"}
+_MODULES = {name: name for name in FORMATS} | {"docx": "word", "mbox": "mail_box"}

@@ -1,50 +1,141 @@
-"""HTML as Markdown, by Beautiful Soup and markdownify: headings, lists, tables and links stay, the rest is text."""
+"""HTML as Markdown: Lexbor (through selectolax) reads it by the HTML5 rules, as browsers do, and this module writes it.
+
+Headings, lists, tables, links and preformatted text stay; the rest becomes text in which no two words are glued.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
+from fleet_rlm.documents.decode import decode_as, utf8
 from fleet_rlm.documents.formats.extract import Extracted
+from fleet_rlm.documents.formats.markdown import NOT_SHOWN, Writer
 from fleet_rlm.documents.formats.recognise import Unextractable
-from fleet_rlm.documents.work import Cancelled, printable, size_in_words
+from fleet_rlm.documents.work import Cancelled, Stopped, never, printable, size_in_words
+
+if TYPE_CHECKING:
+    from selectolax.lexbor import LexborNode
 
 MOST_BYTES = 64_000_000
-_UNSEEN = ("script", "style", "template", "noscript", "svg", "iframe", "object", "link", "meta")
-_BLANKS = re.compile(r"[ \t]+\n")
-_GAPS = re.compile(r"\n{3,}")
+_CODING = re.compile(
+    rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})|<meta[^>]{0,1000}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""",
+    re.IGNORECASE,
+)
+_XHTML = re.compile(r"\s*<\?xml|[^<]{0,100}<!DOCTYPE[^>]{0,200}XHTML", re.IGNORECASE)
+_CLOSED_AT_ONCE = re.compile(r"<([A-Za-z][\w:-]*)((?:\s[^<>]*)?)/>")
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_VOID = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
+)
+_HIDING = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_TURN = 4096
 
 
-def read(data: bytes, name: str, cancelled: Cancelled) -> Extracted:  # noqa: ARG001 - one call of a library each
+def read(data: bytes, name: str, cancelled: Cancelled) -> Extracted:
     """The text that a page shows, its title first."""
     if len(data) > MOST_BYTES:
         raise Unextractable(
             f"{printable(name)} is too large for a page ({size_in_words(len(data))}).",
             "Give it a name in .txt to have it read as it is, tags and all.",
         )
-    return Extracted(text_of(data))
+    found = _CODING.search(data, 0, 4096)
+    declared = (found[1] or found[2]).decode("ascii", "replace") if found else ""
+    page, notice = decode_as(data, declared, name)
+    text, hidden = text_and_hidden(page, name.lower().endswith(".xhtml"), cancelled)
+    notices = [notice] if notice else []
+    if hidden:
+        notices.append(f"{printable(name)}: {hidden:,} hidden element{'s' * (hidden != 1)} left out")
+    return Extracted(text, tuple(notices))
 
 
-def text_of(page: bytes | str) -> str:
-    """A page's text; bytes are decoded as the page says."""
-    from bs4 import BeautifulSoup
-    from markdownify import MarkdownConverter
+def text_of(page: str, cancelled: Cancelled = never) -> str:
+    """A page's text as Markdown."""
+    return text_and_hidden(page, False, cancelled)[0]
 
-    soup = BeautifulSoup(page, "html.parser")
-    title = soup.title.get_text(" ", strip=True) if soup.title else ""
-    for tag in soup([*_UNSEEN, "title"]):
-        tag.decompose()
-    for image in soup("img"):
-        image.replace_with(str(image.get("alt") or ""))
-    converter = MarkdownConverter(
-        heading_style="ATX",
-        bullets="-",
-        table_infer_header=True,  # a table without one would get an empty row as its head
-        escape_asterisks=False,
-        escape_underscores=False,
-        escape_misc=False,
-    )
-    text = str(converter.convert_soup(soup))
-    text = _GAPS.sub("\n\n", _BLANKS.sub("\n", text.replace("\r\n", "\n"))).strip()
-    if title and not text.startswith(f"# {title}"):
-        text = f"{title}\n\n{text}"
-    return f"{text}\n" if text else ""
+
+def text_and_hidden(page: str, is_xml: bool, cancelled: Cancelled) -> tuple[str, int]:
+    """A page's text, and how many of its elements were left out because a browser hides them."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    if is_xml or _XHTML.match(page):
+        page = _as_html(page)
+    tree = LexborHTMLParser(utf8(page).decode().replace("\0", ""))
+    root = tree.root
+    if root is None:
+        return "", 0
+    title = tree.css_first("head > title")
+    heading = " ".join(title.text().split()) if title is not None else ""
+    writer = _written(root, False, cancelled)
+    if not writer.text():  # nothing but what a browser would show without scripts, or on a click
+        writer = _written(root, True, cancelled)
+    text = writer.text()
+    if heading and not text.startswith(f"# {heading}"):
+        text = f"{heading}\n\n{text}".rstrip()
+    return f"{text}\n" if text else "", writer.hidden
+
+
+def _as_html(page: str) -> str:
+    """XHTML for an HTML parser, to which `<script/>` would swallow the rest of the page."""
+
+    def opened(match: re.Match[str]) -> str:
+        name = match[1]
+        return match[0] if name.lower() in _VOID else f"<{name}{match[2]}></{name}>"
+
+    page = _CDATA.sub(lambda match: match[1].replace("&", "&amp;").replace("<", "&lt;"), page)
+    return _CLOSED_AT_ONCE.sub(opened, page)
+
+
+def _written(root: LexborNode, all_of_it: bool, cancelled: Cancelled) -> Writer:
+    """Walk the tree without recursion: pages are nested as deep as their authors' mistakes."""
+    writer = Writer(tables_with_tables(root))
+    node: LexborNode | None = root
+    count = 0
+    while node is not None:
+        count += 1
+        if not count % _TURN and cancelled():
+            raise Stopped("reading was cancelled.")
+        tag, child = node.tag or "", None
+        if tag == "-text":
+            writer.add(node.text_content or "")
+        elif not tag.startswith(("-", "!")) or tag == "-document":
+            if not all_of_it and _is_hidden(node, tag):
+                writer.hidden += 1
+            elif tag not in NOT_SHOWN or (all_of_it and tag == "noscript"):
+                child = None if writer.enter(node, tag) else node.child
+                if child is None:
+                    writer.leave(node, tag)
+        if child is not None:
+            node = child
+            continue
+        while node.next is None:
+            node = node.parent
+            if node is None or node.mem_id == root.mem_id:
+                writer.leave(root, root.tag or "")
+                return writer
+            writer.leave(node, node.tag or "")
+        node = node.next
+    return writer
+
+
+def tables_with_tables(root: LexborNode) -> frozenset[int]:
+    """The tables that lay a page out: those that hold others."""
+    found: set[int] = set()
+    for table in root.css("table table"):
+        above = table.parent
+        while above is not None and above.mem_id not in found:
+            if above.tag == "table":
+                found.add(above.mem_id)
+            above = above.parent
+    return frozenset(found)
+
+
+def _is_hidden(node: LexborNode, tag: str) -> bool:
+    if tag in ("html", "body"):
+        return False
+    given = node.attributes
+    if not given:
+        return False
+    if "hidden" in given:
+        return given["hidden"] != "until-found"
+    return bool((style := given.get("style")) and _HIDING.search(style))

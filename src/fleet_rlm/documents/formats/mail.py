@@ -1,101 +1,267 @@
-"""E-mail: the headers that people read, the message, and the text of what is attached."""
+"""E-mail: the headers that people read, the message, and the text of every further part.
+
+The standard library takes the message apart; headers are decoded here, for its own reading of them takes memory and
+time by the square of their length, and takes raw 8-bit letters for broken.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from email import message_from_bytes, policy
-from email.message import EmailMessage, MIMEPart
-from functools import lru_cache
-from typing import cast
+from email import message_from_bytes
+from email._policybase import Compat32
+from email.header import decode_header
+from email.message import Message
+from typing import TypeAlias, cast
 
-from fleet_rlm.documents.decode import HEAD_BYTES, NotText, decode, detect
+from fleet_rlm.documents import archive
+from fleet_rlm.documents.decode import HEAD_BYTES, NotText, decode, decode_as, refuse_binary
 from fleet_rlm.documents.formats.extract import Extracted, extract
-from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, INSTALL, recognise
+from fleet_rlm.documents.formats.html import read as read_page
+from fleet_rlm.documents.formats.recognise import ARCHIVE, recognise
+from fleet_rlm.documents.labels import codec_of
 from fleet_rlm.documents.work import Cancelled, DocumentError, Stopped, printable, size_in_words
 
-_HEADERS = ("From", "To", "Cc", "Date", "Subject")
+Mail: TypeAlias = "Message[str, str]"
+
+MOST_HEADER_CHARS = 16_000
+"""A header beyond it is cut, and that is said: nobody reads it to its end."""
+_HEADERS = ("From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Date", "Subject")
 _DEEPEST = 8
-MAIL = policy.default.clone(header_factory=lru_cache(4096)(policy.default.header_factory))
-"""How messages are parsed. Headers cost nine tenths of the time, and most of a mailbox's are the same."""
+_CUT = " […]"
+_CUSTOMARY = re.compile(r"multi-?part message in MIME format|S/MIME|OpenPGP|MIME-aware", re.IGNORECASE)
+_WORD = re.compile(r"\w{2,}")
+_ADDRESS = re.compile(r"\]\([^)\s]*\)|\S+://\S+")
+
+
+class _Bounded(Compat32):
+    """Cuts a header that is too long before anything looks at it."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name[:200], value if len(value) <= MOST_HEADER_CHARS else value[:MOST_HEADER_CHARS] + _CUT
+
+
+_POLICY = _Bounded()
+
+
+def parse(data: bytes) -> Mail:
+    """A message from its bytes; marks and blank lines before its headers are skipped."""
+    data = data.lstrip(b"\0")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = decode(data, "utf-16")[0].encode()
+    return message_from_bytes(data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"), policy=_POLICY)
 
 
 def read(data: bytes, name: str, cancelled: Cancelled) -> Extracted:
     """One message."""
-    message = message_from_bytes(data, policy=MAIL)
-    notices: list[str] = []
-    return Extracted("\n".join(parts_of(message, name, notices, cancelled)), tuple(dict.fromkeys(notices)))
+    reading = Reading(name, cancelled)
+    return Extracted("\n".join(reading.message(parse(data))), reading.notices)
 
 
-def parts_of(
-    message: EmailMessage, name: str, notices: list[str], cancelled: Cancelled, depth: int = 0
-) -> Iterator[str]:
-    """Pieces of text, in order: headers, message, attachments."""
-    for header in _HEADERS:
-        if (value := _header(message, header)) is not None:
-            yield f"{header}: {value}"
-    yield ""
-    body = message.get_body(("plain", "html"))
-    if body is not None:
-        yield _text(body, name, notices)
-    attached = list(message.iter_attachments()) if message.is_multipart() else []
-    for part in attached:
-        if cancelled():
+class Reading:
+    """Reads messages of one file, and gathers what is to be told of them."""
+
+    def __init__(self, name: str, cancelled: Cancelled) -> None:
+        self._name = printable(name)
+        self._cancelled = cancelled
+        self._told: dict[str, None] = {}
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was left out or guessed, each once."""
+        return tuple(self._told)
+
+    def message(self, message: Mail, depth: int = 0) -> Iterator[str]:
+        """Pieces of text, in order: headers, message, attachments."""
+        yield from self._headers(message, _HEADERS)
+        yield ""
+        yield from self._part(message, depth, is_body=True)
+
+    def header(self, part: Mail, name: str) -> str:
+        """A header's text, decoded; '' where there is none."""
+        return self._decoded(next(_raw(part, name), ""), name, part)
+
+    def _headers(self, part: Mail, names: tuple[str, ...]) -> Iterator[str]:
+        for name in names:
+            for value in _raw(part, name):
+                yield f"{name}: {self._decoded(value, name, part)}"
+
+    def _decoded(self, value: str, name: str, part: Mail) -> str:
+        if value.endswith(_CUT):
+            self._told[f"{self._name}: the header {name} is cut after {MOST_HEADER_CHARS:,} characters"] = None
+        raw = value.encode("utf-8", "surrogateescape")
+        value = decode_as(raw, _charset(part), self._name)[0]
+        if "=?" in value:
+            try:
+                pieces = decode_header(value)
+            except (ValueError, LookupError):
+                pieces = []
+            if pieces:
+                value = "".join(_word(piece, codec) for piece, codec in pieces)
+        return " ".join(value.split())
+
+    def _part(self, part: Mail, depth: int, is_body: bool = False) -> Iterator[str]:
+        if self._cancelled():
             raise Stopped("reading was cancelled.")
-        yield from _attachment(part, name, notices, cancelled, depth + 1)
+        kind = part.get_content_type()
+        inner = part.get_payload()
+        if isinstance(inner, list):
+            yield from self._parts(part, kind, cast("list[Mail]", inner), depth, is_body)
+            return
+        name = self._file_name(part)
+        data = part.get_payload(decode=True)
+        data = data if isinstance(data, bytes) else b""
+        shown_inline = is_body and not name and part.get_content_disposition() != "attachment"
+        if shown_inline and part.get_content_maintype() in ("text", "multipart", "message"):
+            yield self._text(part, data)
+            return
+        yield from self._attachment(part, data, name or kind, kind, depth)
 
-
-def _header(message: EmailMessage, name: str) -> str | None:
-    try:
-        value = message[name]
-    except (ValueError, LookupError, TypeError, AttributeError):  # the standard library's parser, on broken addresses
-        value = dict(message.raw_items()).get(name)
-    return None if value is None else " ".join(str(value).split())
-
-
-def _text(part: MIMEPart, name: str, notices: list[str]) -> str:
-    data = part.get_payload(decode=True)
-    data = data if isinstance(data, bytes) else b""
-    codec = part.get_content_charset() or ""
-    try:
-        text = data.decode(codec) if codec else _decoded(data, name)
-    except (LookupError, UnicodeError):
-        text = _decoded(data, name)
-    if part.get_content_subtype() != "html":
-        return text
-    if FORMATS["html"].installed:
-        from fleet_rlm.documents.formats.html import text_of
-
-        return text_of(text)
-    notices.append(f"{printable(name)}: its HTML is read with its tags; for its text alone: {INSTALL}")
-    return text
-
-
-def _decoded(data: bytes, name: str) -> str:
-    encoding = detect(lambda count, offset: data[offset : offset + count], len(data), name)
-    return decode(data[encoding.bom :], encoding.codec)[0]
-
-
-def _attachment(part: MIMEPart, name: str, notices: list[str], cancelled: Cancelled, depth: int) -> Iterator[str]:
-    title = printable(part.get_filename() or part.get_content_type())
-    if part.get_content_type() == "message/rfc822" and depth < _DEEPEST:
-        (inner,) = part.iter_parts()
-        yield f"\n[attached message: {printable(str(inner.get('Subject', title)))}]"
-        yield from parts_of(cast("EmailMessage", inner), name, notices, cancelled, depth)
-        return
-    data = part.get_payload(decode=True)
-    data = data if isinstance(data, bytes) else b""
-    try:
-        if part.get_content_maintype() == "text":
-            text = _text(part, name, notices)
+    def _parts(self, part: Mail, kind: str, inner: list[Mail], depth: int, is_body: bool) -> Iterator[str]:
+        if kind == "message/delivery-status":
+            for block in inner:
+                yield "\n".join(
+                    [*(f"{key}: {self._decoded(str(value), key, block)}" for key, value in block.raw_items()), ""]
+                )
+            return
+        if part.get_content_maintype() == "message":
+            for message in inner:
+                if depth >= _DEEPEST:
+                    yield "[attached message: nested too deeply, not read]"
+                    self._told[f"{self._name}: messages that are nested too deeply were not read"] = None
+                    continue
+                yield f"\n[attached message: {printable(self.header(message, 'Subject'))}]"
+                yield from self.message(message, depth + 1)
+            return
+        if (before := _said(part.preamble)) and not _CUSTOMARY.search(before):
+            yield before
+        if kind == "multipart/alternative":
+            yield from self._alternatives(inner, depth, is_body)
         else:
-            kind = recognise(title, data[:HEAD_BYTES])
-            if kind == ARCHIVE or depth >= _DEEPEST:
-                raise NotText(title, "an archive", "")
-            text = extract(kind, data, title, cancelled).text if kind else _decoded(data, title)
-    except Stopped:
-        raise
-    except DocumentError:
-        yield f"\n[attachment {title}: {part.get_content_type()}, {size_in_words(len(data))}, not read]"
-        notices.append(f"{printable(name)}: the attachment {title} was not read")
-    else:
-        yield f"\n[attachment {title}]\n{text}"
+            for one in inner:
+                yield from self._part(one, depth, is_body)
+        if after := _said(part.epilogue):
+            yield after
+
+    def _alternatives(self, inner: list[Mail], depth: int, is_body: bool) -> Iterator[str]:
+        """The first alternative that says all that the others say; where none does, each that says something new."""
+        texts = [(one.get_content_type(), "\n".join(self._part(one, depth, is_body))) for one in inner]
+        texts = [(kind, text) for kind, text in texts if text.strip()]
+        taken: list[tuple[str, str]] = []
+        for kind, text in sorted(texts, key=lambda one: -len(_words(one[1]))):
+            if not any(_covers(other, text) for _, other in taken):
+                taken = [(*one,) for one in taken if not _covers(text, one[1])] + [(kind, text)]
+        if len(taken) == 1:
+            wanted = next((text for kind, text in texts if kind == "text/plain" and _covers(text, taken[0][1])), None)
+            yield wanted if wanted is not None else taken[0][1]
+            return
+        for place, (kind, text) in enumerate(taken):
+            yield f"\n[the same as {kind}]\n{text}" if place else text
+
+    def _text(self, part: Mail, data: bytes) -> str:
+        if part.get_content_subtype() in ("html", "xhtml+xml"):
+            found = read_page(data, self._name, self._cancelled) if not _charset(part) else None
+            if found is None:
+                text, notice = decode_as(data, _charset(part), self._name)
+                found = read_page(text.encode(), self._name, self._cancelled)
+                self._tell(notice)
+            for each in found.notices:
+                if "hidden element" not in each:  # every newsletter has some: a line for the list, pixels
+                    self._tell(each)
+            return found.text
+        text, notice = decode_as(data, _charset(part), self._name)
+        self._tell(notice)
+        return text
+
+    def _tell(self, notice: str | None) -> None:
+        if notice:
+            self._told[notice] = None
+
+    def _file_name(self, part: Mail) -> str:
+        try:
+            name = part.get_filename() or ""
+        except (ValueError, LookupError, TypeError):
+            name = ""
+        return printable(self._decoded(name, "Content-Disposition", part))[:200]
+
+    def _attachment(self, part: Mail, data: bytes, title: str, kind: str, depth: int) -> Iterator[str]:
+        try:
+            if part.get_content_maintype() == "text" and not recognise(title, data[:HEAD_BYTES]):
+                text = self._text(part, data)
+            elif kind in ("message/rfc822", "message/global") and depth < _DEEPEST:  # packed, so not parsed yet
+                text = "\n".join(self.message(parse(data), depth + 1))
+            else:
+                text = self._file(title, data, depth)
+        except Stopped:
+            raise
+        except DocumentError:
+            yield f"\n[attachment {title}: {kind}, {size_in_words(len(data))}, not read]"
+            self._told[f"{self._name}: the attachment {title} was not read"] = None
+        else:
+            yield f"\n[attachment {title}]\n{text}"
+
+    def _file(self, title: str, data: bytes, depth: int) -> str:
+        """The text of a file that is attached, or of the files in an archive that is. Raises `DocumentError`."""
+        kind = recognise(title, data[:HEAD_BYTES])
+        if kind != ARCHIVE:
+            if kind and depth < _DEEPEST:
+                return extract(kind, data, title, self._cancelled).text
+            refuse_binary(lambda count, offset: data[offset : offset + count], len(data), title)
+            return decode_as(data, "", title)[0]
+        if depth >= _DEEPEST:
+            raise NotText(title, "an archive", "")
+        files, told = archive.texts_in(data, title)
+        self._told.update(dict.fromkeys(told))
+        parts = []
+        for name, inner_kind, inner in files:
+            try:
+                text = self._file(name, inner, _DEEPEST if inner_kind == ARCHIVE else depth)
+            except Stopped:
+                raise
+            except DocumentError:
+                self._told[f"{self._name}: {printable(name)} in the attachment {title} was not read"] = None
+            else:
+                parts.append(f"[{printable(name)}]\n{text}")
+        if not parts:
+            raise NotText(title, "an archive without texts", "")
+        return "\n".join(parts)
+
+
+def _raw(part: Mail, name: str) -> Iterator[str]:
+    """The values of a header as they were sent, bytes beyond ASCII as surrogates."""
+    return (str(value) for key, value in part.raw_items() if key.lower() == name.lower())
+
+
+def _word(piece: str | bytes, codec: str | None) -> str:
+    """A piece of a header, as `decode_header` gives it."""
+    if isinstance(piece, str):
+        return piece
+    if codec is None:
+        return piece.decode("utf-8", "replace") if not piece.isascii() else piece.decode()
+    return decode_as(piece, codec, "")[0]
+
+
+def _charset(part: Mail) -> str:
+    """The encoding that a part names, where it names one that there is."""
+    try:
+        label = part.get_content_charset() or ""
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
+    return label if codec_of(label) else ""
+
+
+def _said(text: str | None) -> str:
+    """What stands before the first part or after the last, where a reader of today sees nothing."""
+    raw = (text or "").strip().encode("utf-8", "surrogateescape")
+    return decode_as(raw, "", "")[0]
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(_ADDRESS.sub(" ", text).casefold()))
+
+
+def _covers(text: str, other: str) -> bool:
+    """Whether a text says what another says: nearly all of its words, and every one with a digit."""
+    missing = (wanted := _words(other)) - _words(text)
+    return len(missing) * 10 <= len(wanted) and not any(any(c.isdigit() for c in word) for word in missing)

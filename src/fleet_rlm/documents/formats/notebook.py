@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from fleet_rlm.documents.formats.extract import Extracted
+from fleet_rlm.documents.formats.html import text_of
 from fleet_rlm.documents.formats.recognise import Unextractable
 from fleet_rlm.documents.work import Cancelled, printable
 
@@ -40,7 +41,10 @@ def _shown(output: dict[str, Any]) -> tuple[str, bool]:  # as notebooks have it
     if output.get("output_type") in ("error", "pyerr"):
         return f"{output.get('ename', 'error')}: {output.get('evalue', '')}", False
     data = output.get("data", output)
-    text = _joined(output.get("text") or data.get("text/plain") or data.get("text/markdown") or "")
+    kinds = ("text/plain", "text/markdown", "text/latex", "application/json")
+    text = _joined(output.get("text") or next((data[kind] for kind in kinds if data.get(kind)), ""))
+    if not text and (page := data.get("text/html")):
+        text = text_of(_joined(page)).rstrip("\n")
     return text, any(str(kind).startswith("image/") or kind in ("png", "jpeg", "svg") for kind in data)
 
 
