@@ -10,6 +10,12 @@ import pytest
 from modal_server import ModalServer, NoModalServer
 
 
+@pytest.fixture(autouse=True)
+def no_models_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is offered because some server happens to listen on this machine."""
+    monkeypatch.setattr("fleet_rlm.config.offers.SERVERS", ())
+
+
 @pytest.fixture(scope="session")
 def loopback_modal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModalServer]:
     """One server for all tests of a process: the client keeps the first address it was given."""

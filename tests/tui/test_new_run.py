@@ -459,3 +459,21 @@ def test_a_long_value_is_shown_from_its_beginning_and_entered_at_its_end(started
         assert field.cursor_position == len(field.value)
 
     drive(app, scenario, size=(80, 24))
+
+
+def test_a_key_in_the_environment_is_offered_and_not_used(started, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.txt").write_text("text")
+    monkeypatch.setenv("GROQ_API_KEY", "do-not-show-me")
+    app, specs = started()
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        await settle(pilot, lambda: "GROQ_API_KEY is in the environment: DSPY_LM_MODEL=groq/" in hint(screen, "model"))
+        assert "offline, unless you name one of these here" in hint(screen, "model")
+        fill(screen, documents="a.txt", question="Why?")
+        await checked(pilot, screen)
+        await pilot.press("ctrl+r")
+        await settle(pilot, lambda: specs)
+
+    drive(app, scenario)
+    assert specs[0].model is None

@@ -114,7 +114,8 @@ def _print(found: Sequence[Finding]) -> None:
         for one in found:
             printing.say(f"{_mark(one)[0]} {one.name:<15} {clean_line(one.words, _LINE)}")
             if one.hint and one.state != "ok":
-                printing.say(f"{'':<18}{clean_line(one.hint, _LINE)}")
+                for line in one.hint.splitlines():
+                    printing.say(f"{'':<18}{clean_line(line, _LINE)}")
         return
     from rich.console import Console
     from rich.table import Table
@@ -128,6 +129,6 @@ def _print(found: Sequence[Finding]) -> None:
         mark, style = _mark(one)
         words = Text(clean_line(one.words, _LINE))
         if one.hint and one.state != "ok":
-            words.append(f"\n{clean_line(one.hint, _LINE)}", "dim")
+            words.append("".join(f"\n{clean_line(line, _LINE)}" for line in one.hint.splitlines()), "dim")
         table.add_row(Text(mark, style), Text(one.name, "bold" if one.state == "missing" else ""), words)
     Console(highlight=False).print(table)

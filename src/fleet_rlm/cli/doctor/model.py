@@ -8,6 +8,7 @@ from fleet_rlm.config import ModelConfig, Settings, model_choice
 from fleet_rlm.figures import seconds
 
 PROBE_SECONDS = 30.0
+_ADD = "To choose it, add to"
 
 
 def look(settings: Settings, *, probe: bool) -> list[Finding]:
@@ -16,7 +17,19 @@ def look(settings: Settings, *, probe: bool) -> list[Finding]:
     models = [("model", choice.planner)]
     if choice.sub != choice.planner:
         models.append(("sub-LLM model", choice.sub))
-    return [finding for name, model in models for finding in _one(settings, name, model, probe=probe)]
+    found = [finding for name, model in models for finding in _one(settings, name, model, probe=probe)]
+    return [*found, *(_offered(settings) if choice.offline or choice.planner.problem else [])]
+
+
+def _offered(settings: Settings) -> list[Finding]:
+    """What could be used instead, with the lines that choose it."""
+    from fleet_rlm.config.offers import offers
+
+    return [
+        Finding("offer", "note", f"{one.found}; not used unless you choose it", f"{_ADD} {settings.env_file}:\n{lines}")
+        for one in offers(settings)
+        if (lines := "\n".join(one.lines))
+    ]
 
 
 def _one(settings: Settings, name: str, model: ModelConfig, *, probe: bool) -> list[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -43,6 +42,7 @@ from fleet_rlm.tui.new_run.draft import (
 )
 from fleet_rlm.tui.new_run.further import FurtherSettings
 from fleet_rlm.tui.new_run.limits import LimitFields, text_field
+from fleet_rlm.tui.new_run.model_hint import ModelHint, model_hint, offered_hint
 from fleet_rlm.tui.new_run.place import PlaceForm
 from fleet_rlm.tui.new_run.tick import Tick
 
@@ -357,34 +357,22 @@ class NewRunScreen(ModalScreen[None]):
 
     @work(thread=True, exclusive=True, group="model")
     def _check_model(self) -> None:
-        worker = get_current_worker()
-        draft = self._draft
-        settings = configured = config.load(self._cwd)
-        usual = config.model_choice(settings).planner.model
-        with suppress(Incomplete):  # the form says what is wrong with it
-            settings = settings.asking(asked_of(draft))
-        choice = config.model_choice(settings, draft.model, draft.sub_model)
+        worker, draft = get_current_worker(), self._draft
+        found = model_hint(draft, self._cwd)
         if not worker.is_cancelled:
-            self.fleet.tell(self, self._take_configured, configured)
-            self.fleet.tell(self, self._show_model, choice, usual, settings.stopping)
+            self.fleet.tell(self, self._show_model, found)
+        if found.usual == config.OFFLINE and not draft.model.strip() and not found.wrong:
+            offered = offered_hint(found)
+            if offered is not None and not worker.is_cancelled:
+                self.fleet.tell(self, self._show_model, offered)
 
-    def _take_configured(self, settings: config.Settings) -> None:
-        self._configured = settings
-        self.query_one(FurtherSettings).show_configured(settings)
+    def _show_model(self, found: ModelHint) -> None:
+        self._configured = found.configured
+        self.query_one(FurtherSettings).show_configured(found.configured)
         self._show_task()
-
-    def _show_model(self, choice: config.ModelChoice, usual: str, stopping: config.Problem | None) -> None:
-        self.query_one("#model", Input).placeholder = clean_line(usual, 80)
-        problem = choice.problem or stopping
-        if problem is not None:
-            self._hint("model", BAD, problem.message, problem.hint)
-        elif choice.offline:
-            words = "the built-in model without weights: it searches and quotes, needs no key, costs nothing"
-            self._hint("model", OK, words, "" if self._draft.model else "set DSPY_LM_MODEL for another")
-        else:
-            key = choice.planner.key_source
-            self._hint("model", OK, choice.planner.source, f"key: {key}" if key else "no key needed here")
-        self._checked("model", problem.message if problem else "")
+        self.query_one("#model", Input).placeholder = clean_line(found.usual, 80)
+        self._hint("model", BAD if found.wrong else OK, found.words, found.more)
+        self._checked("model", found.words if found.wrong else "")
 
     # Signature and tools, which the engine knows
 
