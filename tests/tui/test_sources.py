@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -264,6 +265,57 @@ def test_a_followed_file_goes_on_while_its_writer_lives(tmp_path: Path) -> None:
         until(lambda: seen() == 2)
         end = until(lambda: source.end)
         assert end.complete
+
+
+def follower(path: Path) -> tuple[FollowFile, Callable[[], int]]:
+    source, events = FollowFile(path), []
+    source.open(lambda: None)
+
+    def seen() -> int:
+        events.extend(source.drain())
+        return len(events)
+
+    return source, seen
+
+
+def test_a_file_without_a_lock_is_followed_as_long_as_it_grows(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "a.jsonl", [run_started()])
+    source, seen = follower(path)
+    until(lambda: seen() == 1)
+    gone = until(lambda: source.end)
+    assert not gone.complete
+    assert "its process was stopped" in gone.words
+    note = ev.encode(ev.Notice(text="later", seq=1, t=1.0))
+    with path.open("ab") as writer:
+        writer.write(note[:20])
+        writer.flush()
+        until(lambda: seen() == 1 and source.end)
+        writer.write(note[20:] + b"\n")
+    until(lambda: seen() == 2)
+    assert source.end is None
+    write_run(path, [finished()], append=True)
+    until(lambda: seen() == 3)
+    assert until(lambda: source.end).complete
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: path.unlink(), "deleted"),
+        (lambda path: write_run(path.with_name("b"), [run_started()]).replace(path), "another file took"),
+        (lambda path: path.write_text(""), "cut short"),
+    ],
+)
+def test_what_becomes_of_a_followed_file_is_said(tmp_path: Path, change: Callable[[Path], object], words: str) -> None:
+    path = write_run(tmp_path / "a.jsonl", [run_started()])
+    source, seen = follower(path)
+    until(lambda: seen() == 1)
+    change(path)
+    end = until(lambda: source.end and words in source.end.words and source.end)
+    assert not end.complete
+    assert end.hint
+    source.close()
 
 
 @pytest.mark.parametrize("command", [engine_module.ENGINE, COMMAND[:-1]])

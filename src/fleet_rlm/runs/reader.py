@@ -6,7 +6,8 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,8 @@ MAX_LINE_BYTES = 256 << 20
 """A longer line is reported as damaged and passed over, never held in memory."""
 MAX_HEADER_BYTES = 64 << 20
 DAMAGES_KEPT = 100
+SILENT_SECONDS = 2.0
+"""A followed file that doesn't grow for so long, and that no process holds open for writing, has lost its writer."""
 _HEAD_BYTES = 64 << 10
 
 RunEvent = ev.AnyEvent | ev.Unknown
@@ -163,12 +166,17 @@ class RunFile:
                 yield from self._finish(writing)
                 return
 
-    def follow(self, stop: threading.Event | None = None) -> Iterator[RunEvent]:
-        """Everything in the file and everything that is still being written, until the run or its process ends.
+    def follow(
+        self, stop: threading.Event | None = None, gone: Callable[[RunEnd], None] | None = None
+    ) -> Iterator[RunEvent]:
+        """Everything in the file and everything that is still being written, until the run ends.
 
-        Waits up to 0.25 s at a time (shorter when events come), or until `stop` is set.
+        Waits up to 0.25 s at a time (shorter when events come), or until `stop` is set. A file that nobody holds open
+        for writing and that hasn't grown for `SILENT_SECONDS` ends the iteration; with `gone`, that is called instead
+        with what is known, and again after each time that more came.
         """
-        stop, pause = stop or threading.Event(), 0.01
+        stop, pause, told = stop or threading.Event(), 0.01, False
+        grew = time.monotonic()
         while not stop.is_set():
             writing = self.is_being_written()
             batch = self.poll()
@@ -176,16 +184,29 @@ class RunFile:
             if self.end is not None:
                 return
             if batch:
-                pause = 0.01
+                pause, told, grew = 0.01, False, time.monotonic()
                 continue
-            if self._last_kind == "run.finished" or not writing:
+            if self._last_kind == "run.finished":
                 yield from self._finish(writing)
                 return
-            if self._was_replaced():
-                self.end = RunEnd(False, "another file took this one's place", "Open it again.")
+            if words := self._was_displaced():
+                self.end = RunEnd(False, words, "Everything up to there is shown. Open it again.")
                 return
+            if not writing and not told and time.monotonic() - grew >= SILENT_SECONDS:
+                if gone is None or self._kind_of_rest() == "run.finished":
+                    yield from self._finish(writing)
+                    return
+                told = True
+                gone(self._cut_off(self.size - self._offset))
             stop.wait(pause)
             pause = min(pause * 1.5, 0.25)
+
+    def _kind_of_rest(self) -> str:
+        """The kind of the event after the last newline; empty where there is no whole one."""
+        try:
+            return ev.decode(os.pread(self._file, MAX_LINE_BYTES, self._offset)).kind
+        except ev.NotAnEvent:
+            return ""
 
     def _finish(self, writing: bool) -> Iterator[RunEvent]:
         """What stands after the last newline: an event that only lacks its newline, or a torn line."""
@@ -207,18 +228,25 @@ class RunFile:
         elif writing:
             self.end = RunEnd(False, "the run is still going on", "Follow it to see the rest.")
         else:
-            words = "the recording ends before the run did: its process was stopped"
-            if torn:
-                words += f"; the last line is torn ({torn:,} bytes left out)"
-            self.end = RunEnd(False, words, "Everything up to there is shown.", torn)
+            self.end = self._cut_off(torn)
 
-    def _was_replaced(self) -> bool:
+    @staticmethod
+    def _cut_off(torn: int) -> RunEnd:
+        words = "the recording ends before the run did: its process was stopped"
+        if torn:
+            words += f"; the last line is torn ({torn:,} bytes left out)"
+        return RunEnd(False, words, "Everything up to there is shown.", torn)
+
+    def _was_displaced(self) -> str:
+        """What became of the file's name, in words, when it no longer leads to this file; else empty."""
         own = os.fstat(self._file)
         try:
             now = self.path.stat()
-        except OSError:
-            return True
-        return (own.st_dev, own.st_ino) != (now.st_dev, now.st_ino)
+        except FileNotFoundError:
+            return "the file was deleted or moved away while it was followed"
+        except OSError as error:
+            return f"the file can't be reached any more: {error.strerror or error}"
+        return "" if (own.st_dev, own.st_ino) == (now.st_dev, now.st_ino) else "another file took this one's place"
 
     def _whole_lines(self) -> bytes | bytearray:
         """The next bytes up to a newline, about a chunk of them; empty when no whole line is there."""

@@ -33,7 +33,10 @@ class RunSource(Protocol):
 
     @property
     def end(self) -> SourceEnd | None:
-        """Why nothing more will come, once everything that came has been drained."""
+        """Why nothing more will come, once everything that came has been drained.
+
+        A followed file whose writer has gone says so, and takes it back when more is written to it.
+        """
 
     def open(self, wake: Callable[[], None]) -> None:
         """Begin to read. `wake` is called from the reading thread, edge-triggered, when `drain` has something new."""

@@ -236,6 +236,23 @@ def test_an_error_s_gate_shows_the_failing_cell_at_its_line_and_p_is_off(make_ap
     drive(make_app(), scenario)
 
 
+def test_a_followed_run_whose_writer_is_gone_is_taken_up_again(make_app: Make) -> None:
+    source = ScriptedSource(rich(until="batch").events, "follow")
+
+    async def scenario(pilot) -> None:
+        screen = await show(pilot, source)
+        source.end = SourceEnd(False, "its process was stopped", "What is written later is shown.")
+        await settle(pilot, lambda: "ENGINE GONE" in screen_text(pilot.app), "the badge")
+        source.end = None
+        source.push(ev.Notice(seq=900, t=9, text="on"))
+        await settle(pilot, lambda: "FOLLOWING" in screen_text(pilot.app), "the run")
+        assert "ENGINE GONE" not in screen_text(pilot.app)
+        assert any("followed again" in words for words in messages(pilot.app))
+        assert screen.playhead.growing
+
+    drive(make_app(), scenario)
+
+
 def test_changed_code_is_looked_at_before_it_runs(make_app: Make) -> None:
     source = ScriptedSource(paused().events)
 

@@ -157,6 +157,9 @@ class RunScreen(RunControl, RunTravel, RunSearch):
             self._drain_due = True
             self.set_timer(BACKLOG_SECONDS, self._drain)
         end = self.source.end
+        if end is None and self._told_end:
+            self._told_end = False
+            self.notify("More was written to the record: it is followed again.", title="The run goes on")
         if end is not None and not self._told_end and not fresh:
             self._told_end = True
             if not end.complete:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fleet_rlm.events import AnyEvent, Unknown
-from fleet_rlm.runs.reader import NotARun, RunFile
+from fleet_rlm.runs.reader import NotARun, RunEnd, RunFile
 from fleet_rlm.spec import Command
 from fleet_rlm.tui.source import Mode, SourceEnd
 from fleet_rlm.tui.sources.inbox import Inbox
@@ -68,7 +68,12 @@ class FollowFile(ReplayFile):
     mode: Mode = "follow"
 
     def _events(self, file: RunFile) -> Iterator[AnyEvent | Unknown]:
-        return file.follow(self._stop)
+        return file.follow(self._stop, self._writer_gone)
+
+    def _writer_gone(self, end: RunEnd) -> None:
+        """Say so, until more comes."""
+        hint = "Everything until then is shown; what is still written to it will be shown, too."
+        self._inbox.finish(SourceEnd(False, end.words, hint), for_now=True)
 
 
 def _end_of(file: RunFile) -> SourceEnd:

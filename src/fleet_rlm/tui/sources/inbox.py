@@ -27,6 +27,8 @@ class Inbox:
         self._woken = False
         self._closed = False
         self._end: SourceEnd | None = None
+        self._for_now = False
+        """True while the end may still be taken back."""
         self.wake = wake
 
     @property
@@ -41,6 +43,8 @@ class Inbox:
             self._changed.wait_for(lambda: self._closed or not self._is_full)
             if self._closed:
                 return False
+            if self._for_now:
+                self._end, self._for_now = None, False
             self._events.append((event, size))
             self._bytes += size
             ring = not self._woken
@@ -49,12 +53,12 @@ class Inbox:
             self.wake()
         return True
 
-    def finish(self, end: SourceEnd) -> None:
-        """Say why nothing more will come; the first word counts."""
+    def finish(self, end: SourceEnd, *, for_now: bool = False) -> None:
+        """Say why nothing more will come; the first word counts. One `for_now` is taken back by the next event."""
         with self._changed:
-            if self._end is not None:
+            if self._end is not None and not self._for_now:
                 return
-            self._end = end
+            self._end, self._for_now = end, for_now
             closed = self._closed
         if not closed:
             self.wake()
