@@ -92,7 +92,7 @@ def carry_out(spec: RunSpec, given: list[str], options: RunOptions, tell_answer:
 
 def _no_engine(error: ImportError, as_json: bool) -> NoReturn:
     message = f"The engine can't be loaded: {error}."
-    hint = "Install fleet-rlm again: pip install --force-reinstall fleet-rlm"
+    hint = "Install fleet-rlm again, in its folder: make clean sync"
     printing.leave(message, hint, printing.FAILED, as_json=as_json)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
@@ -67,11 +67,12 @@ def run(
 
 def _told_apart(words: list[str], docs: list[str], as_json: bool) -> tuple[str | None, list[str]]:
     """The question, and the documents with those that a shell made of an unquoted `--docs *.txt`."""
-    files = [word for word in words if docs and Path(word).exists()]
-    rest = [word for word in words if word not in files]
+    several = bool(docs) and len(words) > 1  # one word is the question: the file system is not asked about it
+    files = [word for word in words if several and os.path.exists(word)]  # noqa: PTH110 - no error on odd names
+    rest = [os.fsencode(word).decode("utf-8", "replace") for word in words if word not in files]
     if len(rest) > 1:
-        several = ", ".join(map(repr, rest))
-        printing.refuse(f"There is more than one question: {several}.", "Put the question in quotes.", as_json=as_json)
+        listed = ", ".join(map(repr, rest))
+        printing.refuse(f"There is more than one question: {listed}.", "Put the question in quotes.", as_json=as_json)
     return (rest[0] if rest else None), [*docs, *files]
 
 

@@ -148,7 +148,7 @@ def shadowed() -> Problem | None:
     try:
         installed = Path(str(importlib.metadata.distribution("modal").locate_file("modal/__init__.py")))
     except importlib.metadata.PackageNotFoundError:
-        return Problem("The package `modal` is not installed.", "Install it: pip install 'fleet-rlm'")
+        return Problem("The package `modal` is not installed.", "Install it with fleet-rlm, in its folder: make sync")
     loaded = sys.modules.get("modal")
     if loaded is not None:
         origin = getattr(loaded, "__file__", None)

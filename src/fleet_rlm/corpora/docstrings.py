@@ -28,7 +28,7 @@ def build() -> tuple[str, str]:
         distribution = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError as error:
         raise NotInstalled(
-            f"{PACKAGE} is not installed.", "Install fleet-rlm again: pip install --force-reinstall fleet-rlm"
+            f"{PACKAGE} is not installed.", "Install fleet-rlm again, in its folder: make clean sync"
         ) from error
     modules = dict(_modules(distribution))
     if not modules:

@@ -42,9 +42,7 @@ def content_folder() -> Path:
     """The folder with the guide, `README.md` and `answers.json`. Raises `NotBundled`."""
     folder = shipped_folder("_content", "rlm_content")
     if folder is None:
-        raise NotBundled(
-            "this installation lacks rlm_content/.", "Install it again: pip install --force-reinstall fleet-rlm"
-        )
+        raise NotBundled("this installation lacks rlm_content/.", "Install it again, in its folder: make clean sync")
     return folder
 
 

@@ -205,7 +205,7 @@ class RunSession:
             imported.result()
         except Exception as error:  # noqa: BLE001 - whatever keeps dspy from loading, the run says so and ends
             _log.debug("dspy can't be loaded", exc_info=True)
-            hint = "Install fleet-rlm again: pip install --force-reinstall fleet-rlm"
+            hint = "Install fleet-rlm again, in its folder: make clean sync"
             message = f"The engine can't be loaded: {error}."
             return Ending("failed", error=ev.Failure(type=type(error).__name__, message=message, hint=hint))
         from fleet_rlm.engine import driving

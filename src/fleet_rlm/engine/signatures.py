@@ -23,6 +23,8 @@ def parse(notation: str, instructions: str = "") -> type[dspy.Signature]:
     if not left.strip() or not right.strip():
         side = "inputs before" if not left.strip() else "outputs after"
         raise SetupError(f"The signature {notation!r} has no {side} `->`.", NOTATION)
+    if hidden := re.search(r"(?:^|,|->)\s*(_\w*)", notation):
+        raise SetupError(f"The signature's field {hidden[1]} begins with an underscore.", "Give it another name.")
     try:
         signature: type[dspy.Signature] = dspy.Signature(notation, instructions or None)
         _check(signature)

@@ -189,7 +189,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keys", action="store_true", help="print every action with its keys, and exit")
     parser.add_argument("--version", action="version", version=f"fleet-rlm {__version__}")
     run = parser.add_argument_group("a new run")
-    run.add_argument("--docs", action="append", default=[], metavar="PATH", help="file, folder or glob; several times")
+    run.add_argument(
+        "--docs", action="extend", nargs="+", default=[], metavar="PATH", help="files, folders or globs; several times"
+    )
     run.add_argument("--question", metavar="TEXT", help="what you want to know")
     run.add_argument("--task", metavar="NAME", help="a preset (default: ask)")
     run.add_argument("--signature", metavar="TEXT", help='"context, question -> answer: str", or module:Class')

@@ -84,7 +84,7 @@ def _guarded(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
         return look()
     except Exception as error:  # noqa: BLE001 - the doctor says what it met, whatever it was
         words = f"could not be looked at: {type(error).__name__}: {error}"
-        hint = "Install fleet-rlm again: pip install --force-reinstall fleet-rlm" if _broken(error) else ""
+        hint = "Install fleet-rlm again, in its folder: make clean sync" if _broken(error) else ""
         return [Finding(name, "missing", words, hint)]
 
 

@@ -59,6 +59,6 @@ def _packages(own: importlib.metadata.PackageMetadata | None) -> list[Finding]:
             wrong.append(f"{wanted.name} {version} is not {wanted.specifier}")
     found = [Finding("packages", "ok", f"fleet-rlm {fleet_rlm.__version__}, with {', '.join(right)}")]
     if wrong:
-        hint = "Install it again with its packages: pip install --upgrade fleet-rlm"
+        hint = "Install it again with its packages, in its folder: make clean sync"
         found = [Finding("packages", "missing", "; ".join(wrong), hint)]
     return found
