@@ -318,6 +318,31 @@ class PlannerStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
     model: str = ""
 
 
+class HistoryShortened(Event, frozen=True, kw_only=True, omit_defaults=True, tag="history.shortened"):
+    """Earlier steps were shortened in the planner's (or the extraction's) prompt, so that it fits the model's window.
+
+    The record keeps them whole; from here on the model sees them so.
+    """
+
+    steps: int
+    """How many steps are shortened or left out by now."""
+    of: int
+    chars_before: int
+    """Of the history as it stands in the prompt."""
+    chars_after: int
+    window: int | None = None
+    """Of the model, in tokens; None: not known."""
+
+    @property
+    def words(self) -> str:
+        """What happened, in one line for a person."""
+        window = f" of {self.window:,} tokens" if self.window else ""
+        return (
+            f"history shortened to fit the model's window{window}: {self.steps} of {self.of} steps, "
+            f"{self.chars_before:,} → {self.chars_after:,} characters"
+        )
+
+
 class PlannerDelta(Event, frozen=True, kw_only=True, omit_defaults=True, tag="planner.delta"):
     text: str
     thinking: bool = False
@@ -518,6 +543,7 @@ AnyEvent: TypeAlias = (
     | InputSent
     | IterationStarted
     | PlannerStarted
+    | HistoryShortened
     | PlannerDelta
     | PlannerFinished
     | ModelRetrying

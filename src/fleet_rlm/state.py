@@ -83,6 +83,8 @@ class IterationState:
     skipped: bool = False
     hints: list[str] = field(default_factory=list)
     rejected: str | None = None
+    shortened: ev.HistoryShortened | None = None
+    """What the planner no longer saw whole of the steps before."""
     submitted: bool = False
     last_seq: int = -1
     planner_seconds: float = 0.0
@@ -416,6 +418,12 @@ def _planner_started(state: RunState, event: ev.PlannerStarted) -> None:
             state.pending_hints.clear()
 
 
+def _history_shortened(state: RunState, event: ev.HistoryShortened) -> None:
+    own = state.owner(event.parent)
+    if own and own[-1].number == event.iteration:
+        own[-1].shortened = event
+
+
 def _planner_delta(state: RunState, event: ev.PlannerDelta) -> None:
     planner = state.planners.get(event.span or "")
     if planner is not None:
@@ -654,6 +662,7 @@ _HANDLERS: dict[type, Callable[[RunState, ev.Json], None]] = {
     ev.InputSent: _input_sent,
     ev.IterationStarted: _iteration_started,
     ev.PlannerStarted: _planner_started,
+    ev.HistoryShortened: _history_shortened,
     ev.PlannerDelta: _planner_delta,
     ev.PlannerFinished: _planner_finished,
     ev.ModelRetrying: _model_retrying,

@@ -30,14 +30,20 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_with_a_note(start: Sta
     assert [it.number for it in run.state().iterations] == [1]
 
 
-def test_garbage_for_ever_fails_soon_and_says_so(start: Start) -> None:
+def test_garbage_for_ever_leads_to_the_extraction(start: Start) -> None:
     run = start(Script(["garbage"]))
     done = run.finished()
-    assert done.status == "failed"
+    assert (done.status, done.outputs) == ("extracted", {"answer": "extracted"})
+    assert "could not be read 3 times in a row" in done.reason
+    assert len(run.of(ev.PlannerFinished)) == 3
+
+
+def test_garbage_instead_of_an_extraction_too_fails_and_says_so(start: Start) -> None:
+    done = start(Script(["garbage"], extract="{}")).finished()
+    assert (done.status, done.outputs) == ("failed", {})
     assert done.error is not None
     assert "could not be read 3 times in a row" in done.error.message
     assert "stronger model" in (done.error.hint or "")
-    assert len(run.of(ev.PlannerFinished)) == 3
 
 
 def test_code_in_another_language_is_asked_for_again_and_never_runs(start: Start) -> None:

@@ -163,6 +163,8 @@ def _tell_the_end(done: Done, *, quiet: bool) -> NoReturn:
         printing.tell(f"{finished.status}: {error.message if error else finished.reason or 'no answer'}")
         if error and error.hint:
             printing.tell(error.hint)
+        if error and finished.reason:
+            printing.tell(finished.reason)
     elif finished.reason and not quiet:
         printing.tell(f"{finished.status}: {finished.reason}")
     if not _is_recorded(done.path):

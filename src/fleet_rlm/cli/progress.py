@@ -117,6 +117,8 @@ def news(state: RunState, event: ev.Event) -> str | None:
             return f"sandbox lost: {reason}" + (" · started again, without its variables" if recovered else "")
         case ev.ModelRetrying(attempt=attempt, of=of, error=error, delay_seconds=delay):
             return f"model call failed ({error.message}) · attempt {attempt} of {of} in {seconds(delay)}"
+        case ev.HistoryShortened():
+            return event.words
         case ev.Notice(text=text, level=level):
             return f"{level}: {text}" if level != "info" else text
         case ev.PlannerFinished(error=ev.Failure(message=message)):

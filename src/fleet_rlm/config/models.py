@@ -37,6 +37,8 @@ class ModelConfig:
     """Longest answer, in tokens; None: nobody said, so the model's own limit counts."""
     temperature: float | None = None
     reasoning_effort: str | None = None
+    context_window: int | None = None
+    """In tokens, where the person set it."""
     price_in: float | None = None
     """US dollars per million input tokens."""
     price_out: float | None = None
@@ -119,6 +121,7 @@ class _Role:
             max_tokens=_whole(self._tuned("max_tokens", name, always=True)),
             temperature=_float(self._tuned("temperature", name)),
             reasoning_effort=_text(self._tuned("reasoning_effort", name)),
+            context_window=_whole(self._tuned("context_window", name)),
             price_in=_float(self._tuned("price_in", name)),
             price_out=_float(self._tuned("price_out", name)),
         )

@@ -19,17 +19,19 @@ from fleet_rlm.engine.budgets import UNLIMITED_CALLS, Spending
 from fleet_rlm.engine.call_events import jsonable
 from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
 from fleet_rlm.engine.ending import Ending
-from fleet_rlm.engine.errors import FinishRequested, RunAborted
+from fleet_rlm.engine.errors import FinishRequested, PlannerGaveUp, RunAborted
 from fleet_rlm.engine.failures import failure_of
 from fleet_rlm.engine.gate import Gate
+from fleet_rlm.engine.known import Known
 from fleet_rlm.engine.model_settings import Retries, Timeouts
 from fleet_rlm.engine.models import CallInterrupted, Calls, ObservedEngine, language_model
-from fleet_rlm.engine.observer import Observer
+from fleet_rlm.engine.observer import Observer, fields_of
 from fleet_rlm.engine.planner import GatedPlanner, Seat
 from fleet_rlm.engine.preparation import Prepared
 from fleet_rlm.engine.quiet import quiet_libraries
 from fleet_rlm.engine.reply_adapter import FieldsAdapter
 from fleet_rlm.engine.sandboxes import Sandboxes
+from fleet_rlm.engine.windows import Window
 
 _log = logging.getLogger(__name__)
 
@@ -57,8 +59,14 @@ class Drive:
     ) -> None:
         self._spec, self._prepared = spec, prepared
         self._token, self._gate, self._spending = controls.token, controls.gate, controls.spending
-        self._emit = controls.emit
-        self._observer = Observer(controls.emit, controls.run_span)
+        self._known = Known()
+
+        def emit(event: ev.Event) -> object:
+            self._known.hear(event)
+            return controls.emit(event)
+
+        self._emit = emit
+        self._observer = Observer(emit, controls.run_span)
         self._calls = Calls(
             self._token, self._observer, self._spending, Slots(spec.concurrency), timeouts=timeouts, retries=retries
         )
@@ -67,7 +75,7 @@ class Drive:
         backend = backends.choose(spec, prepared, controls.run_id)
         self._sandboxes = Sandboxes(
             backend,
-            emit=controls.emit,
+            emit=emit,
             observer=self._observer,
             bridge=bridge,
             token=self._token,
@@ -97,14 +105,15 @@ class Drive:
                 engines.append(ObservedEngine(planner, self._calls))
                 if sub is not planner:
                     engines.append(ObservedEngine(sub, self._calls))
-                return self._steps(language_model(planner, engines[0]), language_model(sub, engines[-1]))
+                windows = (engines[0].window, engines[-1].window)
+                return self._steps(language_model(planner, engines[0]), language_model(sub, engines[-1]), windows)
         except (RunAborted, KeyboardInterrupt):
             return Ending("aborted", reason=self._token.reason or "interrupted")
         except Exception as error:  # noqa: BLE001 - whatever it was, the run ends with a word about it in its record
             if self._token.ended:
                 return Ending("aborted", reason=self._token.reason)
             _log.debug("the run failed", exc_info=True)
-            return Ending("failed", reason=self._gate.finish or "", error=failure_of(error))
+            return self._failed(error)
         finally:
             clock.end()
             self._sandboxes.kill_all()
@@ -120,9 +129,16 @@ class Drive:
             self._gate.request_finish(why, by_person=False)
             self.interrupt()
 
-    def _steps(self, lm: dspy.LM, sub_lm: dspy.LM) -> Ending:
+    def _failed(self, error: Exception) -> Ending:
+        """No answer: why, and what is known all the same."""
+        known, finish = self._known.words(), self._gate.finish
+        failure = failure_of(error)
+        finish = None if finish is None or finish.endswith(failure.message) else finish
+        return Ending("failed", reason=". ".join(part for part in (finish, known) if part), error=failure)
+
+    def _steps(self, lm: dspy.LM, sub_lm: dspy.LM, windows: tuple[Window, Window]) -> Ending:
         limits, prepared = self._spec.budgets, self._prepared
-        seat = Seat(self._gate, self._token, self._spending, self._observer, self._emit)
+        seat = Seat(self._gate, self._token, self._spending, self._observer, self._emit, *windows)
         self._observer.on_agent = seat.take_sub_agent
         with dspy.context(
             lm=lm,
@@ -152,6 +168,8 @@ class Drive:
                 prediction = rlm(**prepared.bound.values)
             except FinishRequested as request:
                 return self._extract(rlm, planner, request)
+            except PlannerGaveUp as error:
+                return self._from_what_is_known(rlm, planner, error)
             return self._answered(rlm, prediction)
 
     def _answered(self, rlm: dspy.RLM, prediction: dspy.Prediction) -> Ending:
@@ -165,6 +183,13 @@ class Drive:
     def _forced(self, outputs: dict[str, ev.Json]) -> Ending:
         status: ev.Status = "stopped" if self._gate.finish_by_person else "extracted"
         return Ending(status, outputs, reason=self._gate.finish or "")
+
+    def _from_what_is_known(self, rlm: dspy.RLM, planner: GatedPlanner, error: PlannerGaveUp) -> Ending:
+        """An answer although the planner failed; without one, the planner's failure is the run's."""
+        try:
+            return self._extract(rlm, planner, FinishRequested(error.reason, by_person=False))
+        except (dspy.LMError, dspy.AdapterParseError):
+            return self._failed(error)
 
     def _extract(self, rlm: dspy.RLM, planner: GatedPlanner, request: FinishRequested) -> Ending:
         """The final answer from what is known so far."""
@@ -189,4 +214,5 @@ class Drive:
 
 
 def _outputs(rlm: dspy.RLM, prediction: dspy.Prediction) -> dict[str, ev.Json]:
-    return {name: jsonable(getattr(prediction, name)) for name in rlm.signature.output_fields}
+    values = fields_of(prediction) or {}
+    return {name: jsonable(values[name]) for name in rlm.signature.output_fields}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fleet_rlm.events import Failure
+
 
 class SetupError(Exception):
     """The run cannot start: a missing document, a wrong signature, a model that isn't configured."""
@@ -34,9 +36,10 @@ class OperatorRefused(RuntimeError):
     """The person refused what generated code asked for; the planner reads the message."""
 
 
-class PlannerUnreadable(RuntimeError):
-    """The planner's answers could not be read, several times in a row."""
+class PlannerGaveUp(RuntimeError):
+    """The planner can't go on: what is known is all there will be to answer from."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    def __init__(self, reason: str, failure: Failure) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.failure = failure

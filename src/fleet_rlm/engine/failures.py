@@ -11,7 +11,7 @@ from dspy.primitives.code_interpreter import CodeInterpreterError
 
 from fleet_rlm import events as ev
 from fleet_rlm.engine.answer_stream import Withheld
-from fleet_rlm.engine.errors import AgentStopped, OperatorRefused, PlannerUnreadable, SetupError
+from fleet_rlm.engine.errors import AgentStopped, OperatorRefused, PlannerGaveUp, SetupError
 from fleet_rlm.engine.provider_faults import WITHHELD
 
 TRACEBACK_CHARS = 20_000
@@ -182,9 +182,10 @@ def failure_in_program(error: BaseException) -> ev.Failure:
 
 def failure_of(error: BaseException) -> ev.Failure:
     """What ended a run. An error nobody foresaw keeps its traceback in the record, never on the screen."""
-    if isinstance(error, SetupError | PlannerUnreadable):
-        kind = "Setup" if isinstance(error, SetupError) else "PlannerUnreadable"
-        return ev.Failure(type=kind, message=str(error), hint=error.hint or None)
+    if isinstance(error, SetupError):
+        return ev.Failure(type="Setup", message=str(error), hint=error.hint or None)
+    if isinstance(error, PlannerGaveUp):
+        return error.failure
     if isinstance(error, dspy.LMError):
         return model_failure(error)
     if isinstance(error, AgentStopped | OperatorRefused):

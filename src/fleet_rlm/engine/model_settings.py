@@ -22,6 +22,8 @@ class ModelSettings:
     """None: the provider's default."""
     reasoning_effort: str | None = None
     """`none`, `minimal`, `low`, `medium`, `high` or `xhigh`; None: the provider's default."""
+    context_window: int | None = None
+    """In tokens, where the person set it; None: the model's own metadata decides."""
     price_in: float | None = None
     """US dollars per million input tokens, where the person set it; else the known price counts."""
     price_out: float | None = None

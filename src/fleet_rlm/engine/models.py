@@ -37,6 +37,7 @@ from fleet_rlm.engine.model_facts import estimated_tokens
 from fleet_rlm.engine.model_form import Form, prompt_tokens
 from fleet_rlm.engine.model_settings import ModelSettings, Retries, Timeouts
 from fleet_rlm.engine.provider_faults import WITHHELD, judged
+from fleet_rlm.engine.windows import Window
 from fleet_rlm.figures import waiting
 
 DELTA_SECONDS = 0.033
@@ -106,6 +107,7 @@ class ObservedEngine:
         self._calls, self._settings = calls, settings
         self._form = Form(settings)
         self._price = prices.price_of(settings)
+        self.window = Window(settings)
         engine = offline_engine(watched=settings.watched) if settings.offline else settings.engine
         self.inner: NetworkEngine | ThreadedEngine = (
             NetworkEngine(settings, calls.timeouts, self._form.shape_body)
@@ -123,6 +125,7 @@ class ObservedEngine:
         scope = calls.token.work
         if not calls.watch.is_sub_call(call):
             return self._answer(request, call, scope)
+        self.window.check(_text(request))
         if refused := calls.spending.refusal():
             raise CallRefused(refused)
         waited = calls.slots.take(scope)
@@ -164,6 +167,7 @@ class ObservedEngine:
                 response = self._waited_for(asked, call, scope)
             except lm15.LM15Error as raised:
                 error = judged(raised)
+                self.window.learn(error, _text(request))
                 changed = self._form.learn(error, asked, streamed=streamed) if changes < MOST_CHANGES else None
                 if changed is not None:
                     changes, room = changes + 1, None
@@ -384,3 +388,9 @@ def _something(response: lm15.Response) -> lm15.Response:
     if response.text or response.tool_calls or told or response.finish_reason in ("length", "content_filter"):
         return response
     raise lm15.ServerError("the model answered with nothing (no choices, no text)")
+
+
+def _text(request: lm15.Request) -> str:
+    """Everything that a prompt says."""
+    system = request.system if isinstance(request.system, str) else ""
+    return "\n".join([system, *(message.text or "" for message in request.messages)])

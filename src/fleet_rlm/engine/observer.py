@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 
 import dspy
 from dspy.primitives.code_interpreter import FinalOutput
@@ -375,6 +376,8 @@ def fields_of(returned: Json) -> dict[str, Json] | None:
     """
     if isinstance(returned, dspy.Prediction):
         return {name: returned[name] for name in returned.keys(include_dspy=True)}
+    if isinstance(returned, SimpleNamespace):  # our extraction's, whose names are nobody's methods
+        return dict(vars(returned))
     if isinstance(returned, Mapping):
         return dict(returned)
     if isinstance(returned, tuple | list):

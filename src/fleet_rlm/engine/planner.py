@@ -7,22 +7,25 @@ end of the prompt (so that its beginning stays in the provider's cache), and a r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import dspy
 
 from fleet_rlm import events as ev
 from fleet_rlm.engine.budgets import Spending
 from fleet_rlm.engine.cancel import CancelToken
-from fleet_rlm.engine.errors import AgentStopped, FinishRequested, PlannerUnreadable
-from fleet_rlm.engine.failures import AnswerCut, model_failure
+from fleet_rlm.engine.errors import AgentStopped, FinishRequested, PlannerGaveUp
+from fleet_rlm.engine.extraction import Extraction, Prompting, beside
+from fleet_rlm.engine.failures import AnswerCut, CallRefused, model_failure
 from fleet_rlm.engine.gate import Answer, Gate
 from fleet_rlm.engine.models import CallInterrupted
-from fleet_rlm.engine.observer import Observer
+from fleet_rlm.engine.observer import Observer, fields_of
 from fleet_rlm.engine.reply_adapter import PlannerAdapter, Verbatim
 from fleet_rlm.engine.spans import AgentState
+from fleet_rlm.engine.windows import Window, is_overflow
 from fleet_rlm.replies import EMPTY
 
 Fields = dict[str, Any]  # the keyword arguments that dspy hands its planner: signature, texts, history
@@ -38,6 +41,9 @@ FORMAT = (
 )
 LEFT_OUT = "(Not all of this answer ran: {what}.)"
 ADAPTER = PlannerAdapter()
+DSPYS_GUESS = "(~500K char capacity)"
+OVERFLOWS = 3
+"""How often one step is planned again on a shorter history, after the model said that its prompt is too long."""
 
 
 @dataclass(slots=True)
@@ -49,14 +55,34 @@ class Seat:
     spending: Spending
     observer: Observer
     emit: Callable[[ev.Event], object]
+    window: Window
+    """Of the run's own planner."""
+    sub_window: Window
 
     def take(self, module: dspy.RLM, *, root: bool) -> GatedPlanner:
         """Sit down in a Recursive Language Model's planner, and in its extraction."""
         if isinstance(module.generate_action, GatedPlanner):
             return module.generate_action
-        planner = GatedPlanner(module.generate_action, self, root=root)
-        module.generate_action, module.extract = planner, PatientExtraction(module.extract)
+        prompting = Prompting(self.emit, self.window if root else self.sub_window)
+        module.generate_action.signature = self._with_sizes(module.generate_action.signature, prompting.window)
+        planner = GatedPlanner(module.generate_action, self, prompting, root=root)
+
+        def others() -> Iterator[tuple[Any, Window]]:
+            if root and self.sub_window is not self.window:
+                yield module.sub_lm, self.sub_window
+
+        module.generate_action, module.extract = planner, Extraction(module.extract, prompting, others)
+        if not root:  # the run's own planner is driven by one who knows how it ends
+            module.forward = functools.partial(_answered_anyway, module, planner, module.forward)
         return planner
+
+    def _with_sizes(self, signature: type[dspy.Signature], window: Window) -> type[dspy.Signature]:
+        """The instructions with the models' real sizes in place of dspy's guess."""
+        told = signature.instructions.replace(DSPYS_GUESS, f"({self.sub_window.words()})")
+        if window.answer:
+            told += f"\nYour own answer, with reasoning and code, may have at most {window.answer:,} tokens."
+        sized: type[dspy.Signature] = signature.with_instructions(told)
+        return sized
 
     def take_sub_agent(self, module: dspy.RLM) -> None:
         """The same, below the run's own planner."""
@@ -66,10 +92,11 @@ class Seat:
 class GatedPlanner(dspy.Module):
     """Plans the next step, with the person in between."""
 
-    def __init__(self, inner: dspy.Module, seat: Seat, *, root: bool) -> None:
+    def __init__(self, inner: dspy.Module, seat: Seat, prompting: Prompting, *, root: bool) -> None:
         super().__init__()
         self.inner = inner
         self.seat = seat
+        self.prompting = prompting
         self.root = root
         self.variables_info: object = []
         """What the planner was told of the inputs, and the history: what an extraction needs."""
@@ -86,7 +113,7 @@ class GatedPlanner(dspy.Module):
         return await asyncio.to_thread(self.forward, **fields)
 
     def forward(self, **fields: Any) -> dspy.Prediction:
-        """Raises `FinishRequested` (the run's own), `AgentStopped`, `RunAborted`, `PlannerUnreadable`, `LMError`."""
+        """Raises `FinishRequested` (the run's own), `AgentStopped`, `RunAborted`, `PlannerGaveUp`, `LMError`."""
         self.variables_info, self.history = fields["variables_info"], fields["repl_history"]
         agent = self._agent()
         notes = self._stand_before(agent)
@@ -138,11 +165,16 @@ class GatedPlanner(dspy.Module):
     def _plan(self, fields: Fields, notes: list[str], attempt: int, agent: AgentState) -> tuple[str, Verbatim]:
         """Reasoning and code of an answer that can be read. Asks again when it can't, a few times."""
         complaints: list[str] = []
+        room: int | None = None
+        place = {"iteration": agent.iteration, "parent": agent.span}
+        rest, overflows = beside(fields.get("signature", self.signature), fields), 0
         while True:
             asked = attempt + len(complaints)
+            history = self.prompting.history(fields["repl_history"], "\n".join([rest, *notes]), place, room)
             try:
                 with dspy.context(adapter=ADAPTER):
-                    action = self.inner(**self._with_notes(fields, [*notes, *complaints[-1:]], asked))
+                    call = self._with_notes(fields, [*notes, *complaints[-1:]], asked)
+                    action = self.inner(**{**call, "repl_history": history})
                 return action.reasoning, action.code
             except dspy.AdapterParseError as error:
                 why = str(error.__cause__ or EMPTY)
@@ -161,17 +193,27 @@ class GatedPlanner(dspy.Module):
                 self._check_end()
                 raise AgentStopped("The planner was interrupted.") from None
             except dspy.LMError as error:
-                if not self._try_again_after(error, agent):
-                    raise
+                if is_overflow(error) and history.entries and overflows < OVERFLOWS:
+                    overflows, room = overflows + 1, self.prompting.smaller(rest, history)
+                elif not self._try_again_after(error, agent):
+                    self._give_up(error)
+                self._check_end()
                 continue
             complaints.append(f"Your previous answer could not be used. {why} {FORMAT}")
             if len(complaints) >= UNREADABLE_IN_A_ROW:
-                raise PlannerUnreadable(
-                    f"The planner's answer could not be read {len(complaints)} times in a row.",
-                    "Use a stronger model, or raise DSPY_LM_MAX_TOKENS if its answers are cut off. "
-                    "The run file holds each answer as it came.",
-                )
+                what = f"The planner's answer could not be read {len(complaints)} times in a row."
+                hint = "Use a stronger model, or raise DSPY_LM_MAX_TOKENS if its answers are cut off. "
+                hint += "The run file holds each answer as it came."
+                raise PlannerGaveUp(what, ev.Failure(type="PlannerUnreadable", message=what, hint=hint))
             self._check_end()
+
+    def _give_up(self, error: dspy.LMError) -> NoReturn:
+        """Raise the error; after the first step such that an answer is made of what is known."""
+        refused = isinstance(error, CallRefused) and not is_overflow(error)
+        if refused or not self.history.entries:
+            raise error
+        failure = model_failure(error)
+        raise PlannerGaveUp(f"the planner failed: {failure.message}", failure) from error
 
     def _try_again_after(self, error: dspy.LMError, agent: AgentState) -> bool:
         """The model failed for good: the person may still have it asked again, if they watch for errors."""
@@ -203,27 +245,16 @@ class GatedPlanner(dspy.Module):
         return dspy.Prediction(reasoning=reasoning, code=code)
 
 
-class PatientExtraction(dspy.Module):
-    """The forced final answer, asked for again (as JSON) when it can't be read."""
-
-    def __init__(self, inner: dspy.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    @property
-    def signature(self) -> type[dspy.Signature]:
-        """As the module in whose place this stands."""
-        signature: type[dspy.Signature] = self.inner.signature
-        return signature
-
-    def forward(self, **fields: Any) -> dspy.Prediction:
-        """Raises `LMError`, and `AdapterParseError` when the last attempt can't be read either."""
+def _answered_anyway(
+    module: dspy.RLM, planner: GatedPlanner, forward: Callable[..., dspy.Prediction], /, **inputs: Any
+) -> dspy.Prediction:
+    """A sub-agent's answer; of what it knows, when its planner can't go on."""
+    try:
+        return forward(**inputs)
+    except PlannerGaveUp as error:
         try:
-            return self.inner(**fields)
-        except dspy.AdapterParseError:
-            with dspy.context(adapter=dspy.JSONAdapter()):
-                return self.inner(**fields, config={"rollout_id": 1, "temperature": 1.0})
-
-    async def aforward(self, **fields: Any) -> dspy.Prediction:
-        """The same, off the event loop."""
-        return await asyncio.to_thread(self.forward, **fields)
+            given = module.extract(variables_info=planner.variables_info, repl_history=planner.history)
+        except (dspy.LMError, dspy.AdapterParseError):
+            raise error from None
+        steps = [entry.model_dump() for entry in planner.history.entries]
+        return dspy.Prediction(trajectory=steps, final_reasoning=error.reason, **(fields_of(given) or {}))

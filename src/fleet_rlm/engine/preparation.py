@@ -258,6 +258,7 @@ def model_settings(model: config.ModelConfig, *, watched: bool = False) -> Model
         max_tokens=model.max_tokens,
         temperature=model.temperature,
         reasoning_effort=model.reasoning_effort,
+        context_window=model.context_window,
         price_in=model.price_in,
         price_out=model.price_out,
     )

@@ -172,6 +172,8 @@ class CodePane(TextPane):
             return
         for hint in iteration.hints:
             yield from _prefixed("» ", f"you told the planner: {hint}", "operator")
+        if iteration.shortened is not None:
+            yield from _prefixed("≈ ", iteration.shortened.words, "warning")
         planner = iteration.planners[-1] if iteration.planners else None
         if planner is not None and planner.finished is None:
             yield from _streaming_rows(planner, now)

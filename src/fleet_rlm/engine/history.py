@@ -1,0 +1,87 @@
+"""Shorten a run's history before it outgrows the model's window: the oldest outputs first, the newest step last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from dspy.primitives.repl_types import REPLEntry, REPLHistory
+
+KEPT_CHARS = 400
+"""Of an old step's output, half of it from each end."""
+AFTER = 0.7
+"""Of the room, filled once it was shortened, so that the prompt's beginning stays the same for some steps."""
+LEFT_OUT = "[… {left:,} of {of:,} characters left out here, to fit the context window; print what you still need …]"
+STEPS_LEFT_OUT = "(The steps up to here are left out, to fit the context window. Their variables are still there.)"
+
+
+def cut(text: str, most: int) -> str:
+    """A text's two ends, and how much is missing between them."""
+    mark = LEFT_OUT.format(left=len(text) - most, of=len(text))
+    if len(text) <= most + len(mark):
+        return text
+    half = most // 2
+    return f"{text[:half]}\n{mark}\n{text[-half:]}" if half else mark
+
+
+@dataclass(slots=True)
+class Shortened:
+    """What was done to a history, which later steps find done already."""
+
+    entries: dict[int, REPLEntry] = field(default_factory=dict)
+    """By place, what stands instead."""
+    dropped: int = 0
+    """The oldest steps, which are left out whole."""
+
+    @property
+    def steps(self) -> int:
+        return len({*self.entries, *range(self.dropped)})
+
+    def of(self, history: REPLHistory) -> REPLHistory:
+        """The history as the model is to see it."""
+        if not self.steps:
+            return history
+        entries = [self.entries.get(place, entry) for place, entry in enumerate(history.entries)]
+        if self.dropped:
+            entries[: self.dropped] = [REPLEntry(code="pass", output=STEPS_LEFT_OUT)]
+        return REPLHistory(entries=entries, max_output_chars=history.max_output_chars)
+
+    def fit(self, history: REPLHistory, room: int, tokens: Callable[[str], int]) -> bool:
+        """Shorten until the history has at most `room` tokens. Returns whether anything more was shortened."""
+        total = tokens(self.of(history).format())
+        if total <= room:
+            return False
+        goal, changed = int(room * AFTER), False
+        for place, shorter in self._steps(history, goal):
+            before = self.entries.get(place, history.entries[place])
+            saved = tokens(before.format(place, history.max_output_chars)) - tokens(shorter.format(place))
+            if saved > 0:
+                self.entries[place], changed = shorter, True
+                total -= saved
+            if total <= goal:
+                return changed
+        while self.dropped < len(history.entries) - 1 and tokens(self.of(history).format()) > goal:
+            self.dropped, changed = self.dropped + 1, True
+        return changed
+
+    def _steps(self, history: REPLHistory, goal: int) -> Iterator[tuple[int, REPLEntry]]:
+        """(place, what may stand there instead), from what is missed least to what is missed most."""
+        newest = len(history.entries) - 1
+        for place, entry in enumerate(history.entries[:-1]):
+            yield place, entry.model_copy(update={"output": cut(entry.output, KEPT_CHARS)})
+        for place, entry in enumerate(history.entries[:-1]):
+            yield (
+                place,
+                REPLEntry(
+                    reasoning=cut(entry.reasoning, 200), code=cut(entry.code, KEPT_CHARS), output=cut(entry.output, 0)
+                ),
+            )
+        for chars in (goal * 2, goal, goal // 2, KEPT_CHARS):
+            last = history.entries[newest]
+            shown = REPLEntry.format_output(last.output, history.max_output_chars).partition("\n")[2]
+            yield newest, last.model_copy(update={"output": cut(shown, chars)})
+        last = history.entries[newest]
+        yield (
+            newest,
+            REPLEntry(reasoning=cut(last.reasoning, 200), code=cut(last.code, 200), output=cut(last.output, 200)),
+        )
