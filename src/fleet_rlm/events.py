@@ -257,6 +257,8 @@ class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run.
     models: Models
     sandbox: Sandbox
     budgets: BudgetLimits
+    settings: dict[str, Json] = {}
+    """Settings of the models that this run asked for, by their names (`model.temperature`); of a key, its variable."""
     versions: dict[str, str] = {}
     forked_from: ForkPoint | None = None
     breakpoints: Breakpoints = Breakpoints()

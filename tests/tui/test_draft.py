@@ -101,6 +101,14 @@ def test_a_record_says_what_to_ask_again(tmp_path: Path) -> None:
     assert spec_of_record(str(offline)).model == "offline"
 
 
+def test_a_record_s_settings_are_asked_again_but_none_that_says_where_a_key_goes(tmp_path: Path) -> None:
+    settings = {"model.temperature": 0.5, "model.api_base": "http://192.0.2.1", "model.api_key": "AWS_KEY",
+                "model.retries": 10**9, "no.such": 1}  # fmt: skip
+    started = replace(run_started(), settings=settings)
+    spec = spec_of_record(str(write_run(tmp_path / "a.jsonl", [started, finished()])))
+    assert spec.settings == {"model.temperature": 0.5}
+
+
 def test_a_file_that_is_no_record_says_so(tmp_path: Path) -> None:
     with pytest.raises(NotAgain, match="no such file"):
         spec_of_record(str(tmp_path / "nothing.jsonl"))

@@ -183,6 +183,7 @@ class RunSession:
                 max_seconds=budgets.max_seconds,
                 max_cost_usd=budgets.max_cost_usd,
             ),
+            settings=self.spec.settings,
             versions=versions(),
             breakpoints=self.spec.breakpoints,
             span=self._span,

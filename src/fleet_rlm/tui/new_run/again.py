@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleet_rlm.config import OFFLINE
+from fleet_rlm.config import BY_KEY, OFFLINE
+from fleet_rlm.events import Json
 from fleet_rlm.runs.reader import NotARun, RunFile
 from fleet_rlm.spec import Budgets, RunSpec
 from fleet_rlm.tasks.catalog import TASKS
@@ -46,6 +47,7 @@ def spec_of_record(path: str) -> RunSpec:
         inputs=inputs,
         model=planner,
         sub_model=None if sub == planner else sub,
+        settings={key: value for key, value in started.settings.items() if _harmless(key, value)},
         sandbox="modal" if started.sandbox.backend == "modal" else "local",
         budgets=Budgets(
             max_iterations=given.max_iterations,
@@ -55,3 +57,9 @@ def spec_of_record(path: str) -> RunSpec:
             max_cost_usd=given.max_cost_usd,
         ),
     )
+
+
+def _harmless(key: str, value: Json) -> bool:
+    """Whether a setting of a record, which may be a stranger's, is asked for again: none that says where a key goes."""
+    setting = BY_KEY.get(key)
+    return setting is not None and setting.kind not in ("secret", "address") and setting.accepts(value)
