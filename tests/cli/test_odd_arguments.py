@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.cli.run import _told_apart
+from fleet_rlm.cli.run import _kept_input, _told_apart
 from fleet_rlm.tui.command_line import parse
 
 
@@ -40,3 +41,10 @@ def test_nothing_advises_to_install_another_program_of_this_name() -> None:
     files = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("src/**/*.py"), *root.glob("src/**/*.md")]
     advice = re.compile(r"pip3? install [^\n`&]*\bfleet-rlm")
     assert [str(path) for path in files if advice.search(path.read_text())] == []
+
+
+def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the code is 4711")))
+    path = Path(_kept_input(False))
+    assert path.read_bytes() == b"the code is 4711"
+    assert str(path) in capsys.readouterr().err

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,13 +60,24 @@ def run(
     question, documents = _told_apart(words or [], docs or [], options.as_json)
     spec = RunSpec(
         question=question,
-        documents=tuple(documents),
+        documents=tuple(_kept_input(options.as_json) if name == "-" else name for name in documents),
         first_chars=chars,
         task=task,
         signature=signature,
         instructions=instructions,
     )
     carry_out(options.complete(spec), given or [], options, lambda done: _tell_answer(done, options))
+
+
+def _kept_input(as_json: bool) -> str:
+    """Standard input, written to a private file that the run's record can name; its path."""
+    if sys.stdin.isatty():
+        printing.refuse("--docs - reads standard input, which is a terminal.", "Pipe a text into it.", as_json=as_json)
+    path = Path(tempfile.mkdtemp(prefix="fleet-rlm-")) / "stdin"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    printing.tell(f"Standard input is kept in {path}, for replays of this run.")
+    return str(path)
 
 
 def _told_apart(words: list[str], docs: list[str], as_json: bool) -> tuple[str | None, list[str]]:
