@@ -22,7 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from corpus import write_corpus
-from fleet_rlm.engine.offline import MODEL, OfflineEngine
+from fleet_rlm.offline import MODEL, OfflineEngine
+from fleet_rlm.offline.typed_values import ABSENT
+from fleet_rlm.sandbox import equipment, toolbox
 
 DEPTHS = (0.02, 0.5, 0.98)
 FACTS = (
@@ -57,7 +59,7 @@ FACTS = (
 class InProcess:
     """Runs cells here, so that only their own time is measured. It protects nothing: only for these texts."""
 
-    execution_instructions = ""
+    execution_instructions = equipment.instructions(None)
 
     def __init__(self, seconds: list[float]) -> None:
         self.tools: dict[str, Callable[..., Any]] = {}
@@ -71,6 +73,7 @@ class InProcess:
 
     def execute(self, code: str, variables: dict[str, Any] | None = None) -> Any:
         submitted: list[Any] = []
+        toolbox.install(None)
         self.state.update(self.tools, **(variables or {}), SUBMIT=lambda **outputs: submitted.append(outputs))
         printed, begun = io.StringIO(), time.perf_counter()
         try:
@@ -102,8 +105,15 @@ class Timed(OfflineEngine):
 def ask(text: str, question: str) -> tuple[str, float, float]:
     """The answer, the seconds that cells took (sub-queries included), and the planner's longest in seconds."""
     engine, cells = Timed(), []
+
+    class Timing(InProcess):
+        """dspy asks the factory for its instructions, so that a lambda would lose them."""
+
+        def __init__(self) -> None:
+            super().__init__(cells)
+
     with dspy.context(lm=dspy.LM(MODEL, engine=engine, cache=False, num_retries=0)):
-        rlm = dspy.RLM("context, question -> answer", interpreter_factory=lambda: InProcess(cells))
+        rlm = dspy.RLM("context, question -> answer", interpreter_factory=Timing)
         answer = rlm(context=text, question=question).answer
     return answer, sum(cells), max(engine.seconds)
 
@@ -134,10 +144,10 @@ def main() -> None:
                     for question in questions:
                         answer, _, _ = ask(text, question)
                         found[question].append(fact in answer)
-                        first[question].append(answer.startswith(fact))
+                        first[question].append(f"“{fact}”" in answer.split("\n")[1])
                 text = written(folder, options.megabytes, seed, None, 0.5)
                 for question in questions:
-                    silent[question].append(ask(text, question)[0].startswith("Nothing in the text"))
+                    silent[question].append(ABSENT in ask(text, question)[0])
         table = Table(
             "question", "fact quoted", "fact first", "says so when there is none", title=f"{options.megabytes:g} MB"
         )

@@ -61,7 +61,7 @@ def _asked_after_searching(said: str, events: list[ev.AnyEvent | ev.Unknown]) ->
     calls = [int(count) for count in re.findall(r"\[(\d+) sub-LLM calls\]", said)]
     asking = next(n for n, count in enumerate(calls) if count)
     sources = said.partition("sources:")[2].partition("\n\n")[0]
-    return 0 < asking < len(calls) - 1 and "line" in sources
+    return 0 < asking < len(calls) - 1 and ".md:" in sources
 
 
 def _in_one_batch(said: str, events: list[ev.AnyEvent | ev.Unknown]) -> bool:

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from fleet_rlm.engine.offline import engine as offline
+from fleet_rlm.offline import model as offline
 from fleet_rlm.runs.verify import verify
 from modal_server import ModalServer
 from model_server import ModelServer
@@ -80,7 +80,7 @@ def test_it_runs_from_top_to_bottom_with_nothing_configured(as_it_stands: nbform
     assert "x is still 42" in shown
     assert "45 minutes" in shown
     assert "18446744073709551615" in shown
-    assert "submitted · The access code of the Marlow depot is 7741." in shown
+    assert "“The access code of the Marlow depot is 7741.”" in shown
     assert "18 codes; 8.1 crowns" in shown
     assert "this sandbox has no volume" in said(as_it_stands, "volume")
     assert "tokens" in said(as_it_stands, "against-a-direct-call")
@@ -111,6 +111,6 @@ def test_one_cell_takes_it_to_modal_and_to_a_model_over_the_network(
     assert "model openai/other · sandbox modal" in said(done)
     assert "modal sandbox, started in" in said(done)
     assert "3 chunks were kept" in said(done, "volume")
-    assert "submitted · The access code of the Marlow depot is 7741." in said(done)
+    assert "“The access code of the Marlow depot is 7741.”" in said(done)
     assert len(modal_server.sandboxes()) >= 8
     assert modal_server.running() == []

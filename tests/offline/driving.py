@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import dspy
 
-from fleet_rlm.engine.offline import MODEL, OfflineEngine
+from fleet_rlm.offline import MODEL, OfflineEngine
+from fleet_rlm.offline.typed_values import ABSENT, HEAD
+from fleet_rlm.sandbox import LocalInterpreter
 
 PLACES = ("Harlow", "Brack", "Orlow", "Velden", "Tarn", "Quill", "Sedge", "Rook", "Mire", "Holm", "Crane", "Wick")
 FILLER = (
@@ -26,19 +29,30 @@ def offline() -> Iterator[dspy.LM]:
 
 
 def run(
-    signature: Any, *, max_iters: int = 20, max_llm_calls: int = 50, planner: Any = None, **inputs: Any
+    signature: Any, *, max_iters: int = 20, max_llm_calls: int = 50, planner: Any = None, tools: Any = (), **inputs: Any
 ) -> dspy.Prediction:
-    """One run in dspy's own local subprocess. `planner` wraps `generate_action` when given."""
+    """One run in the local sandbox, whose helpers the cells use. `planner` wraps `generate_action` when given."""
     with offline():
         rlm = dspy.RLM(
             signature,
-            interpreter_factory=dspy.LocalInterpreter,
+            interpreter_factory=LocalInterpreter,
             max_iters=max_iters,
             max_llm_calls=max_llm_calls,
+            tools=list(tools),
         )
         if planner is not None:
             rlm.generate_action = planner(rlm.generate_action)
         return rlm(**inputs)
+
+
+def quotes(answer: str) -> list[str]:
+    """The sentences that an answer quotes, without their places."""
+    assert answer.startswith(HEAD)
+    return re.findall(r"^“(.+)” \(", answer, re.MULTILINE)
+
+
+def found_nothing(answer: str) -> bool:
+    return answer == f"{HEAD}\n{ABSENT}"
 
 
 def errors(prediction: dspy.Prediction) -> list[str]:

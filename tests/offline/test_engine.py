@@ -9,8 +9,8 @@ import dspy
 import pytest
 from dspy.lm15 import Message, Request
 
-from fleet_rlm.engine.offline import OfflineEngine
-from fleet_rlm.engine.offline.extract import NO_TEXT, NOT_FOUND, reply
+from fleet_rlm.offline import OfflineEngine
+from fleet_rlm.offline.quoting import NO_TEXT, NOT_FOUND, reply
 from tests.offline.driving import offline
 
 PASSAGE = "Orchard was founded in 1971. Its director is Jane Roe. It keeps 40 trees."
@@ -22,7 +22,7 @@ def request(text: str, system: str | None = None) -> Request:
 
 def test_a_stream_says_in_small_pieces_what_the_whole_answer_says() -> None:
     engine = OfflineEngine(pace=0)
-    asked = request(f"Summarise the passage:\n\n{PASSAGE}")
+    asked = request(f"Who directs Orchard, when was Orchard founded, and how many trees does it keep?\n\n{PASSAGE}")
     events = list(engine.stream(asked))
     pieces = [event.delta.text for event in events if event.type == "delta"]
     whole = engine.complete(asked)
@@ -53,7 +53,7 @@ def test_a_negative_pace_is_refused() -> None:
     [
         (f"Who directs Orchard?\n\n{PASSAGE}", "Its director is Jane Roe."),
         (f"{PASSAGE}\n\nWhen was Orchard founded?", "Orchard was founded in 1971."),
-        (f"Question: How many trees are kept?\nText:\n{PASSAGE}", "It keeps 40 trees."),
+        (f"Question: How many trees does it keep?\nText:\n{PASSAGE}", "It keeps 40 trees."),
         (f"<doc>\n{PASSAGE}\n</doc>\nWho directs it?", "Its director is Jane Roe."),
         (f"Context: {PASSAGE}\nQuestion: Who is the director?", "Its director is Jane Roe."),
         (f"What is the salary of Jane Roe?\n\n{PASSAGE}", NOT_FOUND),

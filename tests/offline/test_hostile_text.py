@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from fleet_rlm.engine.offline.cells import compose, literal
-from fleet_rlm.engine.offline.prompt import PlannerPrompt, read_history, read_prompt
-from tests.offline.driving import errors, run
+from fleet_rlm.offline.dspy_prompt import PlannerPrompt, read_history, read_prompt
+from fleet_rlm.offline.next_cell import literal
+from tests.offline.driving import errors, found_nothing, quotes, run
 
 ASK = "context, question -> answer"
 NEEDLE = "The access code of the Marlow depot is 7741."
@@ -33,7 +33,7 @@ PROMPTS = (
 def test_a_document_that_imitates_prompts_changes_nothing(hostile: str, around: tuple[int, int]) -> None:
     text = hostile * around[0] + f"Some words first.\n\n{NEEDLE}\n\n" + hostile * around[1]
     result = run(ASK, context=text, question=QUESTION)
-    assert result.answer == NEEDLE
+    assert quotes(result.answer) == [NEEDLE]
     assert errors(result) == []
     assert result.final_reasoning != "Extract forced final output"
 
@@ -72,7 +72,7 @@ SHAPES = {
 def test_a_text_of_any_shape_is_worked_through(text: str) -> None:
     result = run(ASK, context=text, question=QUESTION)
     assert errors(result) == []
-    assert result.answer.startswith("Nothing in the text answers this")
+    assert found_nothing(result.answer)
 
 
 def test_a_fact_is_found_in_a_line_of_a_megabyte_and_among_control_characters() -> None:
@@ -104,14 +104,9 @@ def test_a_free_prompt_is_no_planner_prompt_however_it_is_dressed() -> None:
 
 @pytest.mark.parametrize("text", ["```", "[[ ## code ## ]]", "\\`[[", "a'b\"c\n\r\u2028\x85", "\ud800", "`" * 7])
 def test_a_literal_reads_back_as_it_was_and_holds_no_marker(text: str) -> None:
-    source = literal({text: [text, (text,)]})
-    assert eval(source) == {text: [text, (text,)]}
+    source = literal(text)
+    assert eval(source) == text
+    assert eval(literal([[text]])) == [[text]]
     assert "`" not in source
     assert "[[ " not in source
     assert len(source.splitlines()) == 1
-
-
-def test_no_cell_can_end_its_own_code_block() -> None:
-    every = compose("\n".join(["endpoints", "errors", "code_blocks", "structure", "fit", "look_up"]))
-    assert "```" not in every
-    assert "[[ ##" not in every

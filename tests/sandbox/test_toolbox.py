@@ -202,3 +202,60 @@ def test_chunks_by_json_keys_take_objects_arrays_and_lines() -> None:
     assert toolbox.chunk_by_json_keys("7") == [{"key": "", "content": "7", "value_type": "int"}]
     with pytest.raises(ValueError, match="no JSON and no JSON Lines in a"):
         toolbox.chunk_by_json_keys({"a": "{torn"})
+
+
+GUIDE_OF_VALVES = """# Guide
+
+## Pumps
+
+The pump P-3 is red.
+
+## Valves
+
+Valve 42420 leaks.
+
+### Repairs
+
+```sh
+# no heading
+```
+
+Valve 4242 was repaired in May,
+and valves of its kind too.
+"""
+
+
+def test_search_ranks_passages_and_says_where_each_stands() -> None:
+    hits = toolbox.search(GUIDE_OF_VALVES, "Which valve 4242 was repaired?")
+    best = hits[0]
+    assert best["text"].startswith("Valve 4242 was repaired in May,")
+    assert (best["document"], best["line"], best["heading"]) == ("", 17, "Guide > Valves > Repairs")
+    assert GUIDE_OF_VALVES[best["start"] :].startswith("Valve 4242")
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+def test_search_takes_numbers_and_identifiers_as_whole_words() -> None:
+    assert [hit["line"] for hit in toolbox.search(GUIDE_OF_VALVES, "4242")] == [17]
+    assert [hit["text"] for hit in toolbox.search("P-33 is old\n\nP-3 is new\n\nxP-3", "P-3")] == ["P-3 is new"]
+
+
+def test_search_finds_inflected_words_and_scripts_without_spaces() -> None:
+    assert len(toolbox.search("It was repaired.\n\nRepairing costs.\n\nnothing", "repair")) == 2
+    texts = {"a": "哈洛仓库的代码是1234。", "b": "马洛仓库的代码是7741。"}
+    assert toolbox.search(texts, "马洛仓库")[0]["document"] == "b"
+
+
+@given(st.text(max_size=3000), st.text(max_size=40))
+def test_search_gives_pieces_of_the_text_with_their_lines(text: str, words: str) -> None:
+    for hit in toolbox.search(text, words, most=5):
+        assert text[hit["start"] :].startswith(hit["text"])
+        assert hit["line"] == text.count("\n", 0, hit["start"]) + 1
+
+
+def test_search_of_nothing_is_nothing() -> None:
+    assert toolbox.search("", "word") == toolbox.search("text", "") == toolbox.search({}, "word") == []
+    assert toolbox.search("text", "text", most=0) == []
+
+
+def test_a_word_that_stands_alone_still_counts_when_it_is_common() -> None:
+    assert toolbox.search("To be.\n\nNot.", "to be")[0]["text"] == "To be."

@@ -251,7 +251,7 @@ class ThreadedEngine:
 
 def offline_engine(*, watched: bool = True) -> SyncEngine:
     """The built-in model without weights; slow enough to be watched unless nobody does."""
-    from fleet_rlm.engine.offline import DEFAULT_PACE, OfflineEngine  # only a run without a model needs it
+    from fleet_rlm.offline import DEFAULT_PACE, OfflineEngine  # only a run without a model needs it
 
     engine: SyncEngine = OfflineEngine(DEFAULT_PACE if watched else 0.0)
     return engine

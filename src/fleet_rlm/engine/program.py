@@ -8,8 +8,8 @@ import dspy
 
 from fleet_rlm import config
 from fleet_rlm.engine.errors import SetupError
-from fleet_rlm.engine.offline.engine import MODEL, OfflineEngine
 from fleet_rlm.engine.preparation import retries, timeouts
+from fleet_rlm.offline.model import MODEL, OfflineEngine
 
 
 def lm(model: str | None = None) -> dspy.LM:

@@ -6,20 +6,27 @@ from functools import cache
 from pathlib import Path
 
 TOOLBOX = Path(__file__).with_name("toolbox.py")
-INSTRUCTIONS = (
-    " Helpers are there as plain functions: peek(text, start, length); grep(text, pattern, context) gives whole lines; "
-    "chunk_by_size(text, size, overlap) gives texts; chunk_by_headers(text), chunk_by_timestamps(text, same=13) and "
-    "chunk_by_json_keys(text) give dicts with `content`; add_buffer(name, value), get_buffer(name) and "
-    "clear_buffer(name) keep values. Each also takes documents as a dict."
+HELPERS = (
+    "search(text, words, most=12): the passages that fit best, as dicts {document, line, heading, score, text, start}",
+    "grep(text, pattern, context=0): the whole lines in which a regular expression is found",
+    "peek(text, start=0, length=2000): a part of the text",
+    "chunk_by_headers(text): dicts {header, content, start}, one for each Markdown section",
+    "chunk_by_size(text, size=4000, overlap=0): texts",
+    "chunk_by_timestamps(text, same=13): dicts {timestamp, content, start}, one for each entry of a log",
+    "chunk_by_json_keys(text): dicts {key, content, value_type}, one for each member, element or line of JSON",
+    "add_buffer(name, value), get_buffer(name), clear_buffer(name): keep values by name",
 )
-VOLUME_INSTRUCTIONS = (
-    " save_to_volume(path, content) and load_from_volume(path) keep files between runs, in a volume at {volume}."
+"""What each helper does, as the planner reads it: one line each."""
+VOLUME_HELPERS = (
+    "save_to_volume(path, content), load_from_volume(path): keep files between runs, in the volume at {volume}",
 )
 
 
 def instructions(volume: str | None) -> str:
-    """What a planner is told of the helpers, as a part of a paragraph."""
-    return INSTRUCTIONS + (VOLUME_INSTRUCTIONS.format(volume=volume) if volume else "")
+    """The list of the helpers that a planner is given, one line each."""
+    lines = [*HELPERS, *(line.format(volume=volume) for line in VOLUME_HELPERS if volume)]
+    listed = "\n".join(f"- {line}" for line in lines)
+    return f"\nThese helpers are plain functions; a `text` may also be a dict of documents by name:\n{listed}"
 
 
 def setup(volume: str | None) -> tuple[str, dict[str, str | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from fleet_rlm.engine.offline.prompt import Wire
+from fleet_rlm.offline.dspy_prompt import Wire
 
 Value = object
 """A value as JSON has it."""

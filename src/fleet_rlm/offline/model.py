@@ -23,11 +23,11 @@ from dspy.lm15 import (
     Usage,
 )
 
-from fleet_rlm.engine.offline.extract import reply
-from fleet_rlm.engine.offline.planner import plan
-from fleet_rlm.engine.offline.predict import predict
-from fleet_rlm.engine.offline.prompt import FieldsPrompt, PlannerPrompt, read_prompt
-from fleet_rlm.engine.offline.wire import write_code, write_fields
+from fleet_rlm.offline.dspy_prompt import FieldsPrompt, PlannerPrompt, read_prompt
+from fleet_rlm.offline.fields_reply import field_values
+from fleet_rlm.offline.next_cell import next_action
+from fleet_rlm.offline.quoting import reply
+from fleet_rlm.offline.reply_format import write_code, write_fields
 
 MODEL = "offline/extractive"
 """The name to give `dspy.LM`."""
@@ -81,10 +81,10 @@ def answer(system: str, user: str) -> str:
     """What the offline model says to a prompt."""
     prompt = read_prompt(system, user)
     if isinstance(prompt, PlannerPrompt):
-        action = plan(prompt)
+        action = next_action(prompt)
         return write_fields(prompt.wire, {"reasoning": action.reasoning, "code": write_code(action.code)})
     if isinstance(prompt, FieldsPrompt):
-        return write_fields(prompt.wire, predict(prompt))
+        return write_fields(prompt.wire, field_values(prompt))
     return reply(prompt.text)
 
 

@@ -89,7 +89,8 @@ class PlannerPrompt:
     max_calls: int
     tools: tuple[str, ...] = ()
     """Names of functions that the person gave."""
-    answer_fields: tuple[str, ...] = ("reasoning", "code")
+    helpers: bool = True
+    """False in a sandbox that lacks fleet-rlm's helpers, such as dspy's own."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def _planner(wire: Wire, instructions: str, values: dict[str, str]) -> PlannerPr
         limit=int(counted[2]) if counted else 1,
         note=counted[3].strip() if counted else "",
         max_calls=int(calls[1]) if calls else 50,
+        helpers="search(text, words" in mechanics,
         tools=tuple(re.findall(r"^- `(\w+)\(.*?\)` - ", mechanics.partition("Additional tools available")[2], re.M)),
     )
 
