@@ -25,6 +25,7 @@ from fleet_rlm.engine.models import CallInterrupted
 from fleet_rlm.engine.observer import Observer, fields_of
 from fleet_rlm.engine.reply_adapter import PlannerAdapter, Verbatim
 from fleet_rlm.engine.spans import AgentState
+from fleet_rlm.engine.submissions import check_submissions
 from fleet_rlm.engine.windows import Window, is_overflow
 from fleet_rlm.replies import EMPTY
 
@@ -72,6 +73,7 @@ class Seat:
                 yield module.sub_lm, self.sub_window
 
         module.generate_action, module.extract = planner, Extraction(module.extract, prompting, others)
+        check_submissions(module)
         if not root:  # the run's own planner is driven by one who knows how it ends
             module.forward = functools.partial(_answered_anyway, module, planner, module.forward)
         return planner
