@@ -44,3 +44,17 @@ def test_a_configured_model_is_asked_with_its_key_and_its_number_of_tokens(monke
 def test_a_model_without_its_key_is_refused_with_what_to_do() -> None:
     with pytest.raises(SetupError, match="OPENAI_API_KEY"):
         fleet_rlm.lm("openai/some")
+
+
+def test_a_reasoning_model_needs_nothing_but_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLEET_RLM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    for name in ("DSPY_LM_MODEL", "DSPY_LM_MAX_TOKENS", "DSPY_LM_TEMPERATURE", "DSPY_LM_API_BASE", "DSPY_LLM_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert fleet_rlm.lm("openai/gpt-5-mini").kwargs["max_completion_tokens"] is None
+    assert fleet_rlm.lm("openai/responses/gpt-5-mini").model_type == "responses"
+    assert fleet_rlm.lm("openai/gpt-4o").kwargs["max_tokens"] == 8192
+    monkeypatch.setenv("DSPY_LM_MAX_TOKENS", "100")
+    with pytest.raises(fleet_rlm.SetupError, match="16000"):
+        fleet_rlm.lm("openai/gpt-5-mini")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dspy
+from dspy.utils.exceptions import LMConfigurationError
 
 from fleet_rlm import config
 from fleet_rlm.engine.errors import SetupError
@@ -25,13 +26,26 @@ def lm(model: str | None = None) -> dspy.LM:
     settings.export()  # where clients look, Modal's too, and where a recording finds what it must not write
     if chosen.offline:
         return dspy.LM(MODEL, engine=OfflineEngine(pace=0), cache=False, num_retries=0)
-    given = {"api_key": chosen.api_key, "api_base": chosen.api_base, "timeout": timeouts(settings).total}
-    given["num_retries"] = retries(settings).attempts - 1
+    given = {
+        "api_key": chosen.api_key,
+        "api_base": chosen.api_base,
+        "timeout": timeouts(settings).total,
+        "num_retries": retries(settings).attempts - 1,
+        "temperature": chosen.temperature,
+        "reasoning_effort": chosen.reasoning_effort,
+    }
     if chosen.api_key is None and chosen.api_base is not None:
         given["api_key"] = "none"  # a local server asks for no key, but clients insist on one
-    tuned = {"temperature": chosen.temperature, "reasoning_effort": chosen.reasoning_effort}
-    return dspy.LM(
-        chosen.model,
-        max_tokens=chosen.max_tokens or config.DEFAULT_MAX_TOKENS,
-        **{name: value for name, value in {**given, **tuned}.items() if value is not None},
-    )
+    name, given["model_type"] = chosen.model, "chat"
+    if "/responses/" in name:
+        name, given["model_type"] = name.replace("/responses/", "/", 1), "responses"
+    wanted = {key: value for key, value in given.items() if value is not None}
+    try:
+        return dspy.LM(name, max_tokens=chosen.max_tokens or config.DEFAULT_MAX_TOKENS, **wanted)
+    except LMConfigurationError as error:
+        if chosen.max_tokens is not None:
+            raise SetupError(str(error), "Set DSPY_LM_MAX_TOKENS and DSPY_LM_TEMPERATURE to that.") from error
+    try:  # a reasoning model, which wants far more than the usual limit, or none
+        return dspy.LM(name, **wanted)
+    except LMConfigurationError as error:
+        raise SetupError(str(error), "Set DSPY_LM_TEMPERATURE to that, or leave it out.") from error
