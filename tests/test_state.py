@@ -63,7 +63,7 @@ def test_a_small_run_is_folded_into_what_screens_show() -> None:
     assert (call.number, call.status, call.answer, call.prompt, call.iteration) == (1, "done", "7741", "what?", 1)
     assert state.executions["x1"].calls == 1
     assert state.variables["x"].variable.preview == "1"
-    assert (state.input_tokens, state.output_tokens, state.cost_usd) == (13, 4, 0.01)
+    assert (state.spent.usage.input, state.spent.usage.output, state.spent.cost_usd) == (13, 4, 0.01)
     assert state.outputs == {"answer": "The access code is 7741."}
 
 
@@ -143,7 +143,7 @@ def test_the_time_of_overlapping_sub_calls_counts_once() -> None:
 def test_a_call_that_finishes_twice_counts_once() -> None:
     finish = ev.CallFinished(span="c1", answer="1", usage=ev.Usage(input=5), cost_usd=0.5)
     state = run(started(), *EXECUTING, call_started("c1", "x1"), finish, finish)
-    assert (state.open_sub_calls, state.input_tokens, state.cost_usd) == (0, 5, 0.5)
+    assert (state.open_sub_calls, state.spent.usage.input, state.spent.cost_usd) == (0, 5, 0.5)
 
 
 def test_a_span_used_for_two_calls_keeps_the_count_of_open_ones_right() -> None:

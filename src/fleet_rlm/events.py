@@ -202,8 +202,16 @@ class Totals(_Part, frozen=True, kw_only=True, omit_defaults=True):
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    tokens_estimated: bool = False
+    """True when a provider did not count, so that some of the tokens are estimated."""
     cost_usd: float | None = None
     """None when no call's price is known."""
+    unpriced_calls: int = 0
+    """Model calls whose price is not known: `cost_usd` is without them."""
+    planner_cost_usd: float | None = None
+    sub_tokens: int = 0
+    """Input and output of sub-models; the rest is the planner's."""
+    sub_cost_usd: float | None = None
     seconds: float = 0.0
     planner_seconds: float = 0.0
     sandbox_seconds: float = 0.0
@@ -354,7 +362,11 @@ class PlannerFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag=
     reasoning: str = ""
     code: str = ""
     text: str = ""
-    """The raw answer when it could not be split into reasoning and code."""
+    """The raw answer when it could not be split into reasoning and code, or was cut off."""
+    cut: bool = False
+    """The answer ended at the limit of its tokens: nothing of it was run."""
+    thinking: str = ""
+    """What the model thought, where it was not streamed."""
     model: str = ""
     usage: Usage | None = None
     cost_usd: float | None = None
@@ -452,6 +464,10 @@ class CallDelta(Event, frozen=True, kw_only=True, omit_defaults=True, tag="call.
 
 class CallFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="call.finished"):
     answer: Json = None
+    cut: bool = False
+    """The answer ended at the limit of its tokens, and says so at its end."""
+    thinking: str = ""
+    """What the model thought before it answered."""
     error: Failure | None = None
     model: str = ""
     usage: Usage | None = None
@@ -477,6 +493,8 @@ class ExtractionStarted(Event, frozen=True, kw_only=True, omit_defaults=True, ta
 
 class ExtractionFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag="extraction.finished"):
     outputs: dict[str, Json] = {}
+    cut: bool = False
+    """The answer ended at the limit of its tokens: the last of the outputs may be incomplete."""
     error: Failure | None = None
     usage: Usage | None = None
     cost_usd: float | None = None

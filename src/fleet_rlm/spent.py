@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fleet_rlm import events as ev
+from fleet_rlm.figures import count, dollars
 
 
 @dataclass(slots=True)
@@ -57,3 +59,36 @@ class Spent:
     @property
     def unpriced(self) -> int:
         return self.planner.unpriced + self.sub.unpriced
+
+    def token_words(self) -> str:
+        """`41k tok`, `~41k tok (30k cached)`."""
+        usage = self.usage
+        cached = f" ({count(usage.cached)} cached)" if usage.cached else ""
+        return f"{'~' if usage.estimated else ''}{count(self.tokens)} tok{cached}"
+
+    def money_words(self, limit: float | None = None, *, apart: bool = False) -> str:
+        """`$0.15 of $0.50`; `apart` tells the planner's and the sub-models' too. Empty when nothing is known."""
+        cost = self.cost_usd
+        if cost is None:
+            return f"price unknown, {dollars(limit)} can't be held" if limit is not None and self.unpriced else ""
+        words = f"{'at least ' if self.unpriced else ''}{dollars(cost)}"
+        if limit is not None:
+            words += f" of {dollars(limit)}"
+        if apart and self.planner.cost_usd and self.sub.cost_usd:
+            words += f" (planner {dollars(self.planner.cost_usd)}, sub-LLM {dollars(self.sub.cost_usd)})"
+        return words
+
+    def as_totals(self) -> dict[str, Any]:
+        """The sums as fields of `Totals`."""
+        usage = self.usage
+        return {
+            "input_tokens": usage.input,
+            "output_tokens": usage.output,
+            "cached_tokens": usage.cached,
+            "tokens_estimated": usage.estimated,
+            "cost_usd": self.cost_usd,
+            "unpriced_calls": self.unpriced,
+            "planner_cost_usd": self.planner.cost_usd,
+            "sub_tokens": self.sub.tokens,
+            "sub_cost_usd": self.sub.cost_usd,
+        }

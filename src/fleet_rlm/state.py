@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fleet_rlm import events as ev
+from fleet_rlm.figures import waiting
+from fleet_rlm.spent import Spent
 
 RunStatus = Literal["starting", "running", "waiting", "submitted", "extracted", "stopped", "failed", "aborted"]
 CallStatus = Literal["queued", "running", "done", "failed"]
@@ -27,6 +29,18 @@ class OutputChunk:
     t: float
 
 
+_CAUSES = {
+    "LMRateLimitError": "rate limit",
+    "LMServerError": "server error",
+    "LMTimeoutError": "no answer in time",
+    "LMTransportError": "no connection",
+    "LMStreamAssemblyError": "answer broke off",
+    "AnswerCut": "answer cut off",
+    "FormRefused": "parameter refused",
+}
+"""Why a model call is made again, in a word or two, by the type of its failure."""
+
+
 @dataclass(slots=True)
 class RetryState:
     """A model call that waits before it is tried again."""
@@ -36,6 +50,13 @@ class RetryState:
     error: ev.Failure
     delay_seconds: float
     t: float
+
+    def words(self, left: float | None = None) -> str:
+        """`waiting 30 s (rate limit), attempt 2 of 4`; `left` are the seconds that it waits still."""
+        left = self.delay_seconds if left is None else left
+        doing = f"waiting {waiting(left)}" if left > 0 else "asking again"
+        cause = _CAUSES.get(self.error.type, self.error.type)
+        return f"{doing} ({cause}), attempt {self.attempt} of {self.of}" if self.of > 1 else f"{doing} ({cause})"
 
 
 @dataclass(slots=True)
@@ -240,16 +261,16 @@ class RunState:
     outputs: dict[str, ev.Json] = field(default_factory=dict)
     extraction: ev.ExtractionStarted | None = None
     extraction_finished: ev.ExtractionFinished | None = None
+    extraction_retry: RetryState | None = None
     imported: ev.Imported | None = None
     finished: ev.RunFinished | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    tokens_estimated: bool = False
-    cost_usd: float | None = None
+    spent: Spent = field(default_factory=Spent)
+    """Tokens and money, the planner's and the sub-models'."""
     open_sub_calls: int = 0
     """Sub-LLM calls under way or queued."""
     failed_calls: int = 0
+    failed_sub_calls: int = 0
+    """Of `failed_calls`, the sub-LLM calls."""
     sub_calls: int = 0
     """Sub-LLM calls made so far, batches counted by their members."""
     sub_llm_since: float | None = None
@@ -257,6 +278,11 @@ class RunState:
     @property
     def question(self) -> str:
         return (self.started.task.question or "") if self.started else ""
+
+    @property
+    def cost_limit(self) -> float | None:
+        """US dollars that the run may spend, None without a limit."""
+        return self.started.budgets.max_cost_usd if self.started else None
 
     @property
     def iteration(self) -> IterationState | None:
@@ -333,16 +359,6 @@ def _current(state: RunState, ref: SpanRef, event: ev.Event) -> IterationState |
     if event.iteration is None or own[-1].number == event.iteration:
         return own[-1]
     return next((it for it in reversed(own) if it.number == event.iteration), None)
-
-
-def _spend(state: RunState, usage: ev.Usage | None, cost_usd: float | None) -> None:
-    if usage:
-        state.input_tokens += usage.input
-        state.output_tokens += usage.output
-        state.cached_tokens += usage.cached
-        state.tokens_estimated |= usage.estimated
-    if cost_usd is not None:
-        state.cost_usd = (state.cost_usd or 0.0) + cost_usd
 
 
 def _run_started(state: RunState, event: ev.RunStarted) -> None:
@@ -434,10 +450,13 @@ def _planner_delta(state: RunState, event: ev.PlannerDelta) -> None:
 def _planner_finished(state: RunState, event: ev.PlannerFinished) -> None:
     planner = state.planners.get(event.span or "")
     if planner is None or planner.finished is None:
-        _spend(state, event.usage, event.cost_usd)
+        ref = state.spans.get(event.span or "")
+        state.spent.add(event.usage, event.cost_usd, sub=ref is not None and ref.agent is not None)
     if planner is None or planner.finished is not None:
         return
     planner.finished, planner.ended, planner.retry = event, event.t, None
+    if event.thinking and not planner.thinking:
+        planner.thinking.append(event.thinking)
     iteration = _current(state, state.spans[planner.span], event) if planner.span in state.spans else None
     if iteration is not None:
         iteration.planner_seconds += event.seconds
@@ -452,6 +471,8 @@ def _model_retrying(state: RunState, event: ev.ModelRetrying) -> None:
     elif call is not None:
         call.retry = retry
         call.streamed.clear()
+    elif state.extraction is not None and event.span == state.extraction.span:
+        state.extraction_retry = retry
 
 
 def _gate_waiting(state: RunState, event: ev.GateWaiting) -> None:
@@ -571,7 +592,7 @@ def _call_delta(state: RunState, event: ev.CallDelta) -> None:
 def _call_finished(state: RunState, event: ev.CallFinished) -> None:
     call = state.calls_by_span.get(event.span or "")
     if call is None or call.finished is None:
-        _spend(state, event.usage, event.cost_usd)
+        state.spent.add(event.usage, event.cost_usd, sub=True)
     if call is None or call.finished is not None:
         return
     call.finished, call.ended, call.retry = event, event.t, None
@@ -580,6 +601,7 @@ def _call_finished(state: RunState, event: ev.CallFinished) -> None:
     call.streamed.clear()
     if event.error:
         state.failed_calls += 1
+        state.failed_sub_calls += call.type == "sub_llm"
     batch = state.calls_by_span.get(call.parent or "")
     if batch is not None and batch.type == "batch":
         batch.members_done += 1
@@ -611,8 +633,8 @@ def _extraction_started(state: RunState, event: ev.ExtractionStarted) -> None:
 
 
 def _extraction_finished(state: RunState, event: ev.ExtractionFinished) -> None:
-    _spend(state, event.usage, event.cost_usd)
     ref = state.spans.get(event.span or "")
+    state.spent.add(event.usage, event.cost_usd, sub=ref is not None and ref.agent is not None)
     if ref is None or ref.agent is None:
         state.extraction_finished = event
         state.outputs = event.outputs

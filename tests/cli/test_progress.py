@@ -33,7 +33,7 @@ RETRY = ev.ModelRetrying(attempt=2, of=4, error=ev.Failure(type="E", message="42
         ((started(), ev.Progress(what="sending context", done=1, total=4)), "sending context 25% · 0:12"),
         ((started(), IT, ASKED), "1/5 waiting for the model 10s · 0:12"),
         ((started(), IT, ASKED, ev.PlannerDelta(text="I", span="p1")), "1/5 planning 10s · 0:12"),
-        ((started(), IT, ASKED, RETRY), "1/5 waiting to ask again (2 of 4) 10s · 0:12"),
+        ((started(), IT, ASKED, RETRY), "1/5 asking again (E), attempt 2 of 4 10s · 0:12"),
         ((started(), IT, ev.ExecutionStarted(code="", span="x", iteration=1)), "1/5 executing 10s · 0:12"),
         (
             (
@@ -61,7 +61,7 @@ def test_elsewhere_than_on_a_terminal_lines_stay_and_hold_nothing_harmful() -> N
             progress.hear(event, b"")
     lines = stream.getvalue().splitlines()
     assert lines[0].startswith("run a1b2c3d4e5 · ask · OFFLINE model")
-    assert any(line.startswith("✓ 1/5 · 0.4s · 1 call · I look for the code.") for line in lines)
+    assert any(line.startswith("✓ 1/5 · planner 0.5s · ran 0.4s · 1 call · I look for the code.") for line in lines)
     assert "\x1b" not in stream.getvalue()
     assert max(map(len, lines)) <= 160
     assert progress.state.status == "submitted"

@@ -9,6 +9,7 @@ import pytest
 from fleet_rlm import events as ev
 from fleet_rlm.engine.model_facts import estimated_tokens
 from fleet_rlm.engine.model_settings import Timeouts
+from fleet_rlm.spec import Budgets
 from tests.engine.conftest import Running, Start
 from tests.engine.scripted import action
 from tests.model_server import ModelServer, Reply, Script, error, planner
@@ -194,3 +195,145 @@ def test_no_key_reaches_the_record(start: Start, monkeypatch: pytest.MonkeyPatch
     assert run.session.path is not None
     assert server.asked[0].headers["authorization"] == "Bearer test-key-0123456789"
     assert b"test-key-0123456789" not in run.session.path.read_bytes()
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_again_with_more_room_and_never_run(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = Reply(action("look", "print('half')")[:-30], finish="length")
+    run, done, server = against(planner([half, DONE]), start, monkeypatch, "openai/gpt-4o-mini")
+    assert (done.status, done.totals.iterations) == ("submitted", 1)
+    assert [asked.body["max_completion_tokens"] for asked in server.asked] == [8_192, 16_384]
+    assert [event.code for event in run.of(ev.ExecutionStarted)] == ["SUBMIT(answer='fine')"]
+    assert [retry.error.type for retry in run.of(ev.ModelRetrying)] == ["AnswerCut"]
+    usage = run.of(ev.PlannerFinished)[0].usage
+    assert usage is not None
+    assert usage.output > len(DONE) // 4  # both attempts were paid for
+
+
+def test_an_answer_that_stays_cut_off_is_marked_and_the_planner_is_told(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSPY_LM_MAX_TOKENS", "100")
+    half = Reply(action("look", "print('half')")[:-30], finish="length")
+    run, done, server = against(planner([half, DONE]), start, monkeypatch, "openai/gpt-4o-mini")
+    assert done.status == "submitted"
+    first = run.of(ev.PlannerFinished)[0]
+    assert (first.cut, first.error.type if first.error else "", first.text) == (True, "AnswerCut", half.text)
+    assert "cut off at the limit of 100 tokens" in server.asked[1].text
+    assert [event.code for event in run.of(ev.ExecutionStarted)] == ["SUBMIT(answer='fine')"]
+
+
+def test_a_sub_calls_answer_that_was_cut_off_says_so_at_its_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSPY_LM_MAX_TOKENS", "100")
+    script = planner([action("ask", "SUBMIT(answer=llm_query('x'))")], lambda _: Reply("half a sen", finish="length"))
+    run, done, _ = against(script, start, monkeypatch)
+    assert done.outputs["answer"].startswith("half a sen\n\n[The answer was cut off here")
+    assert run.of(ev.CallFinished)[0].cut
+
+
+@pytest.mark.parametrize(
+    ("refused", "without"),
+    [
+        ("Your organization must be verified to stream this model.", "stream"),
+        ("Unrecognized request argument supplied: stream_options", "stream_options"),
+        ("Unsupported value: 'temperature' does not support 0.3 with this model.", "temperature"),
+        ("Unknown parameter: 'max_completion_tokens'.", "max_completion_tokens"),
+    ],
+)
+def test_a_parameter_that_the_server_refuses_is_left_out(
+    start: Start, monkeypatch: pytest.MonkeyPatch, refused: str, without: str
+) -> None:
+    monkeypatch.setenv("DSPY_LM_TEMPERATURE", "0.3")
+    answer = planner([DONE])
+    _, done, server = against(
+        lambda asked: error(400, refused) if asked.body.get(without) else answer(asked), start, monkeypatch
+    )
+    assert done.status == "submitted"
+    assert [bool(asked.body.get(without)) for asked in server.asked] == [True, False]
+
+
+def test_a_limit_that_the_server_finds_too_high_is_lowered_to_what_it_says(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, answer = "max_tokens is too large: 8192. This model supports at most 4096 completion tokens", planner([DONE])
+    _, done, server = against(
+        lambda asked: error(400, words) if asked.body["max_completion_tokens"] > 4096 else answer(asked),
+        start,
+        monkeypatch,
+    )
+    assert done.status == "submitted"
+    assert [asked.body["max_completion_tokens"] for asked in server.asked] == [8_192, 4_096]
+
+
+def test_a_reasoning_model_runs_with_nothing_set_but_its_name(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, done, server = against(planner([DONE]), start, monkeypatch, "openai/gpt-5-mini")
+    assert done.status == "submitted"
+    assert "temperature" not in server.asked[0].body
+    assert server.asked[0].body["max_completion_tokens"] == 32_768
+
+
+def test_a_temperature_that_a_reasoning_model_can_not_take_is_left_out_and_said(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSPY_LM_TEMPERATURE", "0.3")
+    run, _, server = against(planner([DONE]), start, monkeypatch, "openai/gpt-5-mini")
+    assert "temperature" not in server.asked[0].body
+    assert any("takes no temperature but 1" in notice.text for notice in run.of(ev.Notice))
+
+
+def test_forty_parallel_calls_never_cost_more_than_the_budget(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "print(llm_query_batched(['lorem ipsum ' * 6000] * 40))"
+    script = planner([action("ask", code)], lambda _: "short")
+    _, done, server = against(
+        script, start, monkeypatch, "openai/gpt-4o", budgets=Budgets(max_cost_usd=0.10), concurrency=16
+    )
+    assert done.totals.cost_usd is not None
+    assert 0.03 < done.totals.cost_usd <= 0.10
+    assert done.totals.failed_calls >= 30
+    assert done.totals.sub_cost_usd == pytest.approx(done.totals.cost_usd - (done.totals.planner_cost_usd or 0))
+    assert sum(not (asked.is_planner or asked.is_extraction) for asked in server.asked) < 5
+
+
+def test_the_price_that_the_person_sets_is_what_a_call_costs(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSPY_LM_PRICE_IN", "1")
+    monkeypatch.setenv("DSPY_LM_PRICE_OUT", "10")
+    run, done, _ = against(planner([DONE]), start, monkeypatch)
+    totals = done.totals
+    assert totals.cost_usd == pytest.approx(totals.input_tokens * 1e-6 + totals.output_tokens * 10e-6)
+    assert not any("price" in notice.text for notice in run.of(ev.Notice))
+
+
+def test_thinking_is_kept_with_a_sub_call(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"id": "x", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "finish_reason": "stop", '
+    whole = body + b'"message": {"role": "assistant", "reasoning_content": "hm", "content": "plain"}}]}'
+    script = planner([action("ask", "SUBMIT(answer=llm_query('x'))")], lambda _: Reply(body=whole))
+    run, _, _ = against(script, start, monkeypatch)
+    assert run.of(ev.CallFinished)[0].thinking == "hm"
+
+
+def test_a_growing_prompt_is_the_same_block_by_block_and_marked_for_claudes_cache(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = planner([action("one", "print(1)"), action("two", "print(2)"), DONE])
+    _, done, server = against(script, start, monkeypatch, "openrouter/anthropic/claude-sonnet-4.5")
+    assert done.status == "submitted"
+    prompts = [asked.body["messages"] for asked in server.asked]
+    assert all(messages[0]["content"][-1]["cache_control"] == {"type": "ephemeral"} for messages in prompts)
+    users = [[block["text"] for block in messages[-1]["content"]] for messages in prompts]
+    marked = [[place for place, block in enumerate(m[-1]["content"]) if "cache_control" in block] for m in prompts]
+    assert users[2][: len(users[1]) - 1][0] == users[1][0]
+    assert users[2][-2:][0].count("print(2)") == 1
+    assert all(places and places[-1] == len(blocks) - 2 for places, blocks in zip(marked, users, strict=True))
+
+
+def test_a_model_that_caches_by_itself_gets_the_same_beginning_with_every_step(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = planner([action("one", "print(1)"), action("two", "print(2)"), DONE])
+    _, _, server = against(script, start, monkeypatch)
+    second, third = server.asked[1], server.asked[2]
+    assert second.system == third.system
+    history = second.text.rpartition("[[ ## iteration ## ]]")[0].rstrip()
+    assert third.text.startswith(history)
+    assert "cache_control" not in str(second.body)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.cli import printing
 from fleet_rlm.cli.progress import Progress
 from fleet_rlm.cli.run_options import RunOptions
-from fleet_rlm.figures import count, dollars, plural, seconds
+from fleet_rlm.figures import plural, seconds
 from fleet_rlm.spec import RunSpec
 from fleet_rlm.state import RunState
 
@@ -171,7 +172,8 @@ def _tell_the_end(done: Done, *, quiet: bool) -> NoReturn:
         printing.tell(f"The record is incomplete: its end could not be written to {done.path}.")
     if not quiet or not answered:
         if not quiet:
-            printing.tell(_totals(finished))
+            for line in _totals(done):
+                printing.tell(line)
         printing.tell(f"Replay it: fleet-rlm-tui {_quoted(done.path)}")
     if finished.status == "aborted":
         raise typer.Exit(printing.ABORTED)
@@ -189,17 +191,24 @@ def _is_recorded(path: str) -> bool:
         return False
 
 
-def _totals(finished: ev.RunFinished) -> str:
+def _totals(done: Done) -> list[str]:
+    """What it took and cost; and why sub-LLM calls failed, when some did."""
+    finished, state = done.finished, done.state
     totals = finished.totals
+    failed = f", {totals.failed_calls:,} failed" if totals.failed_calls else ""
     parts = [
         f"{finished.status} in {seconds(totals.seconds)}",
         plural(totals.iterations, "iteration"),
-        plural(totals.calls, "sub-LLM call"),
-        f"{count(totals.input_tokens + totals.output_tokens)} tokens",
+        plural(totals.calls, "sub-LLM call") + failed,
+        state.spent.token_words(),
     ]
-    if totals.cost_usd is not None:
-        parts.append(dollars(totals.cost_usd))
-    return " · ".join(parts)
+    if money := state.spent.money_words(state.cost_limit, apart=True):
+        parts.append(money)
+    if not failed:
+        return [" · ".join(parts)]
+    why = Counter(call.finished.error.message for call in state.calls if call.finished and call.finished.error)
+    common, times = why.most_common(1)[0] if why else ("", 0)
+    return [f"{plural(times, 'call')} failed: {common}"] * bool(common) + [" · ".join(parts)]
 
 
 def plain(value: ev.Json) -> ev.Json:

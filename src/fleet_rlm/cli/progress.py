@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from fleet_rlm import events as ev
-from fleet_rlm.figures import clock, count, dollars, plural, seconds
+from fleet_rlm.figures import clock, plural, seconds
 from fleet_rlm.screen_text import clean_line
-from fleet_rlm.state import RunState, fold
+from fleet_rlm.state import IterationState, RetryState, RunState, fold
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -116,13 +116,15 @@ def news(state: RunState, event: ev.Event) -> str | None:
         case ev.SandboxLost(reason=reason, recovered=recovered):
             return f"sandbox lost: {reason}" + (" · started again, without its variables" if recovered else "")
         case ev.ModelRetrying(attempt=attempt, of=of, error=error, delay_seconds=delay):
-            return f"model call failed ({error.message}) · attempt {attempt} of {of} in {seconds(delay)}"
+            return f"{RetryState(attempt, of, error, delay, event.t).words()}: {error.message}"
         case ev.HistoryShortened():
             return event.words
         case ev.Notice(text=text, level=level):
             return f"{level}: {text}" if level != "info" else text
         case ev.PlannerFinished(error=ev.Failure(message=message)):
             return f"planner failed: {message}"
+        case ev.ExtractionFinished(cut=True):
+            return "the final answer was cut off at the limit of its tokens: its end is missing"
         case ev.ExtractionStarted(why=why):
             return f"forcing the final answer: {why}"
         case ev.Submitted(rejected=str() as rejected):
@@ -164,10 +166,11 @@ def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
     if step is None or all(execution.finished is not event for execution in step.executions):
         return None  # a step that ran again, to rebuild what a lost sandbox held, was told of before
     about = next((line for line in (step.reasoning or step.code).splitlines() if line.strip()), "")
-    calls = sum(execution.calls for execution in step.executions)
-    parts = [f"{_OUTCOMES.get(event.outcome, '✗')} {step.number}/{step.of}", seconds(event.seconds)]
+    calls, failed = _calls_of(state, step)
+    parts = [f"{_OUTCOMES.get(event.outcome, '✗')} {step.number}/{step.of}"]
+    parts += [f"planner {seconds(step.planner_seconds)}", f"ran {seconds(event.seconds)}"]
     if calls:
-        parts.append(plural(calls, "call"))
+        parts.append(plural(calls, "call") + (f", {failed:,} failed" if failed else ""))
     if event.error is not None:
         parts.append(f"{event.error.type}: {event.error.message}")
     elif event.outcome not in _OUTCOMES:
@@ -175,17 +178,24 @@ def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
     return " · ".join([*parts, about])
 
 
+def _calls_of(state: RunState, step: IterationState) -> tuple[int, int]:
+    """How many calls a step made, and how many of them failed; a batch counts by its members."""
+    cells = {execution.span for execution in step.executions}
+    made = [call for call in state.calls if call.execution in cells and call.type != "batch"]
+    return len(made), sum(call.status == "failed" for call in made)
+
+
 def now(state: RunState, t: float) -> str:
     """Where the run stands `t` seconds after its start, in one line."""
     parts = [_doing(state, t)]
     if state.calls:
         waiting = f" ({state.open_sub_calls} open)" if state.open_sub_calls else ""
-        parts.append(plural(len(state.calls), "call") + waiting)
-    tokens = state.input_tokens + state.output_tokens
-    if tokens:
-        parts.append(f"{'~' if state.tokens_estimated else ''}{count(tokens)} tok")
-    if state.cost_usd:
-        parts.append(dollars(state.cost_usd))
+        failed = f", {state.failed_calls:,} failed" if state.failed_calls else ""
+        parts.append(plural(len(state.calls), "call") + failed + waiting)
+    if state.spent.tokens:
+        parts.append(state.spent.token_words())
+    if money := state.spent.money_words(state.cost_limit):
+        parts.append(money)
     parts.append(clock(t))
     return " · ".join(parts)
 
@@ -207,5 +217,5 @@ def _doing(state: RunState, t: float) -> str:
         call = step.planners[-1]
         doing, since = ("planning" if call.streamed or call.thinking else "waiting for the model"), call.started
         if call.retry is not None:
-            doing = f"waiting to ask again ({call.retry.attempt} of {call.retry.of})"
+            doing = call.retry.words(max(0.0, call.retry.t + call.retry.delay_seconds - t))
     return f"{step.number}/{step.of} {doing} {seconds(t - since)}" if doing else f"{step.number}/{step.of}"

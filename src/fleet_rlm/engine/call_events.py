@@ -149,6 +149,8 @@ class CallEvents(BaseCallback):
         event = ev.CallFinished(
             answer=answer,
             error=failure,
+            cut=answered is not None and answered.truncated,
+            thinking=answered.thinking if answered else "",
             model=answered.model if answered else "",
             usage=answered.usage if answered else None,
             cost_usd=answered.cost_usd if answered else None,

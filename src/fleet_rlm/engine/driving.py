@@ -105,6 +105,8 @@ class Drive:
                 engines.append(ObservedEngine(planner, self._calls))
                 if sub is not planner:
                     engines.append(ObservedEngine(sub, self._calls))
+                for notice in _said_first(engines, self._spec.budgets.max_cost_usd):
+                    self._emit(ev.Notice(level="warning", text=notice))
                 windows = (engines[0].window, engines[-1].window)
                 return self._steps(language_model(planner, engines[0]), language_model(sub, engines[-1]), windows)
         except (RunAborted, KeyboardInterrupt):
@@ -211,6 +213,20 @@ class Drive:
         finally:
             limit.cancel()
         return self._forced(_outputs(rlm, prediction))
+
+
+def _said_first(engines: list[ObservedEngine], max_cost: float | None) -> list[str]:
+    """What the person should know of the models before they are paid for."""
+    said = [notice for engine in engines for notice in engine.notices()]
+    unpriced = [engine.name for engine in engines if not engine.is_priced]
+    if unpriced and max_cost is not None:
+        said.append(
+            f"the price of {' and of '.join(unpriced)} is not known, so --max-cost {max_cost:g} can't be held. "
+            "Set it in dollars per million tokens: --price-in 0.25 --price-out 2"
+        )
+    elif unpriced and any(engine.is_remote for engine in engines if not engine.is_priced):
+        said.append(f"the price of {' and of '.join(unpriced)} is not known: --price-in and --price-out set it")
+    return said
 
 
 def _outputs(rlm: dspy.RLM, prediction: dspy.Prediction) -> dict[str, ev.Json]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
+from urllib.parse import urlsplit
 
 import dspy
 from dspy import lm15
@@ -115,6 +116,25 @@ class ObservedEngine:
             else ThreadedEngine(engine, settings.model)
         )
 
+    @property
+    def name(self) -> str:
+        return self._settings.model
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether the model's price is known before it says what an answer cost."""
+        return self._price is not None or self._settings.engine is not None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the model is not served by this machine, where it would cost nothing."""
+        host = urlsplit(self._settings.api_base or "").hostname or ""
+        return host not in ("localhost", "::1") and not host.startswith("127.")
+
+    def notices(self) -> list[str]:
+        """What of the person's settings the model can't take."""
+        return self._form.notices()
+
     def stream(self, request: lm15.Request) -> Iterator[StreamEvent]:
         yield from lm15.response_to_events(self.complete(request))
 
@@ -184,7 +204,7 @@ class ObservedEngine:
             more = self._form.more_room(asked) if answered.truncated else None
             paid = self._count(call, answered, paid, told=more is None)
             if more is not None:
-                failure = AnswerCut(asked.config.max_tokens).failure()
+                failure = AnswerCut(asked.config.max_tokens, response.text or "").failure()
                 self._calls.watch.call_retrying(call, attempt + 1, attempt + 1, failure, 0.0)
                 room, attempt = more, attempt + 1
                 continue

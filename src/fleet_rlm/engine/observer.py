@@ -19,7 +19,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.engine.call_events import CallEvents, Emit, jsonable
 from fleet_rlm.engine.cells import CellReport, report_of
 from fleet_rlm.engine.errors import FinishRequested, RunAborted
-from fleet_rlm.engine.failures import failure_of, unreadable
+from fleet_rlm.engine.failures import AnswerCut, failure_of, unreadable
 from fleet_rlm.engine.models import Answered
 from fleet_rlm.engine.prompts import added, messages_of
 from fleet_rlm.engine.reply_adapter import Verbatim
@@ -39,6 +39,8 @@ class Observer(CallEvents):
         super().__init__(emit, run_span)
         self.root: AgentState | None = None
         self.root_module: dspy.RLM | None = None
+        self._thought: set[str | None] = set()
+        """Planner calls whose thinking was streamed."""
         self.extraction_why = ""
         self.extracted = False
         """Whether the run's own answer was forced out."""
@@ -181,6 +183,9 @@ class Observer(CallEvents):
                 reasoning=outputs.reasoning or "",
                 code=_code(outputs.code or ""),
             )
+        elif isinstance(exception, AnswerCut):
+            node.text = exception.text
+            self._finish_planner_span(node, failure=exception.failure())
         elif isinstance(exception, dspy.AdapterParseError):
             self._finish_planner_span(node, failure=unreadable(truncated=_truncated(node)))
         elif isinstance(exception, RunAborted | FinishRequested):
@@ -197,6 +202,8 @@ class Observer(CallEvents):
                 reasoning=reasoning,
                 code=code,
                 text="" if failure is None else node.text or "",
+                cut=_truncated(node),
+                thinking=answered.thinking if answered and node.open_planner not in self._thought else "",
                 model=answered.model if answered else "",
                 usage=answered.usage if answered else None,
                 cost_usd=answered.cost_usd if answered else None,
@@ -239,6 +246,7 @@ class Observer(CallEvents):
         self.emit(
             ev.ExtractionFinished(
                 outputs=fields,
+                cut=_truncated(node),
                 error=self.failure_of(exception) if exception else None,
                 usage=answered.usage if answered else None,
                 cost_usd=answered.cost_usd if answered else None,
@@ -296,6 +304,8 @@ class Observer(CallEvents):
         if node is None:
             return
         if node.role == "planner":
+            if thinking:
+                self._thought.add(node.span)
             self._emit_at(node, ev.PlannerDelta(text=text, thinking=thinking, span=node.span))
         elif node.role == "sub" and not thinking:
             self._emit_at(node, ev.CallDelta(text=text, span=node.span))
@@ -403,10 +413,7 @@ def _both(first: Answered | None, second: Answered | None) -> Answered | None:
     """What two attempts at one thing cost together."""
     if first is None or second is None:
         return first or second
-    cost = (
-        None if first.cost_usd is None and second.cost_usd is None else (first.cost_usd or 0) + (second.cost_usd or 0)
-    )
-    return Answered(second.model, first.usage + second.usage, cost, second.truncated)
+    return first + second
 
 
 def _answer_text(outputs: Json) -> str | None:

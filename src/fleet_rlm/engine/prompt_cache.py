@@ -32,8 +32,8 @@ class PromptCache:
             return
         last = messages[-1]
         text = _text(last.get("content"))
-        end = text.rfind(LAST_FIELD)
-        if end <= 0:
+        end = len(text[: max(text.rfind(LAST_FIELD), 0)].rstrip())  # the blank lines before a field are no history
+        if not end:
             return
         system = next((message for message in messages if message.get("role") in ("system", "developer")), None)
         for holder, name in ((body, "system"), (system, "content")):

@@ -8,6 +8,7 @@ import time
 import msgspec
 
 from fleet_rlm import events as ev
+from fleet_rlm.spent import Spent
 
 
 class Meter:
@@ -17,6 +18,7 @@ class Meter:
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._totals = ev.Totals()
+        self._spent = Spent()
         self._open: set[str | None] = set()
         self._sub_since = 0.0
         self._run: str | None = None
@@ -36,11 +38,12 @@ class Meter:
             self._root_iterations.add(event.span)
             self._set(iterations=totals.iterations + 1)
         elif isinstance(event, ev.PlannerFinished):
-            self._spend(event.usage, event.cost_usd)
-            if event.parent in self._root_iterations:
+            own = event.parent in self._root_iterations
+            self._spent.add(event.usage, event.cost_usd, sub=not own)
+            if own:
                 self._set(planner_seconds=self._totals.planner_seconds + event.seconds)
         elif isinstance(event, ev.ExtractionFinished):
-            self._spend(event.usage, event.cost_usd)
+            self._spent.add(event.usage, event.cost_usd, sub=event.parent not in (None, self._run))
             self._set(planner_seconds=self._totals.planner_seconds + event.seconds)
         elif isinstance(event, ev.CallStarted) and event.type == "sub_llm":
             if not self._open:
@@ -48,7 +51,7 @@ class Meter:
             self._open.add(event.span)
             self._set(calls=totals.calls + 1)
         elif isinstance(event, ev.CallFinished):
-            self._spend(event.usage, event.cost_usd)
+            self._spent.add(event.usage, event.cost_usd, sub=True)
             if event.span in self._open:
                 self._open.discard(event.span)
                 if event.origin == "recorded":  # counted when it was made
@@ -67,20 +70,11 @@ class Meter:
     def _sub_seconds(self, now: float) -> float:
         return self._totals.sub_llm_seconds + (now - self._sub_since if self._open else 0.0)
 
-    def _spend(self, usage: ev.Usage | None, cost_usd: float | None) -> None:
-        totals = self._totals
-        if usage:
-            self._set(
-                input_tokens=totals.input_tokens + usage.input,
-                output_tokens=totals.output_tokens + usage.output,
-                cached_tokens=totals.cached_tokens + usage.cached,
-            )
-        if cost_usd is not None:
-            self._set(cost_usd=(totals.cost_usd or 0.0) + cost_usd)
-
     def _set(self, **fields: float) -> None:
         self._totals = msgspec.structs.replace(self._totals, **fields)
 
     def totals(self) -> ev.Totals:
         with self._lock:
-            return msgspec.structs.replace(self._totals, seconds=time.monotonic() - self._began)
+            return msgspec.structs.replace(
+                self._totals, seconds=time.monotonic() - self._began, **self._spent.as_totals()
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet_rlm.figures import clock, count, dollars, plural, seconds, within
+from fleet_rlm.figures import clock, plural, seconds, within
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import CallState, PlannerState, RetryState, RunState
 from fleet_rlm.tui.playhead import INSTANT, Playhead
@@ -85,12 +85,13 @@ def badges(state: RunState, end: SourceEnd | None) -> list[Words]:
 
 
 def figures(state: RunState, now: float) -> str:
-    """`14 calls · 41k tok · $0.07 · 1:23`."""
-    tokens = state.input_tokens + state.output_tokens
-    parts = [plural(state.sub_calls, "call")]
-    parts.append(f"{'~' if state.tokens_estimated else ''}{count(tokens)} tok")
-    if state.cost_usd is not None:
-        parts.append(dollars(state.cost_usd))
+    """`14 calls, 2 failed · 41k tok (30k cached) · $0.07 of $0.50 · 1:23`."""
+    parts = [
+        plural(state.sub_calls, "call") + (f", {state.failed_sub_calls:,} failed" if state.failed_sub_calls else "")
+    ]
+    parts.append(state.spent.token_words())
+    if money := state.spent.money_words(state.cost_limit):
+        parts.append(money)
     parts.append(clock(now))
     return " · ".join(parts)
 
@@ -151,7 +152,7 @@ def activity(state: RunState, now: float) -> Activity:
 
 
 def planner_words(planner: PlannerState, now: float) -> str:
-    """`waiting for gpt-5.1 12s`, `gpt-5.1 writes 3.0s`, `retry 2 of 5 in 4s (429 Too Many Requests)`."""
+    """`waiting for gpt-5.1 12s`, `gpt-5.1 writes 3.0s`, `waiting 4 s (rate limit), attempt 2 of 5: slow down`."""
     model = model_name(planner.model)
     if planner.retry is not None:
         return retry_words(planner.retry, now)
@@ -164,9 +165,9 @@ def planner_words(planner: PlannerState, now: float) -> str:
 
 
 def retry_words(retry: RetryState, now: float) -> str:
+    """What a failed model call waits for, and what its provider said."""
     left = max(0.0, retry.t + retry.delay_seconds - now)
-    when = f"in {seconds(left)}" if left else "now"
-    return f"retry {retry.attempt} of {retry.of} {when} ({clean_line(retry.error.message, 60)})"
+    return f"{retry.words(left)}: {clean_line(retry.error.message, 60)}"
 
 
 def model_name(name: str) -> str:

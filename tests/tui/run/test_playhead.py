@@ -30,7 +30,7 @@ def arrive(playhead: Playhead, rewind: Rewind | None) -> None:
 def shape(state: RunState) -> tuple[object, ...]:
     return (
         state.status, state.events, state.last_seq, len(state.output), len(state.calls), sorted(state.variables),
-        [(it.number, it.status, it.planner_seconds) for it in state.iterations], state.cost_usd,
+        [(it.number, it.status, it.planner_seconds) for it in state.iterations], state.spent.cost_usd,
     )  # fmt: skip
 
 

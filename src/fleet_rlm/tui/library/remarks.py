@@ -24,7 +24,7 @@ def remarks(state: RunState) -> list[str]:
     found += _sandbox(state) + _calls(state) + _code(state) + _looked_at(state) + _operator(state)
     if state.started is not None and state.started.models.offline:
         found.append("offline model: it searches and quotes, it does not reason")
-    if state.tokens_estimated:
+    if state.spent.usage.estimated:
         found.append("tokens are estimated: the provider did not count them")
     return found
 

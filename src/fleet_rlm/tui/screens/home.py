@@ -297,7 +297,7 @@ class HomeScreen(Screen[None]):
             status=status,
             iterations=len(state.iterations),
             calls=state.sub_calls,
-            cost=state.cost_usd,
+            cost=state.spent.cost_usd,
             seconds=state.t,
         )
 
