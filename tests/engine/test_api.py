@@ -55,7 +55,7 @@ def test_a_programs_own_call_is_recorded_as_the_same_events(tmp_path: Path) -> N
     rows = [(call.function, call.index, call.status) for call in state.calls]
     assert rows[:2] == [("llm_query", None, "done"), ("llm_query_batched", None, "done")]
     assert sorted(rows[2:]) == [("llm_query", 0, "done"), ("llm_query", 1, "done")]
-    assert state.input_tokens > 0
+    assert state.spent.usage.input > 0
     assert state.finished is not None
     assert state.finished.totals.calls == 3
     assert state.output[0].text == "9"

@@ -12,11 +12,12 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import dspy
 from dspy import lm15
+from dspy.clients._deprecation import adapter_message_call
 from dspy.clients.errors import wrap_error
 from dspy.utils.callback import ACTIVE_CALL_ID
 
@@ -374,7 +375,19 @@ def language_model(settings: ModelSettings, engine: ObservedEngine) -> dspy.LM:
     Raises dspy's `LMConfigurationError`.
     """
     effort = {"reasoning_effort": settings.reasoning_effort} if settings.reasoning_effort is not None else {}
-    return dspy.LM(settings.model, engine=engine, cache=False, num_retries=0, **effort)
+    return _RunLM(settings.model, engine=engine, cache=False, num_retries=0, **effort)
+
+
+class _RunLM(dspy.LM):
+    """A run's language model, which takes the messages of dspy's adapters also from dspy's proxy for sub-agents.
+
+    dspy knows them as its own by the model that they are for, which the proxy is not: it would warn of our calls.
+    """
+
+    def __call__(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> Any:
+        """As `dspy.LM`."""
+        with adapter_message_call(self, messages):
+            return super().__call__(prompt, messages, **kwargs)
 
 
 def _limit(limits: Timeouts, stage: str, passed: float) -> float:

@@ -49,7 +49,7 @@ def test_a_model_that_is_waited_for_and_one_that_is_tried_again_are_told_apart()
     error = ev.Failure(type="RateLimited", message="429 Too Many Requests")
     script.add(ev.ModelRetrying(span="p4", attempt=2, of=5, error=error, delay_seconds=8))
     state = fold_all(script.events)
-    assert activity(state, state.t + 3).words == "retry 2 of 5 in 5.0s (429 Too Many Requests)"
+    assert activity(state, state.t + 3).words == "waiting 5 s (RateLimited), attempt 2 of 5: 429 Too Many Requests"
 
 
 def test_the_state_of_a_run_is_one_word_wherever_the_person_is() -> None:
