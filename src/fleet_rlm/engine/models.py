@@ -387,7 +387,7 @@ class _RunLM(dspy.LM):
     def __call__(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> Any:
         """As `dspy.LM`."""
         with adapter_message_call(self, messages):
-            return super().__call__(prompt, messages, **kwargs)
+            return super().__call__(prompt, messages=messages, **kwargs)
 
 
 def _limit(limits: Timeouts, stage: str, passed: float) -> float:
