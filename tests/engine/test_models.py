@@ -79,7 +79,6 @@ def test_tokens_that_the_server_does_not_count_are_estimated_and_say_so(
         (Reply(body=b'{"choices": ['), "LMError", "not JSON", "DSPY_LM_API_BASE"),
         (NO_CHOICES, "LMServerError", "no choices", "another model"),
         (Reply(""), "LMServerError", "answered with nothing", "another model"),
-        (Reply("", finish="length"), "PlannerUnreadable", "could not be read", "DSPY_LM_MAX_TOKENS"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.startswith(("LM", "Context")) else None,
 )  # fmt: skip
@@ -337,3 +336,13 @@ def test_a_model_that_caches_by_itself_gets_the_same_beginning_with_every_step(
     history = second.text.rpartition("[[ ## iteration ## ]]")[0].rstrip()
     assert third.text.startswith(history)
     assert "cache_control" not in str(second.body)
+
+
+def test_a_model_that_thinks_away_its_tokens_is_told_with_the_setting(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _, _ = against(planner([Reply("", finish="length")]), start, monkeypatch)
+    failure = run.of(ev.PlannerFinished)[0].error
+    assert failure is not None
+    assert "the model used all of them to think" in failure.message
+    assert "DSPY_LM_MAX_TOKENS" in (failure.hint or "")
