@@ -6,6 +6,7 @@ only forward: to see an earlier moment, fold a fresh state up to it (`state_at`)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -180,6 +181,8 @@ class CallState:
     members_done: int = 0
     """Of a batch: how many of its calls came back, failed ones included."""
     members_failed: int = 0
+    failed_why: str = ""
+    """Of a batch: why the last of its failed calls failed, in a word or an HTTP status."""
 
     @property
     def answer(self) -> str:
@@ -606,6 +609,9 @@ def _call_finished(state: RunState, event: ev.CallFinished) -> None:
     if batch is not None and batch.type == "batch":
         batch.members_done += 1
         batch.members_failed += event.error is not None
+        if event.error is not None:
+            status = re.search(r"HTTP (\d{3})", event.error.message)
+            batch.failed_why = status[1] if status else _CAUSES.get(event.error.type, event.error.type)
     if event.origin == "recorded":  # it was made, and paid for, before
         state.sub_calls -= call.type == "sub_llm"
         call.members_done = call.size or 0

@@ -135,6 +135,11 @@ def _answer_rows(call: CallState, now: float) -> Iterator[Row]:
         return
     if finished.origin != "live":
         yield Row("from the record: not paid for again" if finished.origin == "recorded" else "from the cache", "muted")
+    if finished.thinking:
+        yield from rows_of(finished.thinking.strip(), "italic muted")
+        yield Row("")
+    if finished.cut:
+        yield Row("cut off at the limit of its tokens", "operator")
     yield from rows_of(call.answer or "an empty answer", "sub_llm" if call.answer else "muted")
 
 

@@ -243,7 +243,8 @@ def _what(call: CallState, neighbour: CallState | None) -> Cell:
     indent = "  " * min(call.depth, 4)
     name = clean_line(call.function, 40)
     if call.type == "batch":
-        return f"{indent}batch {call.members_done}/{call.size or '?'}", "bold sub_llm"
+        failed = f", {call.members_failed} failed: {call.failed_why}" if call.members_failed else ""
+        return f"{indent}batch {call.members_done}/{call.size or '?'}{failed}", "error" if failed else "bold sub_llm"
     if call.type == "sub_agent":
         return f"{indent}◈ {name}", "bold sub_llm"
     if call.type == "tool":
