@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
+from dspy.primitives.code_interpreter import CodeInterpreterError
 
 from fleet_rlm.sandbox import CodeFailed, Interpreter, IsolationReport, Limits, Stored, Transport
 from waiting import until
@@ -204,12 +204,84 @@ def test_parts_without_end_take_bounded_memory() -> None:
 
 
 def test_a_submission_that_is_no_object_is_no_answer() -> None:
+    done = DONE | {"status": "submit", "final": ["answer"]}
+    interpreter, _ = run_with(lambda puppet, run: puppet.say(done))
+    with pytest.raises(CodeInterpreterError, match="what was submitted could not be read"):
+        interpreter.execute("1")
+
+
+def test_the_time_out_is_the_hosts_whatever_the_driver_says() -> None:
     def answer(puppet: Puppet, run: dict[str, Any]) -> None:
-        puppet.say(DONE | {"status": "submit", "final": ["answer"]})
-        puppet.say(DONE | {"status": "submit", "final": {"answer": "x"}})
+        while not puppet._over:
+            puppet.say({"t": "beat", "cell": 1})
+            threading.Event().wait(0.05)
+
+    interpreter, puppet = run_with(answer, execution_timeout=0.2, grace=0.1, silence=0.5)
+    with pytest.raises(CodeInterpreterError, match="did not end a cell that it was told to end"):
+        interpreter.execute("1")
+    assert {"t": "interrupt", "cell": 1, "grace": 0.1, "why": "timeout"} in puppet.told
+
+
+ROW = {"name": "n", "type": "str", "preview": "v" * 900_000, "digest": "d"}
+OUT = {"t": "out", "cell": 1, "stream": "stdout"}
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (OUT | {"data": "x"}, "too many small pieces"),
+        (OUT | {"data": "", "gap": 9}, "too many small pieces"),
+        ({"t": "note", "data": "n"}, "outside of any cell"),
+        ({"t": "part", "key": "c1", "data": ""}, "too many messages"),
+        ({"t": "cancel", "id": 1}, "too many messages"),
+        ({"t": "call", "cell": 1, "id": 1, "name": "f", "body": {"args": [], "kwargs": {}}}, "calls of host functions"),
+        ({"t": "vars", "cell": 1, "added": [ROW]}, "no longer speaks the protocol"),
+        ({"t": "ack", "bytes": 0}, "no longer speaks the protocol"),
+    ],
+    ids=["pieces", "gaps", "notes", "parts", "cancels", "calls", "variables", "acknowledgements"],
+)
+def test_a_flood_of_any_frame_ends_its_cell(frame: dict[str, Any], words: str, witness: Witness) -> None:
+    def answer(puppet: Puppet, run: dict[str, Any]) -> None:
+        block = (json.dumps(frame) + "\n").encode() * max(1, 60_000 // len(json.dumps(frame)))
+        while not puppet._over and not any(told["t"] == "interrupt" for told in puppet.told):
+            puppet.say_bytes(block)
+        puppet.say(DONE | {"status": "interrupted", "why": "limit"})
+
+    interpreter, _ = run_with(answer, observer=witness, silence=5.0)
+    with pytest.raises((CodeFailed, CodeInterpreterError), match=words):
+        interpreter.execute("1")
+    assert len(witness.heard) < 5000
+    interpreter.shutdown()
+
+
+def test_a_cell_that_was_ended_for_a_flood_keeps_its_sandbox_and_says_why() -> None:
+    def answer(puppet: Puppet, run: dict[str, Any]) -> None:
+        if run["cell"] == 1:
+            puppet.say_bytes((json.dumps(OUT | {"data": "x"}) + "\n").encode() * 2000)
+            until(lambda: any(told["t"] == "interrupt" for told in puppet.told))
+        puppet.say(DONE | {"cell": run["cell"]})
 
     interpreter, _ = run_with(answer)
-    assert interpreter.execute("1") == FinalOutput({"answer": "x"})
+    with pytest.raises(CodeFailed, match="HostLimit: the step was ended: it sent output in too many small pieces"):
+        interpreter.execute("1")
+    assert interpreter.execute("2") is None
+    interpreter.shutdown()
+
+
+def test_arguments_that_are_small_as_text_and_huge_as_objects_end_their_cell() -> None:
+    def answer(puppet: Puppet, run: dict[str, Any]) -> None:
+        body = '{"args":[[' + ",".join(["[]"] * 2_600_000) + ']],"kwargs":{}}'
+        for number in range(1, 4):
+            call = f'{{"t":"call","cell":1,"id":{number},"name":"slow","body":{body}}}\n'
+            puppet.say_bytes(call.encode())
+        until(lambda: any(told["t"] == "interrupt" for told in puppet.told))
+        puppet.say(DONE | {"status": "interrupted", "why": "limit"})
+
+    release = threading.Event()
+    interpreter, _ = run_with(answer, tools={"slow": lambda _: release.wait(20)})
+    with pytest.raises(CodeFailed, match="MiB of memory"):
+        interpreter.execute("1")
+    release.set()
     interpreter.shutdown()
 
 

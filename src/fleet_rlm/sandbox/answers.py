@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from fleet_rlm.sandbox import protocol
+from fleet_rlm.sandbox.bounds import Held, memory_of
 from fleet_rlm.sandbox.calls import CallPool, HostCall, current_call
 from fleet_rlm.sandbox.cell import Cell
 from fleet_rlm.sandbox.channel import Channel
@@ -32,39 +33,49 @@ class Answers:
     ) -> None:
         """`invoke(name, args, kwargs)` runs a function. `Any`: arguments and answers are JSON of any shape."""
         self._channel, self._parts, self._invoke = channel, parts, invoke
-        self._pool = CallPool(concurrency)
+        self._pool, self._held = CallPool(concurrency), Held()
 
     def close(self) -> None:
         """No call that still waits is begun."""
         self._pool.close()
 
     def called(self, cell: Cell | None, message: protocol.Call) -> None:
-        """In the reading thread; None: the cell that asks is not the one that runs."""
-        body, error = message.body, ""
+        """In the reading thread; None: the cell that asks is not the one that runs. Raises `TooMuch`."""
+        body, error = bytes(message.body), ""
         try:
             if message.parts:
-                body = protocol.decode_body(self._parts.take(f"c{message.id}"))
+                body = self._parts.take(f"c{message.id}")
         except protocol.ProtocolError as problem:
             error = f"the arguments can't be read: {problem}"
         if cell is None:
             error = "the cell that asked is over; nothing was asked"
         elif len(cell.calls) >= MOST_CALLS:
             error = f"more than {MOST_CALLS:,} calls at once; wait for some of them"
-        if cell is None or body is None or error:
-            answer = protocol.Return(id=message.id, ok=False, error=error or "the call has no arguments")
-            self._pool.submit(lambda: self._channel.send_windowed([answer]))
+        if cell is None or not body or error:
+            refusal = protocol.Return(id=message.id, ok=False, error=error or "the call has no arguments")
+            self._pool.submit(lambda: self._channel.send_windowed([refusal]))
             return
+        size = memory_of(body)
+        self._held.take(size)
         call = cell.open_call(message.id, message.name)
-        context, args, kwargs = cell.context.copy(), body.args, body.kwargs
-        self._pool.submit(lambda: context.run(self._answer, cell, call, args, kwargs))
+        context = cell.context.copy()
 
-    def _answer(self, cell: Cell, call: HostCall, args: list[Any], kwargs: dict[str, Any]) -> None:
+        def answer() -> None:
+            try:
+                context.run(self._answer, cell, call, body)
+            finally:
+                self._held.release(size)
+
+        self._pool.submit(answer)
+
+    def _answer(self, cell: Cell, call: HostCall, body: bytes) -> None:
         if call.cancelled.is_set():
             return
         current_call.set(call)
         text = error = ""
         try:
-            text = protocol.to_json(self._invoke(call.name, args, kwargs), f"the answer of {call.name}()")
+            what = protocol.decode_body(body)
+            text = protocol.to_json(self._invoke(call.name, what.args, what.kwargs), f"the answer of {call.name}()")
             if len(text) > protocol.VALUE_CHARS:
                 error = f"the answer of {call.name}() is {len(text):,} characters; {protocol.VALUE_CHARS:,} can cross"
         except Exception as problem:  # noqa: BLE001 - a tool is its author's code: what it raises is the model's to see

@@ -12,6 +12,7 @@ from dspy.primitives.code_interpreter import CodeExecutionError
 
 from fleet_rlm.events import Dropped, Failure, Outcome
 from fleet_rlm.sandbox import equipment, protocol
+from fleet_rlm.sandbox.bounds import Bounds
 from fleet_rlm.sandbox.calls import HostCall
 from fleet_rlm.sandbox.observer import Execution, ExecutionOutcome
 
@@ -61,6 +62,18 @@ class Cell:
         self._chars = {"stdout": 0, "stderr": 0}
         self._most_chars = output_bytes + (1 << 20)
         self._began = time.monotonic()
+        self._gaps: set[str] = set()
+        self.bounds = Bounds()
+        self.limit = ""
+        """What it sent too much of, in words."""
+        self.held = 0
+        """How many persons decide something for it: its time stands still."""
+        self.told_to_end = False
+
+    def hold(self, more: int) -> None:
+        """Stop the execution's time (1), or let it go on (-1); several may hold it at once."""
+        with self._lock:
+            self.held += more
 
     def settle(self, news: protocol.Done | BaseException) -> None:
         """The end, for whoever waits; what comes second is not looked at."""
@@ -68,7 +81,9 @@ class Cell:
 
     def add_output(self, message: protocol.Out) -> str:
         """Keep a chunk; the text to show, with a line of its own where bytes were dropped. Bounded here again."""
-        gap = f"\n[… {message.gap:,} bytes of {message.stream} dropped …]\n" if message.gap > 0 else ""
+        new = message.gap and message.stream not in self._gaps
+        self._gaps.add(message.stream if new else "")
+        gap = f"\n[… {message.gap:,} bytes of {message.stream} dropped …]\n" if new else ""
         text = gap + message.data[: max(0, self._most_chars - self._chars[message.stream])]
         self._chars[message.stream] += len(text)
         self._pieces.append(text)
@@ -94,7 +109,7 @@ class Cell:
             call.cancelled.set()
 
     def outcome(self, done: protocol.Done) -> ExecutionOutcome:
-        outcome = _OUTCOMES[done.status]
+        outcome = "error" if self.limit else _OUTCOMES[done.status]
         if outcome == "interrupted" and done.why == "timeout":
             outcome = "timeout"
         code = None
@@ -108,7 +123,7 @@ class Cell:
             stdout_chars=self._chars["stdout"],
             stderr_chars=self._chars["stderr"],
             dropped=Dropped(stdout=done.dropped.get("stdout", 0), stderr=done.dropped.get("stderr", 0)),
-            seconds=done.ms / 1000 if done.ms else time.monotonic() - self._began,
+            seconds=min(done.ms / 1000 or 1e9, time.monotonic() - self._began),
             state_lost=done.lost,
             exit_code=code,
             value=done.value,
@@ -130,6 +145,9 @@ class Cell:
         line = done.error.line if done.error else None
         traceback = done.error.traceback if done.error else None
         lost = f"{self.why_lost(done)}. All variables are lost; the inputs are there again" if done.lost else ""
+        if self.limit:
+            kept = lost or "variables are kept"
+            return Failure(type="HostLimit", message=f"HostLimit: the step was ended: {self.limit}. {kept}", line=line)
         if outcome == "timeout":
             words = lost or "the step ran for too long and was interrupted; variables are kept"
             return Failure(type="TimeoutError", message=f"TimeoutError: {words}", line=line, traceback=traceback)

@@ -10,11 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from fleet_rlm.sandbox import protocol
+from fleet_rlm.sandbox.clock import awake
 from fleet_rlm.sandbox.protocol import FromDriver, ProtocolError, ToDriver
 from fleet_rlm.sandbox.transport import Transport, TransportError
 
 _log = logging.getLogger("fleet_rlm.sandbox")
 _SECONDS_TO_SAY_WHY = 0.5
+_SECONDS_FOR_ROOM = 30.0
+"""A driver that takes nothing in for so long gets the rest all the same: what it does with it is its own affair."""
 
 
 class Channel:
@@ -25,9 +28,9 @@ class Channel:
     """
 
     def __init__(
-        self, transport: Transport, receive: Callable[[FromDriver], None], ended: Callable[[str], None]
+        self, transport: Transport, receive: Callable[[FromDriver, int], None], ended: Callable[[str], None]
     ) -> None:
-        """`receive` and `ended` (once, with the reason) run in the reading thread."""
+        """`receive` (a message and its bytes) and `ended` (once, with the reason) run in the reading thread."""
         self._transport, self._receive, self._ended = transport, receive, ended
         self._queue: deque[bytes] = deque()
         self._lock = threading.Lock()
@@ -37,13 +40,24 @@ class Channel:
         self._violations = 0
         self._over = threading.Event()
         self._reader = threading.Thread(target=self._read, name="sandbox-reader", daemon=True)
-        self.heard = time.monotonic()
-        """When the driver was heard last, on the monotonic clock."""
+        self._taken = awake()
+        self._heard: float | None = self._taken
+        """Since when the driver is listened to in vain; None while a message of its is dealt with."""
 
     def start(self) -> None:
         """Begin to read; the transport has started."""
-        self.heard = time.monotonic()
+        self._heard = awake()
         self._reader.start()
+
+    @property
+    def busy(self) -> bool:
+        """Has one message been dealt with for long? Who shows it may be held up, by ctrl+z in a screen perhaps."""
+        return self._heard is None and awake() - self._taken > 1.0
+
+    def quiet(self) -> float:
+        """For how many seconds nothing came, though this program ran and had nothing else to do than to listen."""
+        now, heard = awake(), self._heard
+        return 0.0 if heard is None else now - heard
 
     @property
     def over(self) -> bool:
@@ -78,7 +92,8 @@ class Channel:
     def _reserve(self, size: int, *, wait: bool) -> bool:
         """Room in the window; False when there is none and nobody wants to wait for it."""
         with self._room:
-            while not self.over and self._sent > self._acknowledged:
+            end = awake() + _SECONDS_FOR_ROOM
+            while not self.over and self._sent > self._acknowledged and awake() < end:
                 if self._sent + size - self._acknowledged <= protocol.WINDOW_BYTES:
                     break
                 if not wait:
@@ -118,9 +133,11 @@ class Channel:
         reader, why = protocol.FrameReader(), None
         try:
             while data := self._transport.read():
-                self.heard = time.monotonic()
+                self._heard = None
                 for line in reader.feed(data):
+                    self._taken = awake()
                     self._take(line)
+                self._heard = awake()
         except (OSError, TransportError) as error:
             why = str(error)
         except ProtocolError as error:
@@ -138,13 +155,15 @@ class Channel:
             message = protocol.decode(line)
             if isinstance(message, protocol.Ack):
                 with self._room:
-                    self._acknowledged = max(self._acknowledged, min(message.bytes, self._sent))
+                    if message.bytes <= self._acknowledged:
+                        raise ProtocolError("it acknowledged nothing new")
+                    self._acknowledged = min(message.bytes, self._sent)
                     self._room.notify_all()
             else:
-                self._call(lambda: self._receive(message))
+                self._call(lambda: self._receive(message, len(line)))
         except ProtocolError as error:
             self._violations += 1
-            _log.warning("a sandbox sent what is not of the protocol: %s", str(error)[:200])
+            _log.warning("a sandbox sent what is not of the protocol: %s", ascii(str(error)[:200]))
             if self._violations > protocol.VIOLATIONS:
                 raise
 

@@ -17,9 +17,11 @@ from dspy.utils.callback import BaseCallback, with_callbacks
 
 from fleet_rlm.sandbox import equipment, protocol
 from fleet_rlm.sandbox.answers import Answers
+from fleet_rlm.sandbox.bounds import HELD_BYTES, VARS_BYTES, Bounds, TooMuch, memory_of
 from fleet_rlm.sandbox.calls import invoke
 from fleet_rlm.sandbox.cell import Cell, CodeFailed, message_for_planner
 from fleet_rlm.sandbox.channel import Channel
+from fleet_rlm.sandbox.clock import awake
 from fleet_rlm.sandbox.errors import SandboxGone
 from fleet_rlm.sandbox.inputs import Inputs
 from fleet_rlm.sandbox.observer import Execution, ExecutionOutcome, Purpose, SandboxObserver, StateLost, Variables
@@ -32,6 +34,9 @@ CELL_SECONDS = 600.0
 GRACE_SECONDS = 2.0
 LATE_CHARS = 4 << 20
 """Output that may come after its execution, in the whole life of a sandbox."""
+SECONDS_TO_END = 10.0
+"""Beyond the grace: in which a sandbox on this machine has ended a cell that it was told to end."""
+MOST_NOTES = 20
 _BUSY = "this interpreter is executing already; start another one"
 _OWNED = {"SUBMIT", "__builtins__"}
 
@@ -115,7 +120,9 @@ class Executor:
         self._setups = list(self._toolbox)
         self._setups_stand = not self._toolbox
         self._untold = ""
-        self._late_chars = 0
+        self._late_chars = self._notes = 0
+        self._bounds = Bounds()
+        """For what comes when no execution runs, or from one that is over."""
 
     # -- life
 
@@ -133,7 +140,7 @@ class Executor:
             steps = dict(self._transport.steps) or {"sandbox": time.monotonic() - began}
             self._channel.start()
             self._started = True
-            hello = self._hello.get(timeout=self._start_timeout)
+            hello = self._await_hello()
         except (TransportError, OSError) as error:
             hint = getattr(error, "hint", "")
             raise self._lose(f"the {self.backend} sandbox did not start: {error}", "", hint=hint) from error
@@ -153,6 +160,16 @@ class Executor:
         steps["driver"] = max(0.0, seconds - sum(steps.values()))
         self.info = SandboxInfo(self.backend, self._transport.id, hello.python, isolation, seconds, steps)
         self._tell("on_ready", self.info)
+
+    def _await_hello(self) -> protocol.Hello | None:
+        """The driver's first word. Raises `queue.Empty` when it is too late."""
+        end = awake() + self._start_timeout
+        while True:
+            try:
+                return self._hello.get(timeout=min(0.5, self._start_timeout))
+            except queue.Empty:
+                if awake() > end:
+                    raise
 
     @_with_callbacks
     def shutdown(self) -> None:
@@ -266,6 +283,8 @@ class Executor:
                 raise self._lose(f"the files of the inputs {done.missing} vanish from the sandbox")
         try:
             final = self._final(done)
+        except TooMuch as error:
+            cell.limit, final = str(error), None
         except protocol.ProtocolError as error:
             raise self._lose(f"what was submitted could not be read: {error}") from error
         outcome = cell.outcome(done)
@@ -301,25 +320,30 @@ class Executor:
                 tools=list(self.tools),
                 fields=None if self.output_fields is None else [str(one["name"]) for one in self.output_fields],
                 variables=bound,
-                timeout=timeout if timeout is not None else self._timeout,
                 grace=self._grace,
             )
             self._channel.send_windowed([run])
-            return self._await(cell), cell
+            return self._await(cell, timeout if timeout is not None else self._timeout), cell
         finally:
             with self._state:
                 self._cell = None
             cell.cancel_calls()
 
-    def _await(self, cell: Cell) -> protocol.Done:
+    def _await(self, cell: Cell, timeout: float | None) -> protocol.Done:
+        """The end of a cell. Its time is told here: nothing that comes from the sandbox makes it longer."""
+        used, last, ending, tick = 0.0, awake(), 0.0, min(0.5, self._silence, timeout or 0.5)
         try:
             while True:
                 try:
-                    news = cell.news.get(timeout=min(1.0, self._silence))
+                    news = cell.news.get(timeout=tick)
                 except queue.Empty:
-                    quiet = time.monotonic() - self._channel.heard
-                    if quiet > self._silence:
-                        raise self._lose(f"nothing was heard from the sandbox for {quiet:.0f} s") from None
+                    now = awake()
+                    step, last = 0.0 if self._channel.busy else now - last, now
+                    ending += step * cell.told_to_end
+                    used += step * (not cell.held)
+                    if timeout and used >= timeout:
+                        self.end_cell(cell, "timeout")
+                    self._check_silence(ending)
                     continue
                 if isinstance(news, protocol.Done):
                     return news
@@ -330,12 +354,26 @@ class Executor:
             self.kill()
             raise
 
+    def _check_silence(self, ending: float) -> None:
+        """Give the sandbox up when it says nothing, or does not end what it was told to end so many seconds ago."""
+        if (quiet := self._channel.quiet()) > self._silence:
+            raise self._lose(f"nothing was heard from the sandbox for {quiet:.0f} s")
+        if ending > self._grace + (self._silence if self._orphan else min(self._silence, SECONDS_TO_END)):
+            raise self._lose(f"the sandbox did not end a cell that it was told to end {ending:.0f} s ago")
+
+    def end_cell(self, cell: Cell, why: protocol.Why) -> None:
+        """Interrupt an execution; the sandbox is given up when it does not end then, whatever the inside says."""
+        if not cell.told_to_end:
+            cell.told_to_end = True
+            self._channel.send(protocol.Interrupt(cell=cell.execution.id, grace=self._grace, why=why))
+
     def _final(self, done: protocol.Done) -> dict[str, Any] | None:
         if done.status != "submit":
             return None
-        if not done.parts:
-            return done.final if done.final is not None else {}
-        return protocol.decode_final(self._parts.take(f"d{done.cell}"))
+        text = self._parts.take(f"d{done.cell}") if done.parts else bytes(done.final)
+        if memory_of(text) > HELD_BYTES:
+            raise TooMuch(f"what it submitted would take {memory_of(text) >> 20:,} MiB of memory; submit less")
+        return protocol.decode_final(text) if text else {}
 
     def _deliver(self, outcome: ExecutionOutcome, final: dict[str, Any] | None) -> Any:
         before, self._untold = self._untold, ""
@@ -351,9 +389,26 @@ class Executor:
 
     # -- what comes from the sandbox, in the reading thread
 
-    def _receive(self, message: protocol.FromDriver) -> None:
+    def _receive(self, message: protocol.FromDriver, size: int) -> None:
         cell = self._cell
         mine = cell is not None and getattr(message, "cell", None) == cell.execution.id
+        of_cell = cell is not None and (mine or isinstance(message, (protocol.Part, protocol.Cancel)))
+        try:
+            (cell.bounds if cell and of_cell else self._bounds).count(message, size)
+            if cell and of_cell and cell.limit and not isinstance(message, protocol.Done):
+                return  # it was told to end; what it goes on sending is only counted
+            self._take_in(message, size, cell, mine)
+        except TooMuch as error:
+            if not cell or not of_cell:
+                raise protocol.ProtocolError(f"outside of any cell, {error}") from error
+            if not cell.limit:
+                cell.limit = str(error)
+                cell.cancel_calls()
+                self.end_cell(cell, "limit")
+            elif isinstance(message, protocol.Done):
+                cell.settle(message)
+
+    def _take_in(self, message: protocol.FromDriver, size: int, cell: Cell | None, mine: bool) -> None:
         match message:
             case protocol.Out():
                 late = message.late or not mine
@@ -371,6 +426,9 @@ class Executor:
                 if cell and mine:
                     cell.settle(message)
             case protocol.Vars() if mine:
+                rows = (*message.added, *message.changed)
+                if size > VARS_BYTES or any(len(row.preview) + len(row.type) + len(row.digest) > 1024 for row in rows):
+                    raise protocol.ProtocolError("a report of the variables that is too long")
                 parts = tuple(message.added), tuple(message.changed), tuple(message.removed)
                 self._tell("on_variables", Variables(message.cell, *parts, message.total, message.whole))
             case protocol.Beat() if mine:
@@ -383,7 +441,9 @@ class Executor:
             case protocol.Pong(n=0):
                 self._pongs.put(True)
             case protocol.Note():
-                _log.warning("the driver noted: %s", message.data[:200])
+                self._notes += 1
+                if self._notes <= MOST_NOTES:
+                    _log.warning("the driver noted: %s", ascii(message.data[:200]))
 
     def _late_output(self, text: str) -> str:
         """What comes after its cell: all of it together is bounded."""

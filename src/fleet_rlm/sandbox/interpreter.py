@@ -61,17 +61,21 @@ class Interpreter(Executor):
         if cell is None:
             return False
         cell.cancel_calls()
-        self._channel.send(protocol.Interrupt(cell=cell.execution.id, grace=self._grace, why="interrupt"))
+        self.end_cell(cell, "interrupt")
         return True
 
     @contextlib.contextmanager
     def clock_stopped(self) -> Iterator[None]:
         """The running execution's time stands still in here: for a person who decides something in a host function."""
-        self._channel.send(protocol.Clock(run=False))
+        cell = self._cell
+        if cell is None:
+            yield
+            return
+        cell.hold(+1)
         try:
             yield
         finally:
-            self._channel.send(protocol.Clock(run=True))
+            cell.hold(-1)
 
     # -- for a pool
 

@@ -1,11 +1,13 @@
 """The protocol between the host and `driver.py`, version 1: JSON Lines, UTF-8, over the driver's stdin and stdout.
 
 Everything that comes from a driver is data: lines are bounded, decoded into the structs below, and never evaluated.
-A line that is none of them counts as a violation; a driver with too many of them is ended.
+A line that is none of them counts as a violation; a driver with too many of them is ended. What may be sent in one
+execution is bounded (`bounds.py`). The end of an execution in time is the host's: it sends `interrupt`, and ends the
+sandbox when no `done` follows.
 
 **Host → driver.** `init` (limits, once, after `hello`; the worker is forked then) · `run` (one execution: code, names
 of the host's functions, names of SUBMIT's fields, variables by value or by `path`) · `part`, `ret` (the answer of a
-call) · `interrupt` · `clock` (stop or go on counting a cell's time) · `ping`. The end of stdin ends the driver.
+call) · `interrupt` · `ping`. The end of stdin ends the driver.
 
 **Driver → host.** `hello` · `out` (output, at most some thirty a second and stream; `late` after the cell's end, `gap`
 bytes dropped before it) · `part`, `call`, `cancel` · `vars`, `done` (in this order, the last of an execution) · `beat`
@@ -17,7 +19,7 @@ Inputs over `INLINE_BYTES` cross once, as a file beside the driver named by the 
 
 **Flow.** The driver's supervisor always reads; what the worker does not take yet waits in its memory. The host
 therefore keeps at most `WINDOW_BYTES` of `run`, `ret` and `part` unacknowledged (`ack` carries the total so far);
-`interrupt`, `ping` and `clock` go past the window. The supervisor stops reading from the worker while 4 MiB wait for
+`interrupt` and `ping` go past the window. The supervisor stops reading from the worker while 4 MiB wait for
 the host.
 
 **Executions** are numbered from 1 by the host, one at a time. `done.status`: `ok`, `submit`, `error`, `syntax`,
@@ -32,7 +34,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -71,7 +73,11 @@ BOOT = (
 
 Status = Literal["ok", "submit", "error", "syntax", "interrupted", "killed", "crashed", "inputs"]
 Mode = Literal["cell", "setup", "operator"]
-Why = Literal["", "timeout", "interrupt"]
+Why = Literal["", "timeout", "interrupt", "limit"]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+"""A number that a run file and its index can hold."""
+Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=256)]
+Words: TypeAlias = Annotated[str, msgspec.Meta(max_length=64 << 10)]
 
 
 class ProtocolError(ValueError):
@@ -114,7 +120,6 @@ class Run(_Message, frozen=True, kw_only=True, tag="run"):
     tools: list[str]
     fields: list[str] | None
     variables: dict[str, Bound]
-    timeout: float | None
     grace: float
 
 
@@ -133,10 +138,6 @@ class Interrupt(_Message, frozen=True, kw_only=True, tag="interrupt"):
     why: Why
 
 
-class Clock(_Message, frozen=True, kw_only=True, omit_defaults=False, tag="clock"):
-    run: bool
-
-
 class Ping(_Message, frozen=True, kw_only=True, omit_defaults=False, tag="ping"):
     n: int
 
@@ -145,7 +146,7 @@ class Ping(_Message, frozen=True, kw_only=True, omit_defaults=False, tag="ping")
 
 
 class Part(_Message, frozen=True, kw_only=True, tag="part"):
-    key: str
+    key: Annotated[str, msgspec.Meta(max_length=32)]
     data: str
 
 
@@ -153,9 +154,9 @@ class Part(_Message, frozen=True, kw_only=True, tag="part"):
 
 
 class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
-    version: int
-    python: str
-    pid: int
+    version: Count
+    python: Name
+    pid: Count
 
 
 class Out(_Message, frozen=True, kw_only=True, tag="out"):
@@ -163,7 +164,7 @@ class Out(_Message, frozen=True, kw_only=True, tag="out"):
     stream: Stream
     data: str
     late: bool = False
-    gap: int = 0
+    gap: Count = 0
 
 
 class CallBody(msgspec.Struct, frozen=True):
@@ -173,37 +174,38 @@ class CallBody(msgspec.Struct, frozen=True):
 
 class Call(_Message, frozen=True, kw_only=True, tag="call"):
     cell: int
-    id: int
-    name: str
-    body: CallBody | None = None
-    parts: int = 0
+    id: Count
+    name: Name
+    body: msgspec.Raw = msgspec.Raw(b"")
+    """A `CallBody`, which is not decoded before its size is known to be bearable."""
+    parts: Count = 0
 
 
 class Cancel(_Message, frozen=True, kw_only=True, tag="cancel"):
-    id: int
+    id: Count
 
 
 class CellError(msgspec.Struct, frozen=True, kw_only=True):
-    type: str
-    message: str
-    line: int | None = None
-    traceback: str = ""
+    type: Name
+    message: Words
+    line: Count | None = None
+    traceback: Words = ""
 
 
 class Done(_Message, frozen=True, kw_only=True, tag="done"):
     cell: int
     status: Status
-    final: dict[str, Json] | None = None
-    parts: int = 0
-    value: str = ""
+    final: msgspec.Raw = msgspec.Raw(b"")
+    parts: Count = 0
+    value: Words = ""
     error: CellError | None = None
     ms: float = 0.0
-    dropped: dict[Stream, int] = {}
+    dropped: dict[Stream, Count] = {}
     why: Why = ""
-    missing: list[str] = []
+    missing: Annotated[list[Name], msgspec.Meta(max_length=1000)] = []
     lost: bool = False
-    code: int | None = None
-    signal: int | None = None
+    code: Count | None = None
+    signal: Count | None = None
     closed: bool = False
     """The worker lived, but had closed its connection."""
 
@@ -212,20 +214,20 @@ class Vars(_Message, frozen=True, kw_only=True, tag="vars"):
     cell: int
     added: list[Variable] = []
     changed: list[Variable] = []
-    removed: list[str] = []
-    total: int = 0
+    removed: list[Name] = []
+    total: Count = 0
     whole: bool = True
 
 
 class Beat(_Message, frozen=True, kw_only=True, tag="beat"):
     cell: int
-    rss: int = 0
-    calls: int = 0
+    rss: Count = 0
+    calls: Count = 0
 
 
 class Died(_Message, frozen=True, kw_only=True, tag="died"):
-    code: int | None = None
-    signal: int | None = None
+    code: Count | None = None
+    signal: Count | None = None
     closed: bool = False
     lost: bool = True
 
@@ -239,10 +241,10 @@ class Ack(_Message, frozen=True, kw_only=True, tag="ack"):
 
 
 class Note(_Message, frozen=True, kw_only=True, tag="note"):
-    data: str
+    data: Words
 
 
-ToDriver: TypeAlias = Init | Run | Return | Interrupt | Clock | Ping | Part
+ToDriver: TypeAlias = Init | Run | Return | Interrupt | Ping | Part
 FromDriver: TypeAlias = Hello | Out | Part | Call | Cancel | Done | Vars | Beat | Died | Pong | Ack | Note
 
 _encoder = msgspec.json.Encoder()
@@ -264,16 +266,16 @@ def decode(line: bytes) -> FromDriver:
         raise ProtocolError(str(error)) from error
 
 
-def decode_body(text: str) -> CallBody:
-    """The joined parts of a call's body. Raises `ProtocolError`."""
+def decode_body(text: bytes) -> CallBody:
+    """A call's body. Raises `ProtocolError`."""
     try:
         return _body_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise ProtocolError(str(error)) from error
 
 
-def decode_final(text: str) -> dict[str, Json]:
-    """The joined parts of what was submitted. Raises `ProtocolError`."""
+def decode_final(text: bytes) -> dict[str, Json]:
+    """What was submitted. Raises `ProtocolError`."""
     try:
         return _final_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
@@ -349,7 +351,7 @@ class Parts:
         """Raises `ProtocolError` when there are more values under way than a driver may have."""
         if part.key not in self._texts and len(self._texts) >= 1024:
             raise ProtocolError("too many unfinished values")
-        size = self._sizes[part.key] = self._sizes.get(part.key, 0) + len(part.data)
+        size = self._sizes[part.key] = self._sizes.get(part.key, 0) + max(len(part.data), 64)
         pieces = self._texts.setdefault(part.key, [])
         if size > self._most or sum(self._sizes.values()) > self._most_at_once:
             pieces.clear()
@@ -357,12 +359,12 @@ class Parts:
         else:
             pieces.append(part.data)
 
-    def take(self, key: str) -> str:
+    def take(self, key: str) -> bytes:
         """Raises `ProtocolError` when the value was too large or never came."""
         pieces, size = self._texts.pop(key, None), self._sizes.pop(key, 0)
         if pieces is None or size > self._most:
             raise ProtocolError(f"the value is larger than {self._most:,} characters")
-        return "".join(pieces)
+        return "".join(pieces).encode("utf-8", "surrogatepass")
 
     def clear(self) -> None:
         """Nobody waits for any of them any more."""

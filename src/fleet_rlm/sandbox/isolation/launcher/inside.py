@@ -36,6 +36,8 @@ def close_doors(plan: Plan, targets: Targets, *, own_root: bool, with_landlock: 
                 raise
             finding.notes.append(f"no second wall: {error.strerror or error}")
     finding.limits = limits.apply(plan, already_owned)
+    if LINUX:  # the driver stays so, out of the generated code's reach; the filter would refuse it later
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     if with_seccomp:
         seccomp.install(shared_host=not own_root)
     Attempt(targets).run(finding, allowed)

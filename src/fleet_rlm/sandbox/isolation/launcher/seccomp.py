@@ -117,9 +117,11 @@ def program(shared_host: bool) -> bytes:
         add(_RETURN, _ALLOW)
         add(_RETURN, _ERRNO | errno.EACCES)
         answer(WATCHING, _ERRNO | errno.EACCES)
-        add(_EQUAL, PRCTL[kernel.COLUMN], 0, 4)  # a process that hides from the watcher could hide open files
+        add(_EQUAL, PRCTL[kernel.COLUMN], 0, 6)  # a process that hides from the watcher could hide open files
         add(_LOAD, _ARGUMENT[0])
-        add(_EQUAL, kernel.PR_SET_DUMPABLE, 0, 1)
+        add(_EQUAL, kernel.PR_SET_DUMPABLE, 0, 3)
+        add(_LOAD, _ARGUMENT[1])
+        add(_EQUAL, 1, 1, 0)  # the driver's worker does the opposite
         add(_RETURN, refused)
         add(_RETURN, _ALLOW)
         for numbers in PRETENDED.values():
