@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,16 +206,35 @@ def test_a_process_that_stopped_itself_is_interrupted_like_any_other(hostile: In
     assert hostile.execute("kept") == "1"
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGALRM", "SIGPIPE"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE", "SIGSTOP", "SIGKILL"])
 def test_signals_to_the_supervisor_change_nothing(hostile: Interpreter, number: str) -> None:
-    code = f"import os, signal\nkept = 1\nos.kill(os.getppid(), signal.{number})\nos.getpid() != os.getppid()"
-    assert hostile.execute(code) == "True"
+    code = (
+        "import contextlib, os, signal\nkept = 1\n"
+        f"with contextlib.suppress(PermissionError): os.kill(os.getppid(), signal.{number})\n'alive'"
+    )
+    assert hostile.execute(code) == "'alive'"
     assert hostile.execute("kept") == "1"
 
 
+def test_the_supervisors_memory_and_pipes_can_not_be_opened(hostile: Interpreter) -> None:
+    code = (
+        "import os\nopened = []\n"
+        "for what, how in (('mem', os.O_RDWR), ('fd/3', os.O_RDONLY), ('fd/4', os.O_WRONLY)):\n"
+        "    try: opened.append((what, os.open(f'/proc/{os.getppid()}/{what}', how)))\n"
+        "    except OSError: pass\nopened"
+    )
+    assert hostile.execute(code) == "[]"
+
+
+def _supervisor(interpreter: Interpreter) -> int:
+    """The worker's parent: the last but one of the sandbox's processes."""
+    return processes_of(interpreter)[-2]
+
+
 def test_a_supervisor_that_is_killed_is_a_lost_sandbox(hostile: Interpreter, witness: Witness) -> None:
+    hostile.tools["harm"] = lambda: os.kill(_supervisor(hostile), signal.SIGKILL)
     with pytest.raises(CodeInterpreterError, match=r"sandbox is gone: .*Start the run again") as lost:
-        hostile.execute("import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(20)")
+        hostile.execute("import time\nharm()\ntime.sleep(20)")
     assert not isinstance(lost.value, CodeFailed)
     with pytest.raises(CodeInterpreterError, match="gone"):
         hostile.execute("1")
@@ -223,9 +244,20 @@ def test_a_supervisor_that_is_killed_is_a_lost_sandbox(hostile: Interpreter, wit
 
 def test_a_supervisor_that_is_stopped_is_given_up(make: Maker, hostile: Interpreter) -> None:
     silent = make(silence=1.5)
+    silent.tools["harm"] = lambda: os.kill(_supervisor(silent), signal.SIGSTOP)
     with pytest.raises(CodeInterpreterError, match="nothing was heard"):
-        silent.execute("import os, signal, time\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(20)")
+        silent.execute("import time\nharm()\ntime.sleep(20)")
     until(lambda: not processes_of(silent))
+
+
+def test_an_end_that_can_not_be_read_costs_the_worker_and_no_time(hostile: Interpreter) -> None:
+    code = (
+        "import gc, time\nworker = next(o for o in gc.get_objects() if type(o).__name__ == 'Worker')\n"
+        "worker.send({'t': 'done', 'cell': worker.cell, 'status': 'none such'})\ntime.sleep(30)"
+    )
+    with pytest.raises(CodeFailed, match="StateLost"):
+        hostile.execute(code)
+    assert hostile.execute("1") == "1"
 
 
 def test_a_worker_that_speaks_gibberish_to_its_supervisor_breaks_nothing(hostile: Interpreter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_many_sandboxes_leave_no_thread_and_no_descriptor(make: Maker, linux: No
         interpreter = make({"echo": lambda text: text}, observer=SandboxObserver())
         assert interpreter.execute("echo('a')") == "'a'"
         if number % 2:
-            interpreter.tools["die"] = lambda pid=processes_of(interpreter)[0]: end(pid)
+            interpreter.tools["die"] = partial(end, processes_of(interpreter)[0])
             with pytest.raises(CodeInterpreterError, match="gone"):
                 interpreter.execute("import time\ndie()\ntime.sleep(20)")
         interpreter.shutdown()

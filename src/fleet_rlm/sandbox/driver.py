@@ -1040,6 +1040,25 @@ def stand_apart() -> None:
             os.close(fd)
 
 
+DONE: dict[str, Any] = {"t": "", "cell": 0, "status": "", "final": {}, "parts": 0, "value": "", "ms": 0.0} | {
+    "error": {}, "missing": [], "vars": {}
+}  # fmt: skip
+"""What a worker may say of the end of a cell, each with a value of its type."""
+
+
+def sound(done: Message) -> bool:
+    """Can the host read this end of a cell?"""
+    error = done.get("error") or {"type": "", "message": ""}
+    return (
+        done["status"] in ("ok", "submit", "error", "syntax", "interrupted", "inputs")
+        and all(type(done[key]) is type(DONE[key]) for key in DONE if key in done)
+        and all(type(error.get(key, "")) is str for key in ("type", "message", "traceback"))
+        and {"type", "message"} <= set(error)
+        and type(error.get("line") or 0) is int
+        and all(type(name) is str for name in done.get("missing", ()))
+    )
+
+
 class Supervisor:
     """Between the host and the worker: one loop over descriptors and deadlines that never blocks."""
 
@@ -1353,9 +1372,11 @@ class Supervisor:
                     fd = self.fds.pop(0)
                     self.pipes.append(Pipe(fd, message["cell"], stream, self.config["cap"], self.config["tail"]))
         elif kind == "done":
-            if message["cell"] == self.running:
+            if message["cell"] == self.running and sound(message):
                 self.drain()
-                self.settle(message)
+                self.settle({key: message[key] for key in DONE if key in message})
+            elif message["cell"] == self.running:
+                self.lost()  # the code wrote it: an end that can't be read is an end all the same
         elif kind == "call":
             if message["cell"] == self.running and not self.why:
                 self.calls.add(message["id"])
@@ -1380,7 +1401,10 @@ class Supervisor:
         if not data:
             self.lost(closed=True)
             return
+        worker = self.pid
         for line in self.worker_lines.feed(data):
+            if self.pid != worker:
+                return
             try:
                 self.from_worker(json.loads(line))
             except (ValueError, TypeError, KeyError, RecursionError):

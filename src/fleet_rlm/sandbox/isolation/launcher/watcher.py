@@ -258,7 +258,7 @@ class Watcher:
         pids = [pid for pid in pids if pid not in self._doomed]
         usage = Usage(pids) if LINUX else Usage([])
         limit = plan.memory_mb * MIB
-        if limit and usage.memory > limit and shared_out(pids) > limit:
+        if limit and usage.memory > limit and shared_out([pid for pid in pids if pid != self.tree.driver]) > limit:
             self._too_much_memory(usage)
         if plan.cpu_seconds and usage.cpu + self._reaped_cpu > plan.cpu_seconds:
             self._end(f"the sandbox used its {plan.cpu_seconds} CPU seconds")
