@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from fleet_rlm.sandbox.isolation.launcher.watcher import descendants
 from fleet_rlm.sandbox.transport import Limits
 
-from .harness import OWN_ROOT, SMALL, Sandbox, start
+from .harness import OWN_ROOT, SMALL, Sandbox, not_offered, start
 
 pytestmark = pytest.mark.isolation
 
@@ -81,6 +82,30 @@ def keep(number):
     os.unlink("part")
     return os.fdopen(os.dup(kept[-1].fileno()), "wb", buffering=0)
 """,
+    "removed but mapped": """
+import mmap
+kept = []
+def keep(number):
+    fd = os.open(f"part{number}", os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"x")
+    kept.append(mmap.mmap(fd, 1, mmap.MAP_SHARED))
+    os.unlink(f"part{number}")
+    for copy in range(3, 100):  # mmap keeps one of its own
+        try:
+            if copy != fd and os.path.samestat(os.fstat(copy), os.fstat(fd)): os.close(copy)
+        except OSError: pass
+    return os.fdopen(fd, "wb", buffering=0)
+""",
+    "removed, and on its way in a socket": """
+import socket
+pairs = []
+def keep(number):
+    fd = os.open(f"part{number}", os.O_RDWR | os.O_CREAT)
+    os.unlink(f"part{number}")
+    pairs.append(socket.socketpair())
+    socket.send_fds(pairs[-1][0], [b"x"], [fd])
+    return os.fdopen(fd, "wb", buffering=0)
+""",
     "deeper than a path is long": """
 for _ in range(45):
     os.mkdir("x" * 100)
@@ -131,6 +156,63 @@ result = size
     assert int(str(answer["got"])) <= 24 << 20
 
 
+@pytest.mark.parametrize("source", ["-1", "os.open('/dev/zero', os.O_RDWR)"])
+def test_memory_that_nobody_counts_is_refused(mode: str, parent: Path, source: str) -> None:
+    if mode == "limits" or (mode == "limits+seccomp" and "zero" in source):
+        pytest.skip("nothing is refused in this mode")
+    attempt = f"import mmap, os\nkeep = mmap.mmap({source}, 1 << 20, mmap.MAP_SHARED)"
+    answer, _ = run_within(mode, parent, SMALL, attempt)
+    assert "stopped" in answer, answer
+
+
+def test_memory_is_counted_after_the_first_thread_of_its_process_has_ended(mode: str, parent: Path) -> None:
+    source = """
+import ctypes, os, threading, time
+def hoard():
+    time.sleep(0.2)
+    keep = bytearray(b"x") * (150 << 20)
+    time.sleep(20)
+pids = []
+for _ in range(3):
+    pid = os.fork()
+    if pid == 0:
+        threading.Thread(target=hoard).start()
+        ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)
+    pids.append(pid)
+status = os.wait()[1]
+result = os.WTERMSIG(status)
+for pid in pids:
+    try: os.kill(pid, 9)
+    except OSError: pass
+"""
+    answer, sandbox = run_within(mode, parent, replace(SMALL, memory_mb=256), source)
+    assert answer == {"got": 9}
+    assert "MiB of memory" in sandbox.process.notices[0]
+
+
+def test_no_flood_of_signals_keeps_the_watcher_from_looking(parent: Path) -> None:
+    if reason := not_offered("limits", parent) or (os.geteuid() == 0 and "as root no signal reaches the watcher"):
+        pytest.skip(reason)
+    source = """
+import os, signal
+watcher = os.getppid()
+if os.fork() == 0:
+    while True:
+        os.kill(watcher, signal.SIGCHLD)
+while True: pass
+"""
+    answer, _ = run_within("limits", parent, replace(SMALL, cpu_seconds=2), source)
+    assert answer == {"died": "the sandbox used its 2 CPU seconds"}
+
+
+def test_whoever_stops_the_watcher_ends_the_sandbox(parent: Path) -> None:
+    if reason := not_offered("limits", parent) or (os.geteuid() == 0 and "as root no signal reaches the watcher"):
+        pytest.skip(reason)
+    source = "import os, signal, time\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(20)"
+    answer, _ = run_within("limits", parent, SMALL, source)
+    assert answer == {"died": "the watcher was stopped"}
+
+
 def test_processes_are_limited(mode: str, parent: Path) -> None:
     source = """
 import os, time
@@ -156,7 +238,8 @@ def test_a_fork_bomb_is_held_down_and_ends_with_its_sandbox(mode: str, parent: P
     fuse = 400  # forks in all: were nothing in force, this bomb would still not hurt the machine
     bomb = f"""
 import mmap, os, time
-counter = mmap.mmap(-1, 1 << 12)
+with open("counter", "wb") as file: file.truncate(1 << 12)
+counter = mmap.mmap(os.open("counter", os.O_RDWR), 1 << 12)
 def burn():
     while True:
         lit = counter.find(b"\\0")

@@ -124,6 +124,7 @@ def evaluate(program: bytes, number: int, column: int, argument: int = 0, archit
     import struct
 
     words = {0: number, 4: architecture or (0xC000003E, 0xC00000B7)[column], 16: argument, 24: argument, 32: argument}
+    words[40] = argument
     steps = list(struct.iter_unpack("HBBI", program))
     assert len(steps) < 4096
     at, loaded = 0, 0

@@ -20,6 +20,15 @@ _PHRASES: dict[str, tuple[str, str]] = {
     "no path sockets": ("no socket files of this machine", "socket files of this machine can be reached"),
     "no vsock": ("no sockets to the hypervisor", "sockets to the hypervisor can be opened"),
     "processes hidden": ("other processes are hidden", "other processes can be seen"),
+    "memory unread": ("no reading of other processes' memory", "the memory of your other processes can be read"),
+    "memory unwritten": (
+        "no writing of other processes' memory",
+        "the memory of your other processes can be changed",
+    ),
+    "environments unread": (
+        "no reading of other processes' environment",
+        "the environment of your other processes, and keys in it, can be read",
+    ),
     "no signals": ("no signals to other processes", "your other processes can be signalled"),
     "environment clean": ("no environment variables of yours", "environment variables"),
     "no new privileges": ("no set-user-id programs", "set-user-id programs work"),
@@ -46,6 +55,12 @@ def report(
             proven.append(words)
         else:
             open_doors.append(f"not enforced by the kernel, only watched: {words}")
+    if own_root:
+        open_doors.append("not counted: buffers of sockets and pipes in the kernel")
+    else:
+        open_doors.append("not counted: buffers of pipes in the kernel")
+    if limits.scratch_mb and not held.get("files unwritten"):
+        open_doors.append("not limited: files outside of the scratch folder, also in memory (/dev/shm)")
     return IsolationReport(mode, _headline(held), tuple(proven), tuple(open_doors), tuple(notes))
 
 

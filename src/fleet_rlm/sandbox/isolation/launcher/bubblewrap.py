@@ -64,7 +64,8 @@ def _arguments(plan: Plan, letter: int) -> list[str]:
     user = str(USER_ID)
     made = ["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"]
     made += ["--hostname", "sandbox", "--cap-drop", "ALL", "--uid", user, "--gid", user, "--proc", "/proc"]
-    made += ["--dev", "/dev", "--size", str(plan.shm_mb << 20), "--tmpfs", "/dev/shm"]
+    made += ["--dev", "/dev", "--dev-bind", "/dev/full", "/dev/zero"]  # see `root.SHOWN`
+    made += ["--size", str(plan.shm_mb << 20), "--tmpfs", "/dev/shm"]
     if plan.scratch_mb:
         made += ["--size", str(plan.scratch_mb << 20)]
     made += ["--tmpfs", INSIDE_SCRATCH]

@@ -39,7 +39,7 @@ def close_doors(plan: Plan, targets: Targets, *, own_root: bool, with_landlock: 
     if LINUX:  # the driver stays so, out of the generated code's reach; the filter would refuse it later
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     if with_seccomp:
-        seccomp.install(shared_host=not own_root)
+        seccomp.install(not own_root, () if own_root else (targets.process, os.getppid()))
     Attempt(targets).run(finding, allowed)
     return finding
 

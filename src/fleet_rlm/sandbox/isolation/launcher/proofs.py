@@ -140,6 +140,10 @@ class Attempt:
 
     def _linux(self, held: dict[str, bool]) -> None:
         process = self.outside.process
+        memory, variables = f"/proc/{process}/mem", f"/proc/{process}/environ"
+        held["memory unread"] = _fails(lambda: os.close(os.open(memory, os.O_RDONLY)))
+        held["memory unwritten"] = _fails(lambda: os.close(os.open(memory, os.O_RDWR)))
+        held["environments unread"] = _fails(lambda: os.close(os.open(variables, os.O_RDONLY)))
         held["processes hidden"] = _fails(lambda: os.close(os.open(f"/proc/{process}/cmdline", os.O_RDONLY)))
         held["no new privileges"] = kernel.prctl(kernel.PR_GET_NO_NEW_PRIVS) == 1
         held["calls filtered"] = kernel.prctl(kernel.PR_GET_SECCOMP) == 2

@@ -18,6 +18,8 @@ ETC = {
 }
 """The files of `/etc` that programs expect, with nothing of the machine in them."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
+SHOWN = {"zero": "full"}
+"""Reads as zeros just so, but can't be mapped: shared mappings of `/dev/zero` are memory that nobody counts."""
 _QUIET = MS_NOSUID | MS_NODEV
 
 
@@ -62,7 +64,7 @@ class Root:
         kernel.mount("tmpfs", "/new/dev", "tmpfs", MS_NOSUID, "mode=0755,size=64k")
         for name in DEVICES:
             os.close(os.open("/new/dev/" + name, os.O_CREAT | os.O_WRONLY, 0o666))
-            kernel.mount("/old/dev/" + name, "/new/dev/" + name, None, MS_BIND | MS_SILENT)
+            kernel.mount("/old/dev/" + SHOWN.get(name, name), "/new/dev/" + name, None, MS_BIND | MS_SILENT)
         os.mkdir("/new/dev/shm")
         options = f"mode=1777,size={self.plan.shm_mb}m,nr_inodes=4096"
         kernel.mount("tmpfs", "/new/dev/shm", "tmpfs", _QUIET, options)

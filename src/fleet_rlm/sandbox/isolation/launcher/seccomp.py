@@ -33,6 +33,8 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     # System V and POSIX IPC outlives its process; memory that no limit counts
     "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190), "msgget": (68, 186),
     "mq_open": (240, 180),
+    # pages that a pipe holds after their process let go of them; a ring that the machine has few of
+    "vmsplice": (278, 75), "io_setup": (206, 0),
 }  # fmt: skip
 ABSENT: dict[str, tuple[int | None, int | None]] = {
     # answered as by a kernel that has no such call, so that libraries fall back
@@ -53,6 +55,19 @@ PRETENDED: dict[str, tuple[int | None, int | None]] = {
     "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "setsid": (112, 157), "setpgid": (109, 154),
 }  # fmt: skip
+MMAP: tuple[int, int] = (9, 222)
+_SHARED_WITHOUT_A_FILE, _HUGE = 0x21, 0x40000
+CLONE_THREAD, CLONE_FILES = 0x10000, 0x400
+SIGNALS: dict[str, tuple[int, int]] = {
+    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+}  # fmt: skip
+PIDFD_SEND_SIGNAL, FCNTL = (424, 424), (72, 25)
+_OWNER_OF_SIGNALS = (
+    8,
+    10,
+    15,
+)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: any signal to any process
 WATCHING: tuple[int, int] = (254, 27)  # inotify_add_watch
 SOCKET: tuple[int, int] = (41, 198)
 SOCKETPAIR: tuple[int, int] = (53, 199)
@@ -63,11 +78,14 @@ NEWER = 463
 
 _LOAD, _EQUAL, _ANY_BIT, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x50000, 0x80000000
-_NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, (16, 24, 32)
+_NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, (16, 24, 32, 40)
 
 
-def program(shared_host: bool) -> bytes:
-    """The filter. `shared_host`: no namespaces, so sockets and changes of metadata must be refused here."""
+def program(shared_host: bool, guards: tuple[int, ...] = ()) -> bytes:
+    """The filter. `shared_host`: no namespaces, so sockets and changes of metadata must be refused here.
+
+    `guards`: processes on the shared host that no signal may reach; their groups neither.
+    """
     steps: list[tuple[int, int, int, int]] = []
 
     def add(code: int, value: int, yes: int = 0, no: int = 0) -> None:
@@ -96,10 +114,21 @@ def program(shared_host: bool) -> bytes:
         add(_EQUAL, 0, 0, 1)
         add(_RETURN, _ALLOW)
         add(_RETURN, refused)
-    add(_EQUAL, kernel.NR_CLONE[kernel.COLUMN], 0, 4)
+    add(_EQUAL, kernel.NR_CLONE[kernel.COLUMN], 0, 6)
     add(_LOAD, _ARGUMENT[0])
-    add(_ANY_BIT, kernel.CLONE_ANY_NEW, 0, 1)
+    add(_ANY_BIT, kernel.CLONE_ANY_NEW, 2, 0)
+    add(_AND, CLONE_THREAD | CLONE_FILES)  # a thread with open files of its own, where nobody looks
+    add(_EQUAL, CLONE_THREAD, 0, 1)
     add(_RETURN, refused)
+    add(_RETURN, _ALLOW)
+    add(_EQUAL, MMAP[kernel.COLUMN], 0, 8)  # memory that stays when no process maps its pages any more: not counted
+    add(_LOAD, _ARGUMENT[3])
+    add(_AND, _SHARED_WITHOUT_A_FILE)
+    add(_EQUAL, _SHARED_WITHOUT_A_FILE, 0, 1)
+    add(_RETURN, refused)
+    add(_LOAD, _ARGUMENT[3])
+    add(_ANY_BIT, _HUGE, 0, 1)
+    add(_RETURN, _ERRNO | errno.ENOMEM)
     add(_RETURN, _ALLOW)
     add(_EQUAL, IOCTL[kernel.COLUMN], 0, 5)  # TIOCSTI, TIOCLINUX: no typing into a terminal
     add(_LOAD, _ARGUMENT[1])
@@ -109,6 +138,22 @@ def program(shared_host: bool) -> bytes:
     add(_RETURN, _ALLOW)
     if shared_host:
         answer(SOCKET, _ERRNO | errno.EACCES)
+        answer(PIDFD_SEND_SIGNAL, refused)
+        kept = [1, *guards] if guards else []
+        for call in SIGNALS.values() if guards else ():  # -1: everybody's processes
+            add(_EQUAL, call[kernel.COLUMN], 0, 2 * len(kept) + 3)
+            add(_LOAD, _ARGUMENT[0])
+            targets = [sign * pid for pid in kept for sign in (1, -1)]
+            for index, pid in enumerate(targets):
+                add(_EQUAL, pid, len(targets) - index, 0)
+            add(_RETURN, _ALLOW)
+            add(_RETURN, refused)
+        add(_EQUAL, FCNTL[kernel.COLUMN], 0, len(_OWNER_OF_SIGNALS) + 3)
+        add(_LOAD, _ARGUMENT[1])
+        for index, command in enumerate(_OWNER_OF_SIGNALS):
+            add(_EQUAL, command, len(_OWNER_OF_SIGNALS) - index, 0)
+        add(_RETURN, _ALLOW)
+        add(_RETURN, refused)
         add(_EQUAL, SOCKETPAIR[kernel.COLUMN], 0, 6)  # a datagram pair can still send to any socket's name
         add(_LOAD, _ARGUMENT[1])
         add(_AND, 0xF)
@@ -138,12 +183,12 @@ def program(shared_host: bool) -> bytes:
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
 
-def install(shared_host: bool) -> None:
+def install(shared_host: bool, guards: tuple[int, ...] = ()) -> None:
     """Put the filter in force for this process and all it starts; needs no-new-privileges. Raises `OSError`.
 
     Only where `kernel.KNOWN`.
     """
-    raw = program(shared_host)
+    raw = program(shared_host, guards)
     code = ctypes.create_string_buffer(raw, len(raw))
     head = struct.pack("HxxxxxxP", len(raw) // 8, ctypes.addressof(code))
     pointer = ctypes.create_string_buffer(head, len(head))

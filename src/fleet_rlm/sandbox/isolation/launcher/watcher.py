@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import stat
+import time
 from contextlib import suppress
 
 from . import kernel
@@ -20,6 +21,7 @@ PATIENCE = 0.1
 """Seconds between two looks at the tree."""
 HASTE = 0.01
 """The same while much memory is used, or where the kernel does not limit the number of processes."""
+_SECONDS_HIDDEN = 1.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -123,11 +125,25 @@ def descendants(root: int) -> list[int]:
 
 def _stat(pid: int) -> list[bytes]:
     """The fields of `/proc/PID/stat` from the state on (field 3); empty when the process is gone."""
+    return _fields(f"/proc/{pid}/stat")
+
+
+def _fields(path: str) -> list[bytes]:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with open(path, "rb") as file:
             return file.read().rpartition(b")")[2].split()
     except OSError:
         return []
+
+
+def living(pid: int) -> str:
+    """The folder in /proc of a process, or of a thread that lives on after its process's first thread has ended."""
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            path = f"/proc/{pid}/task/{thread}"
+            if _fields(path + "/stat")[:1] not in ([b"Z"], []):
+                return path
+    return f"/proc/{pid}"
 
 
 class Usage:
@@ -137,6 +153,8 @@ class Usage:
         self.memory, self.largest, self.largest_pid, self.cpu, self.count = 0, 0, 0, 0.0, 0
         for pid in pids:
             fields = _stat(pid)
+            if fields and fields[0] == b"Z":
+                fields = _fields(living(pid) + "/stat")
             if not fields or fields[0] == b"Z":
                 continue
             self.count += 1
@@ -152,13 +170,12 @@ def shared_out(pids: list[int]) -> int:
     total = 0
     for pid in pids:
         try:
-            with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            with open(f"{living(pid)}/smaps_rollup", "rb") as file:
                 for line in file:
-                    if line.startswith(b"Pss:"):
+                    if line.startswith((b"Pss:", b"SwapPss:")):
                         total += int(line.split()[1]) * 1024
-                        break
         except OSError:
-            fields = _stat(pid)
+            fields = _fields(living(pid) + "/stat")
             total += int(fields[21]) * _PAGE if fields else 0
     return total
 
@@ -184,19 +201,52 @@ def folder_size(path: str, enough: int) -> int:
     return total
 
 
-def removed_but_open(pids: list[int]) -> int:
-    """Bytes of files that have no name any more but are still open in one of the processes."""
-    found: dict[tuple[int, int], int] = {}
+def removed_but_kept(pids: list[int], scratch: str, largest: int) -> int:
+    """Bytes of files that have no name any more, but are open, mapped or on their way in a socket.
+
+    What is only mapped or on its way can't be looked at: each such file counts as the `largest` that may be written.
+    """
+    opened: dict[tuple[int, int], int] = {}
+    mapped: set[tuple[int, int]] = set()
+    on_their_way = 0
     for pid in pids:
-        try:
-            for fd in os.listdir(f"/proc/{pid}/fd"):
+        path = living(pid)
+        with suppress(OSError):  # it ended, or we may not look
+            for fd in os.listdir(path + "/fd"):
                 with suppress(FileNotFoundError):
-                    state = os.stat(f"/proc/{pid}/fd/{fd}")
+                    state = os.stat(f"{path}/fd/{fd}")
                     if stat.S_ISREG(state.st_mode) and not state.st_nlink:
-                        found[state.st_dev, state.st_ino] = state.st_blocks * 512
-        except OSError:
-            continue  # it ended, or we may not look
-    return sum(found.values())
+                        opened[state.st_dev, state.st_ino] = state.st_blocks * 512
+                    elif stat.S_ISSOCK(state.st_mode):
+                        on_their_way += _carried(f"{path}/fdinfo/{fd}")
+        with suppress(OSError), open(path + "/maps", "rb") as file:
+            inside = scratch.encode() + b"/"
+            for line in file:
+                fields = line.rstrip(b"\n").split(None, 5)
+                if len(fields) == 6 and fields[5].startswith(inside) and fields[5].endswith(b" (deleted)"):
+                    major, _, minor = fields[3].partition(b":")
+                    mapped.add((os.makedev(int(major, 16), int(minor, 16)), int(fields[4])))
+    return sum(opened.values()) + (len(mapped - set(opened)) + on_their_way) * largest
+
+
+def _carried(path: str) -> int:
+    """How many open files wait in a socket for somebody to take them."""
+    with suppress(OSError), open(path, "rb") as file:
+        for line in file:
+            if line.startswith(b"scm_fds:"):
+                return int(line.split()[1])
+    return 0
+
+
+def may_be_looked_into(pid: int) -> bool:
+    """Whether a process shows its open files; one that is gone does not count as hiding."""
+    try:
+        os.listdir(living(pid) + "/fd")
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class Watcher:
@@ -206,7 +256,8 @@ class Watcher:
         self.plan, self.tree, self.lifeline = plan, tree, lifeline
         self._doomed: set[int] = set()
         self._reaped_cpu = 0.0
-        self._looks = 0
+        self._scratch_due = 0.0
+        self._hiding: dict[int, float] = {}
         self.processes_limited = tree.own_pids or not tree.runs_as_root()
 
     def run(self) -> int:
@@ -222,31 +273,33 @@ class Watcher:
         os.set_blocking(wake_write, False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        patience = PATIENCE
+        due = time.monotonic()
         while True:
             status = self._reap()
             if status is not None:
                 return status
-            ready = select.select([self.lifeline, wake_read], [], [], patience)[0]
+            if time.monotonic() >= due:  # by the clock: no flood of events keeps it from looking
+                due = self._look() + time.monotonic()
+            left = max(0.0, due - time.monotonic())
+            ready = select.select([self.lifeline, wake_read], [], [], left)[0]
             if self.lifeline in ready and os.read(self.lifeline, 1) == b"":
                 return signal.SIGKILL
             if wake_read in ready:
-                os.read(wake_read, 512)
-                continue
-            patience = self._look()
+                os.read(wake_read, 4096)
 
     def _reap(self) -> int | None:
         """The driver's wait status once it has ended; adopted orphans are reaped on the way."""
-        while True:
+        for _ in range(1000):
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return 0
             if pid == 0:
-                return None
+                break
             self._reaped_cpu += used.ru_utime + used.ru_stime
             if pid == self.tree.driver:
                 return status
+        return None
 
     def _look(self) -> float:
         """Enforce the tree's limits once; seconds until the next look."""
@@ -264,12 +317,33 @@ class Watcher:
             self._end(f"the sandbox used its {plan.cpu_seconds} CPU seconds")
         if plan.processes and usage.count > plan.processes + 2:
             self._end(f"the sandbox ran more than {plan.processes} processes")
-        self._looks += 1
-        if not self.tree.own_pids and plan.scratch_mb and self._looks % 10 == 0:
-            top = plan.scratch_mb * MIB
-            if folder_size(plan.scratch, top) + removed_but_open(pids) >= top:
-                self._end(f"the scratch folder grew past {plan.scratch_mb} MiB")
+        self._no_hiding(pids)
+        if not self.tree.own_pids:
+            self._shared_host(pids)
         return HASTE if (limit and usage.memory > limit // 2) or not self.processes_limited else PATIENCE
+
+    def _no_hiding(self, pids: list[int]) -> None:
+        """End what has made itself unreadable for more than a second: nobody could count what it holds."""
+        now = time.monotonic()
+        hiding = [pid for pid in pids if pid != self.tree.driver and LINUX and not may_be_looked_into(pid)]
+        self._hiding = {pid: self._hiding.get(pid, now) for pid in hiding}
+        for pid, since in self._hiding.items():
+            if now - since > _SECONDS_HIDDEN:
+                say(self.plan.report_fd, {"notice": "a process that hid its memory and files was ended"})
+                self._doomed.add(pid)
+                _kill(pid)
+
+    def _shared_host(self, pids: list[int]) -> None:
+        """What nothing but looking limits where the sandbox has no root of its own."""
+        plan, now = self.plan, time.monotonic()
+        if LINUX and _stat(os.getppid())[:1] == [b"T"]:
+            self._end("the launcher was stopped")
+        if plan.scratch_mb and now >= self._scratch_due:
+            top = plan.scratch_mb * MIB
+            kept = removed_but_kept(pids, plan.scratch, plan.file_mb * MIB or top)
+            if folder_size(plan.scratch, top) + kept >= top:
+                self._end(f"the scratch folder grew past {plan.scratch_mb} MiB")
+            self._scratch_due = time.monotonic() + max(0.2, 10 * (time.monotonic() - now))
 
     def _too_much_memory(self, usage: Usage) -> None:
         words = f"the sandbox used {usage.memory // MIB} MiB of memory, its limit is {self.plan.memory_mb}"
