@@ -69,6 +69,13 @@ class Failure(_Part, frozen=True, kw_only=True, omit_defaults=True):
     hint: str | None = None
     """What the person can do next."""
 
+    @property
+    def words(self) -> str:
+        """`ZeroDivisionError: division by zero`: the type once, also where the message is it or begins with it."""
+        if self.message == self.type or self.message.startswith(f"{self.type}:"):
+            return self.message
+        return f"{self.type}: {self.message}" if self.message.strip() else self.type
+
 
 class Tool(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """A function of the host that generated code may call by its name."""

@@ -121,7 +121,7 @@ def test_any_column_orders_the_runs(library: Path, make_app: Make) -> None:
         ("s", "Modules and principles", "by task"),
         ("s", "Headers of the guide", "by question"),
         ("S", "Which failures repeat?", "by question, reversed"),
-        ("sss", "How many depots changed their code?", "most calls first"),
+        ("ssss", "How many depots changed their code?", "most calls first"),
         ("s", "How many depots changed their code?", "dearest first"),
     ]
 

@@ -172,7 +172,7 @@ def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
     if calls:
         parts.append(plural(calls, "call") + (f", {failed:,} failed" if failed else ""))
     if event.error is not None:
-        parts.append(f"{event.error.type}: {event.error.message}")
+        parts.append(event.error.words)
     elif event.outcome not in _OUTCOMES:
         parts.append(event.outcome)
     return " · ".join([*parts, about])

@@ -42,7 +42,7 @@ def say(state: RunState, output_chars: int | None) -> None:
         if output_chars != 0 and (output := output_of(step)):
             printing.say(_indented(_cut(output, output_chars), "  > "))
         if step.error is not None:
-            printing.say(_indented(f"{step.error.type}: {step.error.message}", "  ✗ "))
+            printing.say(_indented(step.error.words, "  ✗ "))
 
 
 def _cut(text: str, most: int | None) -> str:

@@ -32,7 +32,7 @@ from fleet_rlm.screen_text import clean, clean_line
 from fleet_rlm.shipped import themes_folder
 from fleet_rlm.tui.live_runs import LiveRun, LiveRuns
 from fleet_rlm.tui.memory import Memory
-from fleet_rlm.tui.safe_output import SafeOutput
+from fleet_rlm.tui.safe_output import SafeOutput, SixteenColors
 from fleet_rlm.tui.screens.home import HomeScreen
 from fleet_rlm.tui.settings import Settings, load_settings
 from fleet_rlm.tui.terminal import TerminalDriver, TerminalWatch
@@ -56,6 +56,13 @@ _SIGNS = {
     "left_parenthesis": "(", "right_parenthesis": ")", "left_curly_bracket": "{", "right_curly_bracket": "}",
     "apostrophe": "'", "underscore": "_",
 }  # fmt: skip
+
+
+def _kind_of_toast(severity: str, title: str, text: str) -> tuple[str, ...]:
+    """Toasts of one kind replace each other: the same text; of mere information, the same title or first word."""
+    if severity != "information":
+        return severity, title, text
+    return severity, title, "" if title else text.partition(" ")[0].rstrip(":.,")
 
 
 def key_words(key: str) -> str:
@@ -117,7 +124,8 @@ class FleetApp(App[list[str]]):
     # What the terminal gets
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        return [*super().get_line_filters(), self._output_filter]
+        few = [SixteenColors()] if self.console.color_system == "standard" else []
+        return [*super().get_line_filters(), *few, self._output_filter]
 
     def notify(
         self,
@@ -131,6 +139,9 @@ class FleetApp(App[list[str]]):
         """Show a message. It is cleaned, cut at a length a toast can show, and never read as markup."""
         text = clean(message)
         text = text if len(text) <= TOAST_CHARS else text[: TOAST_CHARS - 1] + "…"
+        for shown in list(self._notifications):
+            if _kind_of_toast(shown.severity, shown.title, shown.message) == _kind_of_toast(severity, title, text):
+                self._unnotify(shown, refresh=False)
         super().notify(text, title=clean_line(title, 80), severity=severity, timeout=timeout, markup=False)
 
     def tell(self, node: DOMNode, callback: Callable[..., object], *args: object, **more: object) -> None:

@@ -6,7 +6,8 @@ from textual.screen import Screen
 
 from fleet_rlm.tui.widgets.key_bar import KeyBar, KeyHint
 
-LAST = ("app.quit", "app.help")
+LAST = ("run.search", "run.zoom", "run.leave", "app.quit", "app.help")
+"""What always has room, in this order."""
 
 
 class KeyFooter(KeyBar):

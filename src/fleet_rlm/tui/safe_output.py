@@ -6,9 +6,14 @@ it is measured as it is shown; this filter stands behind that, for what slips th
 
 from __future__ import annotations
 
+import colorsys
 import re
+from functools import lru_cache
 
+from rich.color import Color as RichColor
+from rich.color import ColorType
 from rich.segment import Segment
+from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
 
@@ -33,3 +38,41 @@ class SafeOutput(LineFilter):
         return [
             segment if segment.control else Segment(harmless(segment.text), segment.style, None) for segment in segments
         ]
+
+
+_GREY = 0.18
+"""A colour of less saturation than this has no hue."""
+_HUES = ((20, 1), (75, 3), (160, 2), (200, 6), (245, 4), (330, 5), (361, 1))
+"""Up to which degree of the circle a colour is red, yellow, green, cyan, blue, magenta, red; by their numbers."""
+
+
+class SixteenColors(LineFilter):
+    """Keeps hues apart where the terminal has sixteen colours: the nearest one to a soft colour would be white."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - LineFilter's interface
+        return [Segment(text, style and _in_sixteen(style), control) for text, style, control in segments]
+
+
+@lru_cache(maxsize=4096)
+def _in_sixteen(style: Style) -> Style:
+    back = None if style.bgcolor is None else RichColor.from_ansi(_number_of(style.bgcolor, ground=True))
+    fore = None if style.color is None else RichColor.from_ansi(_number_of(style.color))
+    if fore is not None and back is not None and fore.number == back.number:
+        fore = RichColor.from_ansi(0 if back.number in (7, 15, 3, 2, 6) else 15)
+    return style + Style(color=fore, bgcolor=back)
+
+
+def _number_of(color: RichColor, *, ground: bool = False) -> int:
+    """The number from 0 to 15 of the colour with the same hue, and as bright."""
+    if color.type is ColorType.STANDARD and color.number is not None:
+        return color.number
+    red, green, blue = (part / 255 for part in color.get_truecolor())
+    hue, light, saturation = colorsys.rgb_to_hls(red, green, blue)
+    if ground and light < 0.16:
+        return 0
+    if ground and light > 0.85:
+        return 15
+    if saturation < _GREY:
+        return 0 if light < 0.16 else 8 if light < 0.55 else 7 if light < 0.8 else 15
+    bright = 0 if ground or light < 0.45 else 8
+    return next(number for degrees, number in _HUES if hue * 360 < degrees) + bright

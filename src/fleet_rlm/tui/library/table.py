@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from fleet_rlm import figures
 from fleet_rlm.screen_text import clean_line
 from fleet_rlm.tui.library.row import MARKS, documents, when
+from fleet_rlm.tui.run_words import model_name
 from fleet_rlm.tui.widgets.table import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ QUESTION_CHARS, TASK_CHARS = 300, 40
 
 SORTS: Mapping[str, SortColumn] = {
     "status": "status", "when": "when", "task": "task", "question": "question", "documents": "documents",
-    "it": "iterations", "calls": "calls", "cost": "cost", "time": "seconds",
+    "model": "model", "it": "iterations", "calls": "calls", "cost": "cost", "time": "seconds",
 }  # fmt: skip
 """What the library calls the order of each column."""
 
@@ -39,6 +40,7 @@ class RunTable(Table):
         Column("task", "task", 14, from_width=84),
         Column("question", "question"),
         Column("documents", "documents", 26, from_width=104),
+        Column("model", "model", 16, from_width=118),
         Column("it", "it", 4, right=True),
         Column("calls", "calls", 6, right=True, from_width=48),
         Column("cost", "cost", 8, right=True, from_width=56),
@@ -78,12 +80,14 @@ class RunTable(Table):
         row = self._rows[place]
         sign, tone = MARKS[row.status]
         quiet = "" if place == self.place else "muted"
+        where = "" if row.sandbox in ("", "local") else f" · {clean_line(row.sandbox, 12)}"
         return (
             (sign, f"bold {tone}"),
             (when(row.when, self._now()), quiet),
             (clean_line(row.task, TASK_CHARS), quiet),
             (clean_line(row.question, QUESTION_CHARS), "bold" if place == self.place and self.has_focus else ""),
             (documents(row.documents), quiet),
+            (f"{model_name(row.model)}{where}", quiet),
             (str(row.iterations), quiet),
             (figures.count(row.calls), quiet),
             ("–" if row.cost is None else figures.dollars(row.cost), quiet),

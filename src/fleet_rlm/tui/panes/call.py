@@ -129,7 +129,7 @@ def _answer_rows(call: CallState, now: float) -> Iterator[Row]:
             yield Row(f"{spinner(now)} waiting for {model_name(call.model)} {seconds(took(call, now))}", "muted")
         return
     if finished.error is not None:
-        yield from rows_of(f"{finished.error.type}: {finished.error.message}", "error")
+        yield from rows_of(finished.error.words, "error")
         if finished.error.hint:
             yield from rows_of(finished.error.hint, "muted")
         return
@@ -154,4 +154,4 @@ def _batch_rows(call: CallState) -> Iterator[Row]:
         yield Row(f"{size - call.members_done:,} under way or queued", "accent")
     if call.finished is not None and call.finished.error is not None:
         yield Row("")
-        yield from cut(clean_line(f"{call.finished.error.type}: {call.finished.error.message}", 4000), "error")
+        yield from cut(clean_line(call.finished.error.words, 4000), "error")

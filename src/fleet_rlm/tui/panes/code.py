@@ -210,7 +210,7 @@ class CodePane(TextPane):
                 first = False
             if failed and error is not None:
                 pad = " " * (len(line) - len(line.lstrip()))
-                yield from _prefixed(f"{pad}╰ ", f"{error.type}: {error.message}", "error")
+                yield from _prefixed(f"{pad}╰ ", error.words, "error")
         if error is not None and not (error.line and error.line <= code.count("\n") + 1):
             yield Row("")
             yield from _failure_rows(error)
@@ -296,7 +296,7 @@ def _prompt_rows(iteration: IterationState) -> Iterator[Row]:
 
 
 def _failure_rows(error: ev.Failure) -> Iterator[Row]:
-    yield from _prefixed("✗ ", f"{error.type}: {error.message}", "error")
+    yield from _prefixed("✗ ", error.words, "error")
     if error.hint:
         yield from _prefixed("  ", error.hint, "muted")
 

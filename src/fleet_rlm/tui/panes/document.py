@@ -25,6 +25,8 @@ from fleet_rlm.tui.widgets.line_view import Piece
 from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.rows import Row, TextRows, plain, rows_of
 
+PHRASE = 8
+"""A piece so many times shorter than the longest is a phrase that stands in both by chance."""
 TONES = {Seen.UNREAD: "unread", Seen.PRINTED: "printed", Seen.SENT: "sent"}
 
 
@@ -325,10 +327,13 @@ class DocumentPane(TextPane):
 
     # Where a call's text came from
 
-    def show_source_of(self, name: str, text: str) -> None:
-        """Find a text, such as a call's prompt, in the documents, and go there."""
+    def show_source_of(self, name: str, text: str, without: str = "") -> None:
+        """Find a text, such as a call's prompt, in the documents, and go to its longest passage there.
+
+        What is `without` in the text, such as the question, is not looked for.
+        """
         if self._provenance is not None and self.entries:
-            self._locate(name, text, self._provenance)
+            self._locate(name, text.replace(without, "\n") if without else text, self._provenance)
 
     def forget_source(self) -> None:
         """Mark nothing any more."""
@@ -363,9 +368,11 @@ class DocumentPane(TextPane):
         index = self.index
         if index is None or not index.rows:
             return
-        self.marks = sorted((index.row_at(start), index.row_at(max(start, end - 1)) + 1) for start, end in spans)
+        longest, end = max(spans, key=lambda span: span[1] - span[0])
+        kept = [span for span in spans if (span[1] - span[0]) * PHRASE >= end - longest]
+        self.marks = sorted((index.row_at(start), index.row_at(max(start, end - 1)) + 1) for start, end in kept)
         self._forget()
-        self.to_row(self.marks[0][0], context=2)
+        self.to_row(index.row_at(longest), context=2)
         self.refresh()
 
     def is_marked(self, number: int) -> bool:

@@ -150,7 +150,7 @@ class OutputLog:
                 for line in lines[-MOST_TRACEBACK_LINES:-1]:
                     self._say_rows(line, "muted", execution)
             where = f"  line {finished.error.line}" if finished.error.line else ""
-            self._say_rows(f"{finished.error.type}: {finished.error.message}{where}", "bold error", execution)
+            self._say_rows(f"{finished.error.words}{where}", "bold error", execution)
         if finished.outcome in OUTCOMES:
             words, tone = OUTCOMES[finished.outcome]
             self._say_rows(words, tone, execution)
@@ -178,7 +178,7 @@ class OutputLog:
         if event.action == "eval":
             self._plain_rows(f": {event.text}", "operator")
             if event.error is not None:
-                self._plain_rows(f"{event.error.type}: {event.error.message}", "error")
+                self._plain_rows(event.error.words, "error")
             elif event.result is not None:
                 self._plain_rows(event.result, "")
         elif event.action == "hint":

@@ -418,7 +418,7 @@ class RunScreen(RunControl, RunTravel, RunSearch):
     def _show_call(self, call: CallState | None) -> None:
         self.call.choose(call)
         if call is not None and call.prompt:
-            self.document.show_source_of(f"call {call.number}", call.prompt)
+            self.document.show_source_of(f"call {call.number}", call.prompt, without=self.state.question)
         else:
             self.document.forget_source()
 

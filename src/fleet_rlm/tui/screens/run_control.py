@@ -105,7 +105,7 @@ class RunControl(Screen[None]):
         """Show what an evaluation gives, once it is there."""
         for event in self.playhead.edge.operator[seen:]:
             if event.action == "eval":
-                words = event.result if event.error is None else f"{event.error.type}: {event.error.message}"
+                words = event.result if event.error is None else event.error.words
                 self.app.push_screen(Reader(f": {clean_line(event.text, 80)}", words or "None"))
                 return
         if self.playhead.live and self.is_mounted:

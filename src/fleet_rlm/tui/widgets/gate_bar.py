@@ -27,7 +27,7 @@ def why(gate: ev.GateWaiting, waited: float, limit: int = 70) -> str:
         return " · ".join(parts)
     words = gate.why
     if gate.error is not None:
-        words = gate.error.message if gate.error.type == "SandboxLost" else f"{gate.error.type}: {gate.error.message}"
+        words = gate.error.message if gate.error.type == "SandboxLost" else gate.error.words
     return f"{clean_line(words, limit)} · {seconds(waited)}" if words else seconds(waited)
 
 

@@ -25,12 +25,13 @@ from textual.widget import Widget
 
 from fleet_rlm.tui.themes import Palette, palette
 
-WIDE, MEDIUM, TALL = 120, 100, 28
-"""From this many columns three columns of panes, from this many two (if there are this many lines as well)."""
+WIDE, MEDIUM, TALL, LOW = 120, 100, 28, 150
+"""From this many columns three columns of panes, from this many two (if there are this many lines as well); without
+these lines, three columns of one pane each from `LOW` columns on."""
 LEAST_WIDTH, LEAST_HEIGHT = 18, 5
 MANY_TABS = 6
 """In a slot of more panes than this, the frame's title has room for their names alone."""
-Shape = Literal["wide", "medium", "single"]
+Shape = Literal["wide", "low", "medium", "single"]
 Side = Literal["left", "right", "upper", "calls"]
 
 
@@ -71,6 +72,11 @@ SLOTS: dict[Shape, dict[str, tuple[str, ...]]] = {
         "calls": ("calls",),
         "call": ("call",),
     },
+    "low": {
+        "left": ("document",),
+        "upper": ("code",),
+        "calls": ("output", "calls", "call", "variables", "answer", "events"),
+    },
     "medium": {
         "left": ("document",),
         "upper": ("code",),
@@ -94,6 +100,8 @@ NUMBERS = {name: str(number) for number, name in enumerate(NAMES, 1) if name != 
 def shape_of(size: Size) -> Shape:
     if size.width >= WIDE and size.height >= TALL:
         return "wide"
+    if size.width >= LOW:
+        return "low"
     return "medium" if size.width >= MEDIUM and size.height >= TALL else "single"
 
 
@@ -279,23 +287,30 @@ class PaneGrid(Widget):
         if self.shape == "single":
             return {self.shown_in("left"): Region(0, 0, width, height)}
         x1, x2, y1, y2 = self._lines(size)
+        if self.shape == "low":
+            y1 = y2 = height
         regions = {
             "left": Region(0, 0, x1, height),
             "upper": Region(x1, 0, x2 - x1, y1),
             "lower": Region(x1, y1, x2 - x1, height - y1),
         }
-        if self.shape == "wide":
+        if self._three_columns:
             regions["calls"] = Region(x2, 0, width - x2, y2)
+        if self.shape == "wide":
             regions["call"] = Region(x2, y2, width - x2, height - y2)
-        return {self.shown_in(slot): region for slot, region in regions.items()}
+        return {self.shown_in(slot): region for slot, region in regions.items() if slot in self.slots}
+
+    @property
+    def _three_columns(self) -> bool:
+        return self.shape in ("wide", "low")
 
     def _lines(self, size: Size) -> tuple[int, int, int, int]:
         """Where the borders are: two columns, and a line in each of the two columns at the right."""
         width, height = size
         share = self.proportions
-        x1 = _between(round(width * (share.left if self.shape == "wide" else share.left + 0.08)), LEAST_WIDTH, width)
+        x1 = _between(round(width * (share.left if self._three_columns else share.left + 0.08)), LEAST_WIDTH, width)
         x2 = width
-        if self.shape == "wide":
+        if self._three_columns:
             x2 = _between(width - round(width * share.right), x1 + LEAST_WIDTH, width)
         y1 = _between(round(height * share.upper), LEAST_HEIGHT, height, LEAST_HEIGHT)
         return x1, x2, y1, _between(round(height * share.calls), LEAST_HEIGHT, height, LEAST_HEIGHT)
@@ -315,7 +330,7 @@ class PaneGrid(Widget):
             "calls": ("calls", 1),
             "call": ("calls", -1),
         }
-        if lines and slot in along:
+        if lines and slot in along and self.shape != "low":
             side, sign = along[slot]
             self._move(side, sign * lines / max(1, self.size.height))
 
@@ -337,8 +352,10 @@ class PaneGrid(Widget):
         x1, x2, y1, y2 = self._lines(self.size)
         if x in (x1 - 1, x1):
             return "left"
-        if self.shape == "wide" and x in (x2 - 1, x2):
+        if self._three_columns and x in (x2 - 1, x2):
             return "right"
+        if self.shape == "low":
+            return None
         if x1 < x < x2 - 1 and y == y1 - 1:
             return "upper"
         if self.shape == "wide" and x > x2 and y == y2 - 1:
@@ -358,7 +375,7 @@ class PaneGrid(Widget):
         width, height = self.size
         x, y = event.screen_x - self.region.x, event.screen_y - self.region.y
         share = {
-            "left": x / max(1, width) - (0 if self.shape == "wide" else 0.08),
+            "left": x / max(1, width) - (0 if self._three_columns else 0.08),
             "right": (width - x) / max(1, width),
             "upper": (y + 1) / max(1, height),
             "calls": (y + 1) / max(1, height),
