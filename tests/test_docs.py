@@ -48,7 +48,7 @@ def test_every_command_that_the_notebook_and_programs_quote_exists() -> None:
     "command",
     [
         *("fleet-rlm nonsense", "fleet-rlm run --nonsense", "fleet-rlm runs nonsense", "fleet-rlm-tui --nonsense"),
-        *("make nonsense", "fleet-rlm run Q --docs PATH [--nonsense N]", "fleet-rlm volume ls --force"),
+        *("make nonsense", "fleet-rlm run Q --docs PATH [--nonsense N]", "fleet-rlm runs list --nonsense"),
     ],
 )
 def test_a_command_that_does_not_exist_would_be_found(command: str) -> None:

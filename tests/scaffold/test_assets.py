@@ -121,7 +121,7 @@ def test_the_linter_of_commands_finds_what_is_wrong() -> None:
     assert complaint("fleet-rlm run x --sandbox moon")
     assert complaint("fleet-rlm run x --max-iterations many")
     assert complaint("fleet-rlm runs nothing")
-    assert complaint("fleet-rlm volume ls a b c")
+    assert complaint("fleet-rlm runs show a b c")
     assert complaint("fleet-rlm-tui --no-such")
     assert not complaint('fleet-rlm run "x" --docs PATH --max-cost USD --sandbox modal')
     assert sum(len(list(quoted(path.read_text()))) for path in MARKDOWN) > 80, "commands are found at all"

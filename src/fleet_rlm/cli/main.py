@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import fleet_rlm
-from fleet_rlm.cli import commands, configuration, corpus, runs, volume
+from fleet_rlm.cli import commands, configuration, corpus, runs
 from fleet_rlm.cli import tasks as tasks_command
 from fleet_rlm.cli.doctor.command import doctor
 from fleet_rlm.cli.init import init
@@ -48,7 +48,6 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(tasks_command.app, name="tasks")
 app.add_typer(configuration.app, name="config")
 app.add_typer(corpus.app, name="corpus")
-app.add_typer(volume.app, name="volume")
 app.command("init")(init)
 app.command("doctor")(doctor)
 app.command("check-secret")(check_secret)
