@@ -121,8 +121,8 @@ def news(state: RunState, event: ev.Event) -> str | None:
             return event.words
         case ev.Notice(text=text, level=level):
             return f"{level}: {text}" if level != "info" else text
-        case ev.PlannerFinished(error=ev.Failure(message=message)):
-            return f"planner failed: {message}"
+        case ev.PlannerFinished(error=ev.Failure(message=message, hint=hint)):
+            return f"planner failed: {message}" + (f". {hint}" if event.cut and hint else "")
         case ev.ExtractionFinished(cut=True):
             return "the final answer was cut off at the limit of its tokens: its end is missing"
         case ev.ExtractionStarted(why=why):

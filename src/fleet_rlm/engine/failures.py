@@ -27,7 +27,7 @@ class AnswerCut(dspy.LMError):
     def __init__(self, limit: int | None, text: str = "") -> None:
         self.limit, self.text = limit, text
         most = f"its limit of {limit:,} output tokens" if limit else "its limit of output tokens"
-        empty = " before it began: the model used all of them to think" if not text else ""
+        empty = ", all used to think" if not text else ""
         super().__init__(f"the answer was cut off at {most}{empty}")
 
     def failure(self) -> ev.Failure:

@@ -243,8 +243,10 @@ def _what(call: CallState, neighbour: CallState | None) -> Cell:
     indent = "  " * min(call.depth, 4)
     name = clean_line(call.function, 40)
     if call.type == "batch":
-        failed = f", {call.members_failed} failed: {call.failed_why}" if call.members_failed else ""
-        return f"{indent}batch {call.members_done}/{call.size or '?'}{failed}", "error" if failed else "bold sub_llm"
+        done = f"{call.members_done}/{call.size or '?'}"
+        if call.members_failed:
+            return f"{indent}{done}, {call.members_failed} failed: {call.failed_why}", "error"
+        return f"{indent}batch {done}", "bold sub_llm"
     if call.type == "sub_agent":
         return f"{indent}◈ {name}", "bold sub_llm"
     if call.type == "tool":
