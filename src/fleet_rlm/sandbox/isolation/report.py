@@ -55,10 +55,9 @@ def report(
             proven.append(words)
         else:
             open_doors.append(f"not enforced by the kernel, only watched: {words}")
-    if own_root:
-        open_doors.append("not counted: buffers of sockets and pipes in the kernel")
-    else:
-        open_doors.append("not counted: buffers of pipes in the kernel")
+    open_doors.append("not counted: the kernel's own memory, such as buffers of sockets and pipes, and page tables")
+    if not held.get("calls filtered"):
+        open_doors.append("not counted: shared memory without a file, once no process maps its pages")
     if limits.scratch_mb and not held.get("files unwritten"):
         open_doors.append("not limited: files outside of the scratch folder, also in memory (/dev/shm)")
     return IsolationReport(mode, _headline(held), tuple(proven), tuple(open_doors), tuple(notes))
