@@ -49,7 +49,7 @@ def pdf(pages: Sequence[str], *, encrypted: bool = False) -> bytes:
     return out.getvalue()
 
 
-_WORD = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+WORD = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
 def docx(body: str) -> bytes:
@@ -69,7 +69,7 @@ def docx(body: str) -> bytes:
             'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" '
             'Target="word/document.xml"/></Relationships>',
         )
-        packed.writestr("word/document.xml", f"<w:document {_WORD}><w:body>{body}</w:body></w:document>")
+        packed.writestr("word/document.xml", f"<w:document {WORD}><w:body>{body}</w:body></w:document>")
     return out.getvalue()
 
 

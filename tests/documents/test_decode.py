@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_rlm.documents.decode import REPLACE, Decoder, Encoding, NotText, decode, detect, known_codec, utf8
+from fleet_rlm.documents.load import document_of
 from fleet_rlm.documents.work import DocumentError
 
 GERMAN = "Die Größe der Fässer überraschte Jürgen; er maß sie „zweimal“ – für 5 €. " * 20
@@ -136,3 +137,87 @@ def test_an_encoding_that_does_not_exist_is_refused_by_name() -> None:
         with pytest.raises(DocumentError, match="no text encoding"):
             known_codec(name)
     assert known_codec("Latin1") == "iso8859-1"
+
+
+def read(data: bytes) -> tuple[str, tuple[str, ...]]:
+    """A file's text, and what is told of it."""
+    document = document_of(Path("some.txt"), "some.txt", "", data, "")
+    return document.text, document.notices
+
+
+GUESS = "some.txt: decoded as cp1252 (a guess: it is not UTF-8)"
+BY_LINE = "some.txt: its lines that are not UTF-8 are decoded as {} (a guess)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["é", "café", "5 €\n", "Größe", "“hi” – said\n", "naïve façade, São Paulo\n", "¿Dónde está el niño?\n",
+     "Blåbærgrød på øen\n", "Málaga", "plain words, then É", "l’été"],
+)  # fmt: skip
+def test_a_short_western_text_is_read_as_what_it_is(text: str) -> None:
+    assert read(text.encode("cp1252")) == (text, (GUESS,))
+
+
+def test_a_utf8_text_that_is_cut_within_a_letter_stays_utf8() -> None:
+    assert read("Größe: ß".encode()[:-1]) == ("Größe: \ufffd", ("some.txt: 1 invalid byte replaced by U+FFFD",))
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("line", "codec"),
+    [("Die Größe der Fässer überraschte Jürgen.", "cp1252"), ("Привет мир, как дела сегодня", "cp1251")],
+)
+@pytest.mark.parametrize(("utf8", "older"), [(1, 1), (50, 1), (1, 50)])
+def test_a_log_of_two_encodings_is_decoded_line_by_line(
+    line: str, codec: str, utf8: int, older: int, ends: str
+) -> None:
+    line += ends
+    data = line.encode() * utf8 + line.encode(codec) * older + line.encode() * utf8
+    assert read(data) == (line * (2 * utf8 + older), (BY_LINE.format(codec),))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.text("aäßé€ ", max_size=9)), max_size=30), st.data())
+def test_lines_are_told_apart_wherever_a_block_ends(lines: list[tuple[bool, str]], cuts: st.DataObject) -> None:
+    data = b"".join(line.encode("utf-8" if new else "cp1252") + b"\n" for new, line in lines)
+    decoder, pieces, place = Decoder("utf-8-or-cp1252"), [], 0
+    while place < len(data):
+        size = cuts.draw(st.integers(1, 20))
+        pieces.append(decoder(data[place : place + size]))
+        place += size
+    text = "".join([*pieces, decoder(b"", final=True)])
+    assert text == decode(data, "utf-8-or-cp1252")[0]
+    for (new, line), found in zip(lines, text.split("\n"), strict=False):
+        assert found == line or not new, "valid UTF-8 is never anything else"
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "cp1252", "utf-16-le"])
+@pytest.mark.parametrize("zeros", [64, 4096, 3_000_000])
+def test_the_zero_bytes_before_a_rotated_log_are_left_out_and_told(zeros: int, codec: str) -> None:
+    text, notices = read(bytes(zeros) + (GERMAN + "\n").encode(codec) * 3)
+    assert text == (GERMAN + "\n") * 3
+    assert f"the {zeros:,} zero bytes that it begins with are left out" in notices[0]
+
+
+@pytest.mark.parametrize(
+    "data", [b"a small text\0with two\0zeros\n", b"line\n" * 50 + bytes(4096), b"a.txt\0b.txt\0" * 9]
+)
+def test_other_zero_bytes_in_a_text_are_kept_and_told(data: bytes) -> None:
+    text, notices = read(data)
+    assert text == data.decode()
+    assert notices == (f"some.txt: holds {data.count(0):,} zero bytes",)
+
+
+@pytest.mark.parametrize("text", ["hello", "Only plain Latin letters are in this.\n", "Grüße an alle\n"])
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_short_wide_text_without_a_mark_is_recognised(text: str, codec: str) -> None:
+    assert read(text.encode(codec))[0] == text
+
+
+@pytest.mark.parametrize("text", ["the end\r\n\x1a", "8=FIX.4.2\x019=65\x0135=A\x01" * 9, "a\x1fb\x1ec\x1d" * 9])
+def test_signs_that_part_or_end_a_text_do_not_make_it_binary(text: str) -> None:
+    assert read(text.encode())[0] == text
+
+
+@pytest.mark.parametrize(("text", "codec"), [("日本語テスト\n", "iso2022_jp"), ("안녕하세요\n", "iso2022_kr")])
+def test_encodings_of_seven_bits_are_recognised(text: str, codec: str) -> None:
+    assert read(text.encode(codec))[0] == text

@@ -144,8 +144,11 @@ _ZIPPED: tuple[tuple[bytes, str, str], ...] = (
     (b"mimetypeapplication/vnd.oasis", "an OpenDocument file", "Save it as plain text and pass that file."),
 )
 
+_SHIFTED = (("iso2022_jp", (b"\x1b$B", b"\x1b$@")), ("iso2022_kr", (b"\x1b$)C",)))
+"""Encodings of seven bits, and what switches to their letters."""
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
-_CONTROLS = bytes(c for c in range(32) if c not in b"\t\n\v\f\r\b\x1b") + b"\x7f"
+_CONTROLS = bytes(c for c in range(32) if c not in b"\t\n\v\f\r\b\x1b\x01\x1a\x1c\x1d\x1e\x1f") + b"\x7f"
+"""What text hardly ever holds: not among them are the signs that end a DOS text, and part the fields of messages."""
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
 _ZEROS = re.compile(rb"\0+")
 
@@ -269,8 +272,9 @@ def _judged(read: ReadAt, size: int, path: Path | str) -> tuple[Encoding | None,
     _refuse_known_formats(head, path)
     if wide := _wide_without_bom(head):
         return Encoding(wide, bom, guessed=True), [], bom
-    if any(sign in head for sign in (b"\x1b$B", b"\x1b$@")) and head.isascii():
-        return Encoding("iso2022_jp", bom, guessed=True), [], bom
+    for codec, signs in _SHIFTED:
+        if head.isascii() and any(sign in head for sign in signs):
+            return Encoding(codec, bom, guessed=True), [], bom
     step = max(WINDOW_BYTES, (size - bom - len(head)) // MAX_WINDOWS)
     windows = [head, *(read(WINDOW_BYTES, offset) for offset in range(bom + len(head), size, step))]
     if not _is_text(windows):
@@ -305,7 +309,7 @@ def _is_text(windows: list[bytes]) -> bool:
 
 
 def _controls(data: bytes) -> int:
-    """Bytes that text hardly ever holds."""
+    """How many bytes are such as text hardly ever holds."""
     return len(data) - len(data.translate(None, _CONTROLS))
 
 
@@ -321,7 +325,7 @@ def _wide_without_bom(head: bytes) -> str | None:
             if low > high * 0.02 or high < len(head) * (0.5 if width == 4 else 0.01):
                 continue
             text = codecs.getincrementaldecoder(codec)("replace").decode(head, False)
-            odd = sum(1 for c in text if not (c.isprintable() or c in "\t\n\r\f\v\u3000\xa0"))
+            odd = sum(1 for c in text if c == "\ufffd" or not (c.isprintable() or c in "\t\n\r\f\v\u3000\xa0"))
             if odd <= len(text) * 0.01 and _is_one_script(text):
                 return codec
     return None
@@ -362,12 +366,15 @@ def _of_windows(windows: list[bytes], bom: int) -> Encoding:
     older = guess(sample)
     if _is_utf8(windows) and not is_plausible(sample, older):
         return Encoding(bom=bom)  # broken in places, rather than something else
-    both = lines.utf8 * (20 if older == "cp1252" else 1) >= len(lines.legacy) / 20
+    both = lines.certain or lines.utf8 * (20 if older == "cp1252" else 1) >= len(lines.legacy) / 20
     return Encoding(mixed.name_of(older) if both and lines.utf8 else older, bom, guessed=True)
 
 
 def _is_strictly_utf8(windows: list[bytes]) -> bool:
-    return _utf8_census(windows)[1] == 0
+    valid, invalid = _utf8_census(windows)
+    if not valid and len(windows) == 1:  # all there is: `caf\xe9` is no cut letter
+        return not decode(windows[0], "utf-8")[1]
+    return invalid == 0
 
 
 def _is_utf8(windows: list[bytes]) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _PREFIX = "utf_8_or_"
+_CERTAIN = 3
 
 
 def name_of(older: str) -> str:
@@ -74,13 +75,15 @@ class Census:
 
     utf8: int
     """Lines beyond ASCII that are UTF-8."""
+    certain: int
+    """Those of them that are so by three letters or more, hence by no chance."""
     legacy: list[bytes]
     """Those that are not."""
 
 
 def census(windows: Sequence[bytes]) -> Census:
     """Count the lines beyond ASCII; those that the pieces' ends cut are left out where there are others."""
-    utf8, legacy = 0, []
+    utf8, certain, legacy = 0, 0, []
     for number, window in enumerate(windows):
         if window.isascii():
             continue
@@ -96,4 +99,5 @@ def census(windows: Sequence[bytes]) -> Census:
                 legacy.append(line)
             else:
                 utf8 += 1
-    return Census(utf8, legacy)
+                certain += sum(c > "\x7f" for c in line.decode("utf-8", "ignore")) >= _CERTAIN
+    return Census(utf8, certain, legacy)

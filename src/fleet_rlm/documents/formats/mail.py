@@ -29,6 +29,7 @@ MOST_HEADER_CHARS = 16_000
 _HEADERS = ("From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Date", "Subject")
 _DEEPEST = 8
 _CUT = " […]"
+_MESSAGES = ("message/rfc822", "message/global", "message/news", "message/partial")
 _CUSTOMARY = re.compile(r"multi-?part message in MIME format|S/MIME|OpenPGP|MIME-aware", re.IGNORECASE)
 _WORD = re.compile(r"\w{2,}")
 _ADDRESS = re.compile(r"\]\([^)\s]*\)|\S+://\S+")
@@ -74,7 +75,7 @@ class Reading:
 
     def message(self, message: Mail, depth: int = 0) -> Iterator[str]:
         """Pieces of text, in order: headers, message, attachments."""
-        yield from self._headers(message, _HEADERS)
+        yield from self._headers(message)
         yield ""
         yield from self._part(message, depth, is_body=True)
 
@@ -82,10 +83,11 @@ class Reading:
         """A header's text, decoded; '' where there is none."""
         return self._decoded(next(_raw(part, name), ""), name, part)
 
-    def _headers(self, part: Mail, names: tuple[str, ...]) -> Iterator[str]:
-        for name in names:
-            for value in _raw(part, name):
-                yield f"{name}: {self._decoded(value, name, part)}"
+    def _headers(self, part: Mail, every: bool = False) -> Iterator[str]:
+        """Those that people read; all of them where there are none of these."""
+        found = [(name, value) for name in _HEADERS for value in _raw(part, name)]
+        for name, value in part.raw_items() if every or not found else found:
+            yield f"{printable(name)}: {self._decoded(str(value), name, part)}"
 
     def _decoded(self, value: str, name: str, part: Mail) -> str:
         if value.endswith(_CUT):
@@ -119,13 +121,16 @@ class Reading:
         yield from self._attachment(part, data, name or kind, kind, depth)
 
     def _parts(self, part: Mail, kind: str, inner: list[Mail], depth: int, is_body: bool) -> Iterator[str]:
-        if kind == "message/delivery-status":
+        if kind.startswith("message/") and kind not in _MESSAGES:  # a report for programs: its headers are what it says
+            if kind == "message/external-body":
+                yield f"[kept elsewhere: {self.header(part, 'Content-Type')}]"
             for block in inner:
-                yield "\n".join(
-                    [*(f"{key}: {self._decoded(str(value), key, block)}" for key, value in block.raw_items()), ""]
+                yield (
+                    "\n".join([*self._headers(block, every=True), "", *self._part(block, depth, is_body)]).rstrip()
+                    + "\n"
                 )
             return
-        if part.get_content_maintype() == "message":
+        if kind in _MESSAGES:
             for message in inner:
                 if depth >= _DEEPEST:
                     yield "[attached message: nested too deeply, not read]"
@@ -156,11 +161,13 @@ class Reading:
             wanted = next((text for kind, text in texts if kind == "text/plain" and _covers(text, taken[0][1])), None)
             yield wanted if wanted is not None else taken[0][1]
             return
-        for place, (kind, text) in enumerate(taken):
+        for place, (kind, text) in enumerate(one for one in texts if one in taken):
             yield f"\n[the same as {kind}]\n{text}" if place else text
 
     def _text(self, part: Mail, data: bytes) -> str:
-        if part.get_content_subtype() in ("html", "xhtml+xml"):
+        if part.get_content_type() == "text/rfc822-headers":
+            return "\n".join(self._headers(parse(data), every=True))
+        if part.get_content_subtype().endswith(("html", "xhtml+xml")):
             found = read_page(data, self._name, self._cancelled) if not _charset(part) else None
             if found is None:
                 text, notice = decode_as(data, _charset(part), self._name)
@@ -189,7 +196,7 @@ class Reading:
         try:
             if part.get_content_maintype() == "text" and not recognise(title, data[:HEAD_BYTES]):
                 text = self._text(part, data)
-            elif kind in ("message/rfc822", "message/global") and depth < _DEEPEST:  # packed, so not parsed yet
+            elif kind in _MESSAGES and depth < _DEEPEST:  # packed, so not parsed yet
                 text = "\n".join(self.message(parse(data), depth + 1))
             else:
                 text = self._file(title, data, depth)

@@ -20,6 +20,7 @@ _TOLD = 5
 def read(data: bytes, name: str, cancelled: Cancelled) -> Extracted:
     """Every message, after a line such as `[message 3 of 120]`."""
     data = data.lstrip(b"\0").removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    data = data if b"\n" in data else data.replace(b"\r", b"\n")
     starts = list(_START.finditer(data))
     if not starts:
         raise Unextractable(f"{printable(name)} could not be read as a mailbox: no line begins with `From `.")

@@ -10,112 +10,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
-NOT_SHOWN = frozenset(
-    [
-        "script",
-        "style",
-        "template",
-        "noscript",
-        "iframe",
-        "object",
-        "embed",
-        "link",
-        "meta",
-        "title",
-        "datalist",
-        "rp",
-        "area",
-        "param",
-        "source",
-        "track",
-        "col",
-        "colgroup",
-    ]
-)
+NOT_SHOWN = frozenset([
+    "script", "style", "template", "noscript", "iframe", "embed", "link", "meta", "title", "datalist", "rp",
+    "area", "param", "source", "track", "col", "colgroup",
+])  # fmt: skip
 """Elements of which a reader sees nothing."""
-_GAP = frozenset(
-    [
-        "p",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "ul",
-        "ol",
-        "dl",
-        "menu",
-        "table",
-        "pre",
-        "xmp",
-        "listing",
-        "blockquote",
-        "hr",
-        "figure",
-        "section",
-        "article",
-        "aside",
-        "main",
-        "nav",
-        "header",
-        "footer",
-        "form",
-        "fieldset",
-        "details",
-        "dialog",
-        "dir",
-    ]
-)
-_LINE = frozenset(
-    [
-        "html",
-        "body",
-        "div",
-        "li",
-        "dt",
-        "dd",
-        "tr",
-        "caption",
-        "summary",
-        "legend",
-        "figcaption",
-        "address",
-        "option",
-        "optgroup",
-        "textarea",
-        "center",
-        "search",
-        "hgroup",
-        "thead",
-        "tbody",
-        "tfoot",
-        "frameset",
-        "noframes",
-        "td",
-        "th",
-    ]
-)
-_APART = frozenset(
-    [
-        "button",
-        "label",
-        "input",
-        "select",
-        "meter",
-        "progress",
-        "output",
-        "video",
-        "audio",
-        "canvas",
-        "svg",
-        "text",
-        "tspan",
-        "img",
-        "math",
-        "mtr",
-        "mtd",
-    ]
+_GAP = frozenset([
+    "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl", "menu", "table", "pre", "xmp", "listing",
+    "blockquote", "hr", "figure", "section", "article", "aside", "main", "nav", "header", "footer", "form",
+    "fieldset", "details", "dialog", "dir",
+])  # fmt: skip
+_LINE = frozenset([
+    "html", "body", "div", "li", "dt", "dd", "tr", "caption", "summary", "legend", "figcaption", "address",
+    "option", "optgroup", "textarea", "center", "search", "hgroup", "thead", "tbody", "tfoot", "frameset",
+    "noframes", "td", "th",
+])  # fmt: skip
+_APART = frozenset([
+    "button", "label", "input", "select", "meter", "progress", "output", "video", "audio", "canvas", "svg",
+    "text", "tspan", "img", "math", "mtr", "mtd",
+])  # fmt: skip
+_OF_THEIR_OWN = _GAP | _LINE | _APART
+_DISPLAY = re.compile(
+    r"(?:^|;)\s*display\s*:\s*(?:(block|flex|grid|table|list-item|flow-root|table-row)\b|inline-|table-)", re.I
 )
 _MARKS = {
     "b": "**",
@@ -213,7 +129,7 @@ class Writer:
 
     def enter(self, node: LexborNode, tag: str) -> bool:
         """An element begins; True where what is in it has been written already."""
-        self._break(tag)
+        self._break(_placed_as(node, tag))
         if tag in _LITERAL:
             self._literal += 1
         elif tag in _HEADINGS:
@@ -235,7 +151,7 @@ class Writer:
             self._flow.pieces.append(_BETWEEN.get(above.tag or "", ""))
         if tag in _LITERAL:
             self._literal -= 1
-        self._break(tag)
+        self._break(_placed_as(node, tag))
         if tag in _HEADINGS:
             self._heading = 0
 
@@ -358,6 +274,13 @@ class Writer:
             self.add(told.text() or "")
         return told is not None
 
+    def _old(self, node: LexborNode) -> bool:
+        """What is for old browsers alone is not taken apart by the parser."""
+        from fleet_rlm.documents.formats.html import text_of
+
+        self._write(text_of(node.text() or "").strip("\n"))
+        return True
+
     def _list(self, node: LexborNode) -> None:
         self._lists.append(_number(node.attributes.get("start"), 1) if node.tag == "ol" else None)
 
@@ -443,7 +366,8 @@ class Writer:
 _ENTER: dict[str, Callable[[Writer, LexborNode], bool | None]] = {
     "a": Writer._link, "img": Writer._image, "input": Writer._control, "br": Writer._new_line, "hr": Writer._rule,
     "sup": Writer._raised, "rt": Writer._reading, "q": Writer._quote, "math": Writer._formula, "li": Writer._item,
-    "dd": Writer._definition, "blockquote": Writer._quotation, "table": Writer._table, "tr": Writer._row,
+    "dd": Writer._definition, "noframes": Writer._old,
+    "blockquote": Writer._quotation, "table": Writer._table, "tr": Writer._row,
     **dict.fromkeys(_LISTS, Writer._list), **dict.fromkeys(("td", "th"), Writer._cell),
 }  # fmt: skip
 _LEAVE: dict[str, Callable[[Writer, LexborNode], None]] = {
@@ -451,6 +375,15 @@ _LEAVE: dict[str, Callable[[Writer, LexborNode], None]] = {
     **dict.fromkeys(_LISTS, Writer._end_list), **dict.fromkeys(("li", "dd", "blockquote"), Writer._end_indent),
     **dict.fromkeys(("pre", "xmp", "listing"), Writer._fence), **dict.fromkeys(("td", "th"), Writer._end_cell),
 }  # fmt: skip
+
+
+def _placed_as(node: LexborNode, tag: str) -> str:
+    """The element that stands on a page as this one does: its style may make it a line or a word of its own."""
+    if tag in _OF_THEIR_OWN:
+        return tag
+    if (style := node.attributes.get("style")) and (found := _DISPLAY.search(style)):
+        return "div" if found[1] else "button"
+    return "button" if "-" in tag else tag  # a page's own elements, which are parts rather than letters
 
 
 def _number(given: str | None, otherwise: int) -> int:

@@ -19,22 +19,10 @@ MOST_BYTES = 256_000_000
 """Of XML, unpacked: a book has one or two million."""
 _COMMENTS = "comment-reference => sup"
 _IGNORED = re.compile(r"unrecognised element was ignored: (?:\{[^}]*\}|\w+:)(\w+)")
-_SILENT = frozenset(
-    [
-        "sectPr",
-        "lastRenderedPageBreak",
-        "proofErr",
-        "bookmarkEnd",
-        "permStart",
-        "permEnd",
-        "footnoteRef",
-        "endnoteRef",
-        "annotationRef",
-        "tblGrid",
-        "separator",
-        "continuationSeparator",
-    ]
-)
+_SILENT = frozenset([
+    "sectPr", "lastRenderedPageBreak", "proofErr", "bookmarkEnd", "permStart", "permEnd", "footnoteRef",
+    "endnoteRef", "annotationRef", "tblGrid", "separator", "continuationSeparator",
+])  # fmt: skip
 
 
 def read(data: bytes, name: str, cancelled: Cancelled) -> Extracted:

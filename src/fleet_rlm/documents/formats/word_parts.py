@@ -16,31 +16,17 @@ _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(officeDocument|wordprocessingml|drawingml)/(?=[a-zA-Z])")
 _BODIES = re.compile(r"word/(document\d*|footnotes|endnotes|comments)\.xml")
 _MARGINS = re.compile(r"word/(header|footer)\d*\.xml")
-_UNWRAPPED = frozenset(f"{_W}{name}" for name in ["customXml", "moveTo", "dir", "bdo", "rubyBase", "ruby", "rt"])
+_UNWRAPPED = frozenset(f"{_W}{name}" for name in ["customXml", "moveTo", "dir", "bdo", "fldSimple"])
 _DROPPED = frozenset(
-    f"{_W}{name}" for name in ["moveFrom", "moveFromRangeStart", "moveFromRangeEnd", "customXmlPr", "rubyPr"]
+    f"{_W}{name}" for name in ["moveFrom", "moveFromRangeStart", "moveFromRangeEnd", "customXmlPr", "fldData"]
 )
 _OBJECTS = (("word/charts/chart", "chart"), ("word/diagrams/data", "diagram"), ("word/embeddings/", "embedded file"))
 _BETWEEN = {"f": "/", "sSup": "^", "sSub": "_", "sSubSup": "_", "limLow": "_", "limUpp": "^", "eqArr": "; ", "mr": ", "}
 _BEFORE = {"rad": "√"}
-_NO_TEXT = frozenset(
-    [
-        "rPr",
-        "ctrlPr",
-        "fPr",
-        "radPr",
-        "dPr",
-        "naryPr",
-        "sSupPr",
-        "sSubPr",
-        "sSubSupPr",
-        "mPr",
-        "funcPr",
-        "accPr",
-        "barPr",
-        "limLowPr",
-    ]
-)
+_NO_TEXT = frozenset([
+    "rPr", "ctrlPr", "fPr", "radPr", "dPr", "naryPr", "sSupPr", "sSubPr", "sSubSupPr", "mPr", "funcPr", "accPr",
+    "barPr", "limLowPr",
+])  # fmt: skip
 
 
 def prepared(data: bytes) -> tuple[io.BytesIO, list[str]]:
@@ -113,12 +99,23 @@ def _simplify(root: ET.Element) -> None:
                 changed.append(_around(run) if parent.tag in (f"{_W}body", f"{_W}tc") else run)
             elif child.tag == f"{_MC}AlternateContent":
                 changed += _alternative(child)
+            elif child.tag == f"{_W}ruby":
+                changed += _reading(child)
+            elif child.tag in (f"{_W}cr", f"{_W}ptab"):
+                changed.append(ET.Element(f"{_W}br" if child.tag == f"{_W}cr" else f"{_W}tab"))
             elif child.tag in _UNWRAPPED:
                 changed += list(child)
             elif child.tag not in _DROPPED:
                 changed.append(child)
         if changed != list(parent):
             parent[:] = changed
+
+
+def _reading(node: ET.Element) -> list[ET.Element]:
+    """Signs with how they are read behind them: `漢(kan)`."""
+    read, base = ([run for run in node if run.tag == f"{_W}{name}"] for name in ("rt", "rubyBase"))
+    texts = ["".join(text for part in parts for text in _runs(part)) for parts in (base, read)]
+    return _text_nodes(f"{texts[0]}({texts[1]})" if texts[1] else texts[0])
 
 
 def _alternative(node: ET.Element) -> list[ET.Element]:
@@ -163,9 +160,14 @@ def _closed(text: str) -> str:
 
 def _run(text: str) -> ET.Element:
     run = ET.Element(f"{_W}r")
-    content = ET.SubElement(run, f"{_W}t", {"{http://www.w3.org/XML/1998/namespace}space": "preserve"})
-    content.text = text
+    run.extend(_text_nodes(text))
     return run
+
+
+def _text_nodes(text: str) -> list[ET.Element]:
+    content = ET.Element(f"{_W}t", {"{http://www.w3.org/XML/1998/namespace}space": "preserve"})
+    content.text = text
+    return [content]
 
 
 def _around(run: ET.Element) -> ET.Element:
