@@ -54,8 +54,8 @@ class Bridge:
         """`llm_query_batched` with this run's width, order, gate and budgets; `ask` is dspy's own `llm_query`."""
 
         @functools.wraps(original)
-        def llm_query_batched(prompts: list[str]) -> list[str]:
-            return self.send(prompts, ask)
+        def llm_query_batched(*args: object, **kwargs: object) -> list[str]:
+            return self.send(_only_argument("llm_query_batched", "prompts", args, kwargs), ask)
 
         return llm_query_batched
 
@@ -137,19 +137,49 @@ class Bridge:
             raise
 
 
+NOTHING = "Nothing was asked."
+
+
+def checked_query(ask: Ask) -> Tool:
+    """Dspy's `llm_query`, which refuses in words what is no prompt before anything is paid for it."""
+
+    @functools.wraps(ask)
+    def llm_query(*args: object, **kwargs: object) -> str:
+        prompt = _only_argument("llm_query", "prompt", args, kwargs)
+        if isinstance(prompt, list | tuple) and prompt and all(isinstance(one, str) for one in prompt):
+            raise TypeError(f"llm_query takes one prompt; for a list of them call llm_query_batched. {NOTHING}")
+        return ask(_checked_prompt(prompt, "the prompt of llm_query"))
+
+    return llm_query
+
+
+def _only_argument(function: str, parameter: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    """The one argument that a function takes. Raises `TypeError` for any other number or name."""
+    if len(args) + len(kwargs) == 1 and (args or parameter in kwargs):
+        return args[0] if args else kwargs[parameter]
+    got = [f"{len(args)} by position"] if args else []
+    got += [f"{name}=" for name in kwargs]
+    takes = "a list of prompts" if parameter == "prompts" else "one text that holds everything the model is to read"
+    raise TypeError(f"{function}({parameter}) takes {takes}, and got {', '.join(got) or 'nothing'}. {NOTHING}")
+
+
+def _checked_prompt(prompt: object, what: str) -> str:
+    if not isinstance(prompt, str):
+        raise TypeError(f"{what} must be text, and is {type(prompt).__name__}; write it as an f-string. {NOTHING}")
+    if not prompt.strip():
+        raise ValueError(f"{what} is empty. {NOTHING}")
+    return prompt
+
+
 def _checked(prompts: object) -> list[str]:
     if not isinstance(prompts, list | tuple):
-        raise TypeError(f"llm_query_batched takes a list of prompts, not {type(prompts).__name__}")
-    for place, prompt in enumerate(prompts):
-        if not isinstance(prompt, str):
-            raise TypeError(f"prompt {place} is {type(prompt).__name__}, not text")
-        if not prompt:
-            raise ValueError(f"prompt {place} is empty")
-    return list(prompts)
+        one = "; for one prompt call llm_query" if isinstance(prompts, str) else ""
+        raise TypeError(f"llm_query_batched takes a list of prompts, not {type(prompts).__name__}{one}. {NOTHING}")
+    return [_checked_prompt(prompt, f"prompt {place} of llm_query_batched") for place, prompt in enumerate(prompts)]
 
 
 class BridgedTools(dict[str, Tool]):
-    """An interpreter's tools: dspy's batch is replaced as soon as dspy puts it there, and every answer is kept."""
+    """An interpreter's tools: dspy's own two are replaced as soon as dspy puts them there, and every answer is kept."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
@@ -159,8 +189,10 @@ class BridgedTools(dict[str, Tool]):
         self.update({name: tool})
 
     def update(self, tools: Mapping[str, Tool]) -> None:  # type: ignore[override] # the one form that dspy uses
-        """Take the tools in, the batch replaced by the run's own."""
+        """Take the tools in: the batch replaced by the run's own, prompts checked before they are sent."""
         given = dict(tools)
         if "llm_query_batched" in given and "llm_query" in given:
             given["llm_query_batched"] = self._bridge.batched(given["llm_query_batched"], given["llm_query"])
+        if "llm_query" in given:
+            given["llm_query"] = checked_query(given["llm_query"])
         super().update({name: taped(name, tool) for name, tool in given.items()})

@@ -99,7 +99,12 @@ def _as_taken(
     if any(kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY) for kind in kinds.values()):
         return args, kwargs
     named: dict[str, Any] = {}
-    for name, value in signature.bind(*args, **kwargs).arguments.items():
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        told = getattr(function, "__name__", "the tool")
+        raise TypeError(f"{told}{signature}: {error}. Nothing was called.") from None
+    for name, value in bound.arguments.items():
         named |= value if kinds[name] is inspect.Parameter.VAR_KEYWORD else {name: value}
     return [], named
 
