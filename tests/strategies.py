@@ -24,6 +24,8 @@ spans = st.sampled_from(["run", "i1", "p1", "x1", "c1", "c2", "b1", "agent"])
 def of(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a field's type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return of(arguments[0])
     if kind is Any:
         return json_values
     if origin is Literal:

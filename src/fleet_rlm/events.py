@@ -11,7 +11,7 @@ Units: `t` and everything named `seconds` are seconds, `chars` are Unicode code 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -20,6 +20,9 @@ VERSION = 1
 
 Json: TypeAlias = Any
 """A value that came as JSON: None, bool, int, float, str, list or dict of these (msgspec has no recursive alias)."""
+
+Int = Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)]
+"""A whole number that every index and calculation can hold: a run file may be anybody's."""
 
 Role = Literal["planner", "sub_llm"]
 Status = Literal["submitted", "extracted", "stopped", "failed", "aborted"]
@@ -43,9 +46,9 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Usage(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens of one model call, or of many added up."""
 
-    input: int = 0
-    output: int = 0
-    cached: int = 0
+    input: Int = 0
+    output: Int = 0
+    cached: Int = 0
     estimated: bool = False
     """True when the provider did not say and the numbers are characters divided by four."""
 
@@ -63,7 +66,7 @@ class Failure(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
     type: str
     message: str
-    line: int | None = None
+    line: Int | None = None
     """Line of the model's code, from 1."""
     traceback: str | None = None
     hint: str | None = None
@@ -105,9 +108,9 @@ class DocumentRef(_Part, frozen=True, kw_only=True, omit_defaults=True):
     path: str
     name: str
     """The key under which the planner sees it when there are several."""
-    bytes: int
+    bytes: Int
     sha256: str
-    chars: int
+    chars: Int
     encoding: str = "utf-8"
     format: str = ""
     """What the text was taken out of (pdf, docx, html, mail, mbox, notebook); '' for plain text."""
@@ -118,12 +121,12 @@ class DocumentRef(_Part, frozen=True, kw_only=True, omit_defaults=True):
 class Input(_Part, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     type: str
-    chars: int
+    chars: Int
     sha256: str | None = None
     documents: tuple[DocumentRef, ...] = ()
     value: Json = None
     """The value itself when it is small (4,096 characters at most as JSON)."""
-    first_chars: int | None = None
+    first_chars: Int | None = None
     """Only so many characters from the beginning of each document were used, where some have more."""
 
 
@@ -146,16 +149,16 @@ class Sandbox(_Part, frozen=True, kw_only=True, omit_defaults=True):
 class BudgetLimits(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """What the run may spend; None is *no limit*."""
 
-    max_iterations: int
-    max_llm_calls: int | None = None
-    max_tokens: int | None = None
+    max_iterations: Int
+    max_llm_calls: Int | None = None
+    max_tokens: Int | None = None
     max_seconds: float | None = None
     max_cost_usd: float | None = None
 
 
 class ForkPoint(_Part, frozen=True, kw_only=True, omit_defaults=True):
     run_id: str
-    iteration: int
+    iteration: Int
 
 
 class Message(_Part, frozen=True, kw_only=True, omit_defaults=True):
@@ -165,27 +168,27 @@ class Message(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
     role: str
     content: str
-    reuse: int = 0
+    reuse: Int = 0
 
 
 class Shown(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """How much of an execution's output the planner got to see, in characters from its start and its end."""
 
-    head: int
-    tail: int = 0
+    head: Int
+    tail: Int = 0
 
 
 class Dropped(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """Output that was thrown away at the cap, in bytes."""
 
-    stdout: int = 0
-    stderr: int = 0
+    stdout: Int = 0
+    stderr: Int = 0
 
 
 class Variable(_Part, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     type: str
-    size: int | None = None
+    size: Int | None = None
     """Characters, items or bytes, by type; None where a size says nothing."""
     preview: str = ""
     digest: str = ""
@@ -194,29 +197,29 @@ class Variable(_Part, frozen=True, kw_only=True, omit_defaults=True):
 class FanOut(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """What a batch of sub-calls is about to send."""
 
-    prompts: int
-    chars: int
-    duplicates: int = 0
+    prompts: Int
+    chars: Int
+    duplicates: Int = 0
     estimated_cost_usd: float | None = None
     samples: tuple[str, ...] = ()
     """The first few prompts, shortened."""
 
 
 class Totals(_Part, frozen=True, kw_only=True, omit_defaults=True):
-    iterations: int = 0
-    calls: int = 0
-    failed_calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
+    iterations: Int = 0
+    calls: Int = 0
+    failed_calls: Int = 0
+    input_tokens: Int = 0
+    output_tokens: Int = 0
+    cached_tokens: Int = 0
     tokens_estimated: bool = False
     """True when a provider did not count, so that some of the tokens are estimated."""
     cost_usd: float | None = None
     """None when no call's price is known."""
-    unpriced_calls: int = 0
+    unpriced_calls: Int = 0
     """Model calls whose price is not known: `cost_usd` is without them."""
     planner_cost_usd: float | None = None
-    sub_tokens: int = 0
+    sub_tokens: Int = 0
     """Input and output of sub-models; the rest is the planner's."""
     sub_cost_usd: float | None = None
     seconds: float = 0.0
@@ -233,11 +236,11 @@ UNSTAMPED = -1
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
     """What every event carries. The recorder stamps `seq` and `t`; makers leave them out."""
 
-    seq: int = UNSTAMPED
+    seq: Int = UNSTAMPED
     """From 0, no gaps."""
     t: float = float(UNSTAMPED)
     """Seconds since the run began, on a monotonic clock."""
-    iteration: int | None = None
+    iteration: Int | None = None
     """From 1, within the nearest enclosing run or sub-agent."""
     span: str | None = None
     """Id of the thing that begins, ends or speaks. Run ⊃ iteration ⊃ planner call | execution ⊃ call ⊃ …"""
@@ -255,7 +258,7 @@ class Breakpoints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     on_error: bool = False
     code_pattern: str | None = None
     """A regular expression searched in the code that is about to run."""
-    fanout: int | None = None
+    fanout: Int | None = None
     """A batch of this many sub-calls or more."""
     spend_usd: float | None = None
     """Once, when the run's cost passes this."""
@@ -263,7 +266,7 @@ class Breakpoints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 class RunStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="run.started"):
     format: str
-    version: int
+    version: Int
     run_id: str
     started_at: str
     """RFC 3339, UTC."""
@@ -304,7 +307,7 @@ class SandboxLost(Event, frozen=True, kw_only=True, omit_defaults=True, tag="san
     backend: str
     id: str = ""
     reason: str
-    exit_code: int | None = None
+    exit_code: Int | None = None
     recovered: bool = False
     """True when a new Python process took its place, without the variables."""
 
@@ -313,19 +316,19 @@ class SandboxStopped(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
     backend: str
     id: str = ""
     reason: str = ""
-    exit_code: int | None = None
+    exit_code: Int | None = None
 
 
 class InputSent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="input.sent"):
     name: str
-    bytes: int
+    bytes: Int
     seconds: float
     how: str
     """`inline`, `file`, `volume`, …"""
 
 
 class IterationStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="iteration.started"):
-    of: int
+    of: Int
 
 
 class PlannerStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="planner.started"):
@@ -341,13 +344,13 @@ class HistoryShortened(Event, frozen=True, kw_only=True, omit_defaults=True, tag
     The record keeps them whole; from here on the model sees them so.
     """
 
-    steps: int
+    steps: Int
     """How many steps are shortened or left out by now."""
-    of: int
-    chars_before: int
+    of: Int
+    chars_before: Int
     """Of the history as it stands in the prompt."""
-    chars_after: int
-    window: int | None = None
+    chars_after: Int
+    window: Int | None = None
     """Of the model, in tokens; None: not known."""
 
     @property
@@ -384,8 +387,8 @@ class PlannerFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag=
 class ModelRetrying(Event, frozen=True, kw_only=True, omit_defaults=True, tag="model.retrying"):
     """A model call (its `span`) failed and is tried again after a wait."""
 
-    attempt: int
-    of: int
+    attempt: Int
+    of: Int
     error: Failure
     delay_seconds: float
 
@@ -421,8 +424,8 @@ class ExecutionFinished(Event, frozen=True, kw_only=True, omit_defaults=True, ta
     seconds: float = 0.0
     value: str | None = None
     """What the cell's last expression evaluated to, as text."""
-    stdout_chars: int = 0
-    stderr_chars: int = 0
+    stdout_chars: Int = 0
+    stderr_chars: Int = 0
     dropped: Dropped | None = None
     shown_to_planner: Shown | None = None
     state_lost: bool = False
@@ -450,9 +453,9 @@ class CallStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="cal
     type: CallType
     function: str
     """`llm_query`, `llm_query_batched`, a tool's name, a sub-agent's class."""
-    index: int | None = None
+    index: Int | None = None
     """Place in the batch (`parent`), from 0."""
-    size: int | None = None
+    size: Int | None = None
     """For a batch, how many calls it has."""
     prompt: str | None = None
     arguments: Json = None
@@ -529,8 +532,8 @@ class Progress(Event, frozen=True, kw_only=True, omit_defaults=True, tag="progre
     """Long work under way outside planner, sandbox and calls; `done` equals `total` when it is over."""
 
     what: str
-    done: int
-    total: int
+    done: Int
+    total: Int
     unit: str = "bytes"
 
 
@@ -553,9 +556,9 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     """An event of a kind that this version does not know: kept, shown in Events, folded into nothing."""
 
     kind: str
-    seq: int = UNSTAMPED
+    seq: Int = UNSTAMPED
     t: float = float(UNSTAMPED)
-    iteration: int | None = None
+    iteration: Int | None = None
     span: str | None = None
     parent: str | None = None
     fields: dict[str, Json] = {}
@@ -610,9 +613,9 @@ class _Common(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said of an event whose kind is not known."""
 
     kind: str
-    seq: int = UNSTAMPED
+    seq: Int = UNSTAMPED
     t: float = float(UNSTAMPED)
-    iteration: int | None = None
+    iteration: Int | None = None
     span: str | None = None
     parent: str | None = None
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.runs import library as library_module
 from fleet_rlm.runs.library import Column, Library, NoSuchRun, Refreshed, RunIsRunning
 from fleet_rlm.runs.recorder import Recorder
+from fleet_rlm.runs.summary import RunRow
 from runs.recording import finished, middle, record, started
 
 TESTS = Path(__file__).parents[1]
@@ -197,6 +199,41 @@ def test_files_that_are_no_runs_are_counted_and_not_listed(library: Library, fol
     assert library.refresh().unreadable == 1
     assert library.refresh().unreadable == 1
     assert ids(library) == ["aa11"]
+
+
+def test_a_run_with_enormous_numbers_is_listed_beside_the_others(library: Library, folder: Path) -> None:
+    add(folder, "aa11")
+    largest = 2**63 - 1
+    add(folder, "bb22", totals=ev.Totals(input_tokens=largest, output_tokens=largest, cost_usd=1e308, seconds=1e308))
+    assert library.refresh() == Refreshed(new=2)
+    assert sorted(ids(library)) == ["aa11", "bb22"]
+    assert library.get("bb22").tokens == largest
+
+
+def test_a_run_that_the_index_cannot_hold_takes_no_other_with_it(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(folder, "aa11")
+    add(folder, "bb22")
+    summarise = library_module.summarise
+
+    def odd(path: Path) -> RunRow:
+        row = summarise(path)
+        return replace(row, calls=10**25) if row.run_id == "bb22" else row
+
+    monkeypatch.setattr(library_module, "summarise", odd)
+    library.refresh()
+    assert ids(library) == ["aa11"]
+
+
+def test_a_row_of_the_index_that_cannot_be_read_takes_no_other_with_it(library: Library, folder: Path) -> None:
+    add(folder, "aa11")
+    add(folder, "bb22")
+    library.refresh()
+    with sqlite3.connect(library.index) as db:
+        db.execute("UPDATE runs SET seconds = NULL, status = 'mad' WHERE run_id = 'bb22'")
+    assert ids(library) == ["aa11"]
+    assert "left out" in library.notices[-1]
 
 
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "deleted", "other version", "emptied"])

@@ -17,6 +17,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.runs import reader
 from fleet_rlm.runs.reader import NotARun, RunEnd, RunFile
 from fleet_rlm.runs.recorder import Recorder
+from fleet_rlm.runs.summary import summarise
 from runs.recording import finished, middle, record, started
 from waiting import until
 
@@ -80,6 +81,48 @@ def test_damaged_lines_are_reported_with_their_place_and_passed_over(tmp_path: P
     assert file.damages[0].offset == sum(map(len, lines[:3]))
     assert "notice" in file.damages[3].reason
     assert file.end == RunEnd(True)
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "reason"),
+    [
+        (b'{"kind":"notice","text":"a\xff\xfeb"}', "a\ufffd\ufffdb", "no UTF-8"),
+        (b'{"kind":"notice","text":"gr\xf6\xdfer"}', "gr\ufffd\ufffder", "no UTF-8"),
+        (b'{"kind":"notice","text":"a\\ud800b"}', "a\ufffdb", "surrogate"),
+        (b'{"kind":"notice","text":"\\ude00\\ud83d\\ude00"}', "\ufffd\U0001f600", "surrogate"),
+    ],
+)
+def test_text_that_is_not_whole_is_repaired_and_said(tmp_path: Path, line: bytes, text: str, reason: str) -> None:
+    path = record(tmp_path / "run.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], line + b"\n", *lines[3:]]))
+    events, file = read(path)
+    assert len(events) == len(lines) + 1
+    assert isinstance(events[3], ev.Notice)
+    assert events[3].text == text
+    assert (file.damaged_lines, file.repaired_lines, file.repairs[0].line) == (0, 1, 4)
+    assert reason in file.repairs[0].reason
+    assert file.damage.startswith("1 line is repaired (line 4: ")
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63), 10**25, -(10**25), 10**400])
+def test_a_number_beyond_63_bits_is_made_smaller_and_an_answer_keeps_its_own(tmp_path: Path, number: int) -> None:
+    path = record(tmp_path / "run.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    last = json.loads(lines[-1])
+    last["totals"]["input_tokens"], last["outputs"] = number, {"answer": number}
+    first = json.loads(lines[0])
+    first["inputs"][0]["chars"] = number
+    path.write_text("".join([json.dumps(first) + "\n", *lines[1:-1], json.dumps(last) + "\n"]))
+    events, file = read(path)
+    assert len(events) == len(lines)
+    assert file.repaired_lines == 2
+    assert file.header is not None
+    assert abs(file.header.inputs[0].chars) == 2**63 - 1
+    assert isinstance(events[-1], ev.RunFinished)
+    assert abs(events[-1].totals.input_tokens) == 2**63 - 1
+    assert events[-1].outputs == {"answer": number}
+    assert summarise(path).answer == str(number)
 
 
 def test_unknown_kinds_and_fields_are_kept(tmp_path: Path) -> None:

@@ -82,13 +82,14 @@ def show(ref: Ref = "latest", as_json: AsJson = False) -> None:
     row = _find(ref, as_json)
     with RunFile(row.path) as run:
         state = fold_all(run.events())
-        damaged, end = run.damaged_lines, run.end
+        damage, end = run.damage, run.end
+        lines = {"damaged_lines": run.damaged_lines, "repaired_lines": run.repaired_lines}
     if as_json:
-        printing.say_json({**_row_json(row), **_state_json(state), "damaged_lines": damaged, "complete": state.is_over})
+        printing.say_json({**_row_json(row), **_state_json(state), **lines, "complete": state.is_over})
         return
     _print_run(row, state)
-    if damaged:
-        printing.say(f"\n{plural(damaged, 'line')} of the file could not be read.")
+    if damage:
+        printing.say(f"\nOf the file, {damage}.")
     if end is not None and not end.complete:
         printing.say(f"\n{end.words[:1].upper()}{end.words[1:]}.")
     printing.tell(f"Replay it: fleet-rlm-tui {row.path}")

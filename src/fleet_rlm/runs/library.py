@@ -144,7 +144,7 @@ class Library:
             )
             return db.execute(query, (*values, -1 if limit is None else limit)).fetchall()
 
-        return [self._row(values) for values in self._with_index(select)]
+        return [*self._rows(self._with_index(select))]
 
     def get(self, name: str) -> RunRow:
         """A run by the beginning of its id, its path, or `latest`, as the files have it now.
@@ -161,7 +161,7 @@ class Library:
         if name and name.isalnum():
             query = f"SELECT {_FIELDS} FROM runs WHERE run_id >= ? AND run_id < ? AND problem IS NULL LIMIT 6"
             found = self._with_index(lambda db: db.execute(query, (name, name + "\U0010ffff")).fetchall())
-        rows = [self._row(values) for values in found]
+        rows = self._rows(found)
         exact = [row for row in rows if row.run_id == name]
         if len(exact or rows) == 1:
             return (exact or rows)[0]
@@ -190,6 +190,15 @@ class Library:
                 if file >= 0:
                     os.close(file)
             self._with_index(lambda db: _delete(db, [key]))
+
+    def _rows(self, found: Iterable[Sequence[object]]) -> Sequence[RunRow]:
+        rows = []
+        for values in found:
+            try:
+                rows.append(self._row(values))
+            except msgspec.MsgspecError as error:
+                self.notices.append(f"A run is left out of the list: its row in the index can't be read ({error}).")
+        return rows
 
     def _row(self, values: Sequence[object]) -> RunRow:
         named = dict(zip(_FIELDS.split(", "), values, strict=True))
@@ -222,8 +231,7 @@ class Library:
         for begin in range(0, len(stale), _BATCH):
             rows = [self._read(*file) for file in stale[begin : begin + _BATCH]]
             unreadable += sum(row["problem"] is not None for row in rows)
-            with db:
-                db.executemany(_UPSERT, rows)
+            _store(db, rows)
             progress(min(begin + _BATCH, len(stale)), len(stale))
         _delete(db, gone)
         for path in gone:
@@ -240,7 +248,12 @@ class Library:
             row = self._read_on(key) or summarise(path)
             if row.status in _GOING_ON and key not in self._growing:
                 self._growing[key] = Growing(RunFile(path))
-        except NotARun as error:
+        except (
+            NotARun,
+            ValueError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:  # no other run suffers
             return {**about, "problem": _storable(str(error))}
         words = (row.run_id, row.task, row.question, *row.documents, row.model, row.status, row.answer)
         return {
@@ -369,6 +382,21 @@ def _files(folder: Path) -> Iterator[tuple[bytes, int, int]]:
                         yield os.fsencode(entry.path[above:]), about.st_mtime_ns, about.st_size
         except OSError:  # a folder that vanished, or that is not ours to read, holds no runs of ours
             continue
+
+
+def _store(db: sqlite3.Connection, rows: Sequence[dict[str, object]]) -> None:
+    """Store rows; one that SQLite can't hold is stored as a problem of its own."""
+    try:
+        with db:
+            db.executemany(_UPSERT, rows)
+    except (OverflowError, UnicodeEncodeError) as error:
+        if len(rows) > 1:
+            for row in rows:
+                _store(db, [row])
+            return
+        about = {name: rows[0][name] for name in ("path", "mtime", "bytes")}
+        with db:
+            db.execute(_UPSERT, {**dict.fromkeys(_ALL), **about, "words": "", "problem": str(error)})
 
 
 def _delete(db: sqlite3.Connection, keys: Iterable[bytes]) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from fleet_rlm import events as ev
 from fleet_rlm.runs.formats import is_compressed, name_format
+from fleet_rlm.runs.repair import repaired
 
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 256 << 20
@@ -39,7 +40,7 @@ class NotARun(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A line that holds no event."""
+    """A line that holds no event, or one that had to be repaired."""
 
     line: int
     """From 1."""
@@ -88,6 +89,9 @@ class RunFile:
         self.damages: list[Damage] = []
         """The first damaged lines; `damaged_lines` counts all."""
         self.damaged_lines = 0
+        self.repairs: list[Damage] = []
+        """The first lines that were read after a repair; `repaired_lines` counts all."""
+        self.repaired_lines = 0
         self.lines = 0
         """Lines taken so far."""
         self.end: RunEnd | None = None
@@ -213,11 +217,12 @@ class RunFile:
         rest = os.pread(self._file, MAX_LINE_BYTES, self._offset)
         torn = 0 if writing else len(rest)
         if torn:
+            event: RunEvent | None
             try:
                 event = ev.decode(rest)
             except ev.NotAnEvent:
-                pass  # torn: `end` says so
-            else:
+                event = mended.event if (mended := repaired(rest)) else None
+            if event is not None:  # else torn: `end` says so
                 torn = 0
                 self.lines += 1
                 self._offset += len(rest)
@@ -274,17 +279,38 @@ class RunFile:
     def _take(self, line: memoryview, events: list[RunEvent]) -> None:
         if not line:
             self._damaged("an empty line")
-        else:
-            try:
-                event = ev.decode(line)
-            except ev.NotAnEvent as error:
-                self._damaged(str(error))
-            else:
-                self._last_kind = event.kind
-                events.append(event)
-                if self.header is None:
-                    self.header = read_header(self.path.name, bytes(line), bytes(line[:_HEAD_BYTES]))
+        elif (event := self._decode(line)) is not None:
+            self._last_kind = event.kind
+            events.append(event)
+            if self.header is None:
+                self.header = read_header(self.path.name, bytes(line), bytes(line[:_HEAD_BYTES]))
         self.lines += 1
+
+    def _decode(self, line: memoryview | bytes) -> RunEvent | None:
+        try:
+            return ev.decode(line)
+        except ev.NotAnEvent as error:
+            mended = repaired(line)
+            if mended is None:
+                self._damaged(str(error))
+                return None
+        self.repaired_lines += 1
+        if len(self.repairs) < DAMAGES_KEPT:
+            self.repairs.append(Damage(self.lines + 1, self._offset, mended.words))
+        return mended.event
+
+    @property
+    def damage(self) -> str:
+        """What was wrong with lines of the file so far, in words; empty when nothing was."""
+        said = []
+        for number, first, what in (
+            (self.damaged_lines, self.damages, "damaged and left out"),
+            (self.repaired_lines, self.repairs, "repaired"),
+        ):
+            if number:
+                lines = "1 line is" if number == 1 else f"{number:,} lines are"
+                said.append(f"{lines} {what} (line {first[0].line}: {first[0].reason})")
+        return "; ".join(said)
 
     def _damaged(self, reason: str) -> None:
         self.damaged_lines += 1
@@ -325,6 +351,10 @@ def read_header(name: str, first: bytes, head: bytes) -> ev.RunStarted:
         raise NotARun(f"{name} is no run file: it is not text.", "Run files end in .jsonl.")
     if (known := name_format(head)) is not None:
         raise NotARun(f"{name} is {known}, not a run file; the import of such files is not there yet.")
+    try:
+        ev.decode(first)
+    except ev.NotAnEvent:
+        first = ev.encode(mended.event) if (mended := repaired(first)) else first
     try:
         header = msgspec.json.decode(first, type=_Header)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

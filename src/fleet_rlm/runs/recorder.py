@@ -15,6 +15,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets as random_source
 import stat
 import threading
@@ -28,6 +29,7 @@ import msgspec
 from fleet_rlm import config
 from fleet_rlm import events as ev
 from fleet_rlm.runs.redact import Redactor, StreamRedactor
+from fleet_rlm.runs.repair import repaired
 
 Listener = Callable[[ev.Event, bytes], None]
 """Hears each stamped event after it was written, with the line as it stands in the file (newline included)."""
@@ -36,6 +38,8 @@ BACKLOG_BYTES = 64 << 20
 """What is kept in memory while the disk takes nothing."""
 RETRY_SECONDS = 0.5
 
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+"""In a number of this length a reader looks for more than fits into 63 bits."""
 _ENDS = (ev.PlannerFinished, ev.CallFinished, ev.ExecutionFinished, ev.ModelRetrying)
 
 
@@ -201,6 +205,9 @@ class Recorder:
         event = msgspec.structs.replace(event, seq=self._seq, t=self._t)
         self._seq += 1
         line = ev.encode(event)
+        if not redacted and _LONG_NUMBER.search(line) and (mended := repaired(line)):
+            assert not isinstance(mended.event, ev.Unknown)
+            event, line = mended.event, ev.encode(mended.event)
         if not redacted and self.redactor.may_be_in(line):
             event = self.redactor.event(event)
             line = ev.encode(event)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from fleet_rlm import events as ev
 from fleet_rlm.runs.reader import NotARun, RunFile
+from fleet_rlm.runs.repair import LARGEST, repaired
 
 RowStatus = Literal["submitted", "extracted", "stopped", "failed", "aborted", "running", "waiting", "interrupted"]
 ANSWER_CHARS = 20_000
@@ -97,7 +98,7 @@ class Growing:
             totals=ev.Totals(
                 iterations=self._iterations,
                 calls=self._calls,
-                input_tokens=self._tokens,
+                input_tokens=min(self._tokens, LARGEST),
                 cost_usd=self._cost,
                 seconds=self._t,
             ),
@@ -149,7 +150,7 @@ def _row(path: Path, header: ev.RunStarted, size: int, *, status: RowStatus, tot
         documents=documents,
         iterations=totals.iterations,
         calls=totals.calls,
-        tokens=totals.input_tokens + totals.output_tokens,
+        tokens=min(totals.input_tokens + totals.output_tokens, LARGEST),
         cost=totals.cost_usd,
         seconds=totals.seconds,
         status=status,
@@ -172,9 +173,10 @@ def _last_event(run: RunFile) -> ev.AnyEvent | ev.Unknown | None:
                 return None
             start = tail.rfind(b"\n", 0, -1)
             if start >= 0 or length >= size:
+                line = tail[start + 1 : -1]
                 try:
-                    return ev.decode(tail[start + 1 : -1])
+                    return ev.decode(line)
                 except ev.NotAnEvent:
-                    return None
+                    return mended.event if (mended := repaired(line)) else None
             length *= 4
     return None

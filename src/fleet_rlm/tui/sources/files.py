@@ -81,9 +81,6 @@ def _end_of(file: RunFile) -> SourceEnd:
     if end is None:
         return SourceEnd(False, "reading was stopped")
     words = end.words
-    if file.damaged_lines:
-        first = file.damages[0]
-        lines = "1 line is" if file.damaged_lines == 1 else f"{file.damaged_lines:,} lines are"
-        damaged = f"{lines} damaged and left out (line {first.line}: {first.reason})"
-        words = f"{words}; {damaged}" if words else damaged
+    if file.damage:
+        words = f"{words}; {file.damage}" if words else file.damage
     return SourceEnd(end.complete, words, end.hint)
