@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 import typer
 
+from fleet_rlm import config
 from fleet_rlm import events as ev
 from fleet_rlm.cli import printing
 from fleet_rlm.cli.progress import Progress
 from fleet_rlm.cli.run_options import RunOptions
+from fleet_rlm.documents import piped
+from fleet_rlm.documents.work import DocumentError
 from fleet_rlm.figures import plural, seconds
 from fleet_rlm.spec import RunSpec
+from fleet_rlm.standard_streams import readable
 from fleet_rlm.state import RunState
 
 if TYPE_CHECKING:
@@ -67,7 +71,7 @@ Answer = Callable[[Done], None]
 def carry_out(spec: RunSpec, given: list[str], options: RunOptions, tell_answer: Answer) -> NoReturn:
     """Run it, tell its end, and leave with its exit status. `given` are `NAME=VALUE` of further inputs."""
     as_json = options.as_json
-    with Progress(quiet=options.quiet, verbose=options.verbose) as progress:
+    with _pipes_kept(spec, as_json) as spec, Progress(quiet=options.quiet, verbose=options.verbose) as progress:
         try:
             from fleet_rlm.engine.errors import SetupError
             from fleet_rlm.engine.inputs import read_documents
@@ -91,6 +95,33 @@ def carry_out(spec: RunSpec, given: list[str], options: RunOptions, tell_answer:
     _tell_the_end(done, quiet=options.quiet)
 
 
+@contextmanager
+def _pipes_kept(spec: RunSpec, as_json: bool) -> Iterator[RunSpec]:
+    """The spec with files in place of standard input and pipes, which are removed where no run began."""
+    runs, kept = config.runs_dir(), list[str]()
+
+    def file_of(name: str) -> str:
+        if name != "-" and not piped.is_pipe(name):
+            return name
+        if name == "-" and sys.stdin.isatty():
+            message = "--docs - reads standard input, which is a terminal."
+            printing.leave(message, "Pipe a text into it.", printing.USAGE, as_json=as_json)
+        try:
+            path = piped.keep_stream(sys.stdin.buffer, "stdin", runs) if name == "-" else piped.keep(name, runs)
+        except DocumentError as error:
+            printing.leave(error.message, error.hint, printing.USAGE, as_json=as_json)
+        kept.append(path.name)
+        printing.tell(f"{'Standard input' if name == '-' else 'The pipe'} is kept in {path}, for replays of this run.")
+        return str(path)
+
+    try:
+        yield msgspec.structs.replace(spec, documents=tuple(file_of(name) for name in spec.documents))
+    except typer.Exit as leaving:
+        if leaving.exit_code == printing.USAGE:
+            piped.forget(runs, kept)
+        raise
+
+
 def _no_engine(error: ImportError, as_json: bool) -> NoReturn:
     message = f"The engine can't be loaded: {error}."
     hint = "Install fleet-rlm again, in its folder: make clean sync"
@@ -105,7 +136,7 @@ def _typed_inputs(spec: RunSpec, given: list[str]) -> dict[str, ev.Json]:
     from fleet_rlm.engine.errors import SetupError
 
     texts: dict[str, str] = {}
-    for option in given:
+    for option in map(readable, given):
         name, equals, value = option.partition("=")
         if not equals or not name.strip():
             raise SetupError(f"--input {option!r} is not of the form NAME=VALUE.", "Write it like --input limit=5.")

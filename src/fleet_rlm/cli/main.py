@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
 import fleet_rlm
+from fleet_rlm import standard_streams
 from fleet_rlm.cli import commands, configuration, corpus, runs
 from fleet_rlm.cli import tasks as tasks_command
 from fleet_rlm.cli.doctor.command import doctor
@@ -54,17 +53,6 @@ app.command("check-secret")(check_secret)
 app.command("check-secret-key")(check_secret_key)
 
 
-def _open_closed_streams() -> None:
-    """Open what the caller closed (`>&-`) on nothing: else the next file would take its place and its number."""
-    for name, mode, descriptor in (("stdin", "r", 0), ("stdout", "w", 1), ("stderr", "w", 2)):
-        if getattr(sys, name) is None:
-            opened = os.open(os.devnull, os.O_RDWR)
-            if opened != descriptor:
-                os.dup2(opened, descriptor)
-            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
-
-
 def main() -> None:
     """The command's entry point."""
-    _open_closed_streams()
-    app()
+    standard_streams.run(app)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +12,7 @@ from fleet_rlm.cli import printing, steps
 from fleet_rlm.cli.carry_out import Done, carry_out, plain
 from fleet_rlm.cli.run_options import RunOptions, with_run_options
 from fleet_rlm.spec import RunSpec
+from fleet_rlm.standard_streams import readable
 
 
 @with_run_options()
@@ -28,7 +25,11 @@ def run(
     docs: Annotated[
         list[str] | None,
         typer.Option(
-            "--docs", "--docs-path", "-d", metavar="PATH", help="A document, a folder or a glob. May be repeated."
+            "--docs",
+            "--docs-path",
+            "-d",
+            metavar="PATH",
+            help="A document, a folder or a glob; - is standard input. May be repeated.",
         ),
     ] = None,
     task: Annotated[str, typer.Option("--task", "-t", help=f"One of: {', '.join(tasks.TASKS)}.")] = "ask",
@@ -60,31 +61,20 @@ def run(
     question, documents = _told_apart(words or [], docs or [], options.as_json)
     spec = RunSpec(
         question=question,
-        documents=tuple(_kept_input(options.as_json) if name == "-" else name for name in documents),
+        documents=tuple(documents),
         first_chars=chars,
         task=task,
-        signature=signature,
-        instructions=instructions,
+        signature=signature and readable(signature),
+        instructions=instructions and readable(instructions),
     )
     carry_out(options.complete(spec), given or [], options, lambda done: _tell_answer(done, options))
-
-
-def _kept_input(as_json: bool) -> str:
-    """Standard input, written to a private file that the run's record can name; its path."""
-    if sys.stdin.isatty():
-        printing.refuse("--docs - reads standard input, which is a terminal.", "Pipe a text into it.", as_json=as_json)
-    path = Path(tempfile.mkdtemp(prefix="fleet-rlm-")) / "stdin"
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    printing.tell(f"Standard input is kept in {path}, for replays of this run.")
-    return str(path)
 
 
 def _told_apart(words: list[str], docs: list[str], as_json: bool) -> tuple[str | None, list[str]]:
     """The question, and the documents with those that a shell made of an unquoted `--docs *.txt`."""
     several = bool(docs) and len(words) > 1  # one word is the question: the file system is not asked about it
     files = [word for word in words if several and os.path.exists(word)]  # noqa: PTH110 - no error on odd names
-    rest = [os.fsencode(word).decode("utf-8", "replace") for word in words if word not in files]
+    rest = [readable(word) for word in words if word not in files]
     if len(rest) > 1:
         listed = ", ".join(map(repr, rest))
         printing.refuse(f"There is more than one question: {listed}.", "Put the question in quotes.", as_json=as_json)

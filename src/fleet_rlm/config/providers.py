@@ -106,7 +106,8 @@ def malformed(model: str) -> str:
 
     name = model.strip("\"'` \t")
     if name != model or any(c.isspace() for c in name) or not name.isprintable() or "://" in name:
-        bare = re.sub(r"\s+", "-", re.sub(r"^\w+://[^/]*/?", "", name)) or "gpt-5-mini"
+        spaced = re.sub(r"\s+", "-", re.sub(r"^\w+://[^/]*/?", "", name))
+        bare = "".join(filter(str.isprintable, spaced)) or "gpt-5-mini"
         owner = provider_of(bare)
         return malformed(bare) or (bare if "/" in bare or bare == OFFLINE else f"{owner or 'openai'}/{bare}")
     provider, slash, rest = name.partition("/")

@@ -10,7 +10,7 @@ The way in, by what you want:
 - *where in the documents does this text stand?* `locate.Locator(texts)`, and `coverage.Coverage` for what was
   seen so far;
 - *PDF, Word, HTML, e-mail, notebooks, archives*: `load` takes their text out (`formats`, `archive`), and
-  `extracted.open_extracted` gives it to a screen as a `TextFile`;
+  `extraction.open_extracted` gives it to a screen as a `TextFile`;
 - *the guide and the themes that ship with the package*: `bundled`.
 
 Everything here is plain threads and generators: long work takes `progress(done, of)` and `cancelled()`

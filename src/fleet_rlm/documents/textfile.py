@@ -185,6 +185,8 @@ def open_regular(path: Path) -> tuple[int, int]:
     try:
         # non-blocking: opening a pipe must not wait for its writer
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except ValueError as error:
+        raise Unreadable(f"{shown(path)!r} is no path: it holds a zero byte.") from error
     except OSError as error:
         raise unreadable(error, path) from error
     found = os.fstat(fd)

@@ -20,6 +20,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from fleet_rlm import config
+from fleet_rlm.documents import piped
 from fleet_rlm.runs.reader import NotARun, RunFile
 from fleet_rlm.runs.summary import Growing, RunRow, summarise
 
@@ -186,6 +187,7 @@ class Library:
                 if file >= 0:
                     _claim(file)
                     run.path.unlink()
+                    piped.forget(self.folder, run.documents)
             finally:
                 if file >= 0:
                     os.close(file)

@@ -106,12 +106,18 @@ def _demo(arguments: argparse.Namespace) -> RunSpec:
 def _spec(arguments: argparse.Namespace) -> RunSpec:
     from fleet_rlm.documents.bundled import PREFIX
     from fleet_rlm.spec import RunSpec
+    from fleet_rlm.standard_streams import readable
 
     for name in arguments.docs:
         if not name.strip():
             raise UsageError("--docs names a file, a folder or a glob; it is empty.")
         if name.startswith(PREFIX):
             continue  # the engine says which there are
+        if name == "-":
+            raise UsageError(
+                "--docs - is for fleet-rlm run: the app needs standard input for its keys. "
+                "Name a file, or a command: --docs <(command)."
+            )
         if not any(sign in name for sign in "*?[") and not Path(os.path.expanduser(name)).exists():  # noqa: PTH111 - Path's own raises without a home
             raise UsageError(f"--docs {name}: there is no such file or folder.")
     if arguments.task is not None and arguments.signature is None:
@@ -122,17 +128,29 @@ def _spec(arguments: argparse.Namespace) -> RunSpec:
         except UnknownTask as error:
             raise UsageError(str(error)) from error
     spec = RunSpec(
-        question=arguments.question,
-        documents=tuple(arguments.docs),
+        question=arguments.question and readable(arguments.question),
+        documents=tuple(map(_kept, arguments.docs)),
         cwd=str(Path.cwd()),
         task=arguments.task or "ask",
-        signature=arguments.signature,
+        signature=arguments.signature and readable(arguments.signature),
         tools=tuple(arguments.tool or ()),
         first_chars=_chars(arguments.chars),
         paused=arguments.paused,
         record=arguments.record,
     )
     return _complete(spec, arguments)
+
+
+def _kept(name: str) -> str:
+    """The path, or that of a file with what came through the pipe that it is."""
+    from fleet_rlm.config import runs_dir
+    from fleet_rlm.documents import piped
+    from fleet_rlm.documents.work import DocumentError
+
+    try:
+        return str(piped.keep(name, runs_dir())) if piped.is_pipe(name) else name
+    except DocumentError as error:
+        raise UsageError(f"--docs {name}: {error}") from error
 
 
 def _complete(spec: RunSpec, arguments: argparse.Namespace) -> RunSpec:

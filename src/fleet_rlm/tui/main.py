@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fleet_rlm import standard_streams
+
 if TYPE_CHECKING:
     from fleet_rlm.spec import RunSpec
     from fleet_rlm.tui.app import FleetApp
@@ -24,6 +26,10 @@ USAGE_CODE = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app. Returns 0, or 2 for a usage error, told in one line on stderr before any screen opens."""
     gc.disable()  # until the first frame: collecting between imports would cost a tenth of the time to it
+    return standard_streams.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     given = sys.argv[1:] if argv is None else argv
     source, spec = None, None
     if given:
