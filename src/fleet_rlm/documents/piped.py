@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
@@ -40,7 +39,7 @@ def keep(name: str, runs: Path) -> Path:
 
 def keep_stream(source: IO[bytes], kind: str, runs: Path) -> Path:
     """Read a stream to its end into a new file; `kind` is `stdin` or `pipe`. Raises `DocumentError`."""
-    path = runs / FOLDER / f"{kind}-{uuid.uuid4().hex[:10]}"
+    path = runs / FOLDER / f"{kind}-{os.urandom(5).hex()}"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:

@@ -20,7 +20,6 @@ from typing import Literal, TypeVar
 import msgspec
 
 from fleet_rlm import config
-from fleet_rlm.documents import piped
 from fleet_rlm.runs.reader import NotARun, RunFile
 from fleet_rlm.runs.summary import Growing, RunRow, summarise
 
@@ -175,6 +174,8 @@ class Library:
 
     def delete(self, run: RunRow) -> None:
         """Delete a run's file and its row, for good. Raises `RunIsRunning`, or `OSError` when the system refuses."""
+        from fleet_rlm.documents import piped  # on the way to the first screen nobody needs it
+
         with self._lock:
             key = os.fsencode(os.path.relpath(run.path, self.folder))
             if (growing := self._growing.pop(key, None)) is not None:
