@@ -16,7 +16,7 @@ from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs.paths import PickPath, completion, entries
 from fleet_rlm.tui.memory import Memory
 from fleet_rlm.tui.new_run import describe
-from fleet_rlm.tui.new_run.draft import draft_of
+from fleet_rlm.tui.new_run.draft import Draft, draft_of
 from fleet_rlm.tui.new_run.tick import Tick
 from fleet_rlm.tui.screens.new_run import NewRunScreen
 from tests.tui.conftest import drive, messages, screen_text, settle
@@ -132,6 +132,46 @@ def test_tools_are_looked_for_and_go_into_the_run(started) -> None:
 
     drive(app, scenario)
     assert specs[0].tools == ("my_tasks:rate",)
+
+
+def test_modules_that_a_record_names_are_imported_when_the_run_is_started_and_not_before(started) -> None:
+    Path("a.txt").write_text("text")
+    for name in ("stranger_tools", "stranger_tasks"):
+        Path(f"{name}.py").write_text("open('imported', 'a').close()\n")
+    app, specs = started()
+    spec = RunSpec(
+        documents=("a.txt",), question="Why?", signature="stranger_tasks:Task", tools=("stranger_tools:tool",)
+    )
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot, spec)
+        assert "imported from" in hint(screen, "tools")
+        assert "imported from" in hint(screen, "signature")
+        fill(screen, tools="stranger_tools:tool my_tasks:rate")
+        await checked(pilot, screen)
+        assert "rate: Rate of a day." in hint(screen, "tools")
+        assert "stranger_tools:tool: imported from" in hint(screen, "tools")
+        assert not Path("imported").exists()
+        await pilot.press("ctrl+r")
+        await settle(pilot, lambda: specs)
+
+    drive(app, scenario)
+    assert specs[0].tools == ("stranger_tools:tool", "my_tasks:rate")
+
+
+def test_modules_of_the_last_run_are_not_imported_in_another_folder(started) -> None:
+    memory = Memory()
+    memory.set("new_run", Draft(tools="stranger_tools:tool", signature="stranger_tools:Task"))
+    Path("stranger_tools.py").write_text("open('imported', 'a').close()\n")
+    app, _ = started(memory=memory)
+
+    async def scenario(pilot) -> None:
+        screen = await form(pilot)
+        await checked(pilot, screen)
+        assert "imported from" in hint(screen, "tools")
+        assert not Path("imported").exists()
+
+    drive(app, scenario)
 
 
 def test_what_is_missing_is_said_and_its_field_gets_the_focus(started) -> None:

@@ -14,6 +14,8 @@ from fleet_rlm.run_settings import budgets as budgets_of
 from fleet_rlm.screen_text import clean, clean_line
 from fleet_rlm.spec import DEFAULT_CONCURRENCY, ModalOptions, OnSandboxLost, RunSpec, SandboxChoice
 from fleet_rlm.tasks.catalog import TASKS, Task
+from fleet_rlm.tasks.references import is_reference
+from fleet_rlm.tasks.tools import BUNDLED
 from fleet_rlm.tui.new_run.cloud import FIELDS, CloudDraft, NotAnOption, command_options, options_of
 from fleet_rlm.tui.new_run.cloud import draft_of as cloud_of
 
@@ -84,6 +86,12 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def preset(self) -> Task:
         return TASKS.get(self.task, TASKS["ask"])
+
+
+def references_of(draft: Draft) -> frozenset[str]:
+    """The modules' names in a draft whose look-up imports code: all but those that come with fleet-rlm."""
+    named = (draft.signature.strip(), *draft.tools.split())
+    return frozenset(one for one in named if is_reference(one) and one not in BUNDLED.values())
 
 
 def paths(text: str) -> list[str]:

@@ -38,6 +38,7 @@ from fleet_rlm.tui.new_run.draft import (
     draft_of,
     join_paths,
     paths,
+    references_of,
     spec_of,
 )
 from fleet_rlm.tui.new_run.further import FurtherSettings
@@ -113,6 +114,8 @@ class NewRunScreen(ModalScreen[None]):
         self._resting: dict[str, Timer] = {}
         self._wrong: dict[str, str] = {}
         """What keeps the run from starting, by field."""
+        self._unseen: frozenset[str] = frozenset()
+        """`module:name`s that nobody typed into this form: they are imported once the person starts the run."""
         self._busy: set[str] = set()
         self._configured = NOTHING
         """What is configured, once it has been read."""
@@ -130,6 +133,7 @@ class NewRunScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         self._draft = draft = self._first_draft()
+        self._unseen = references_of(draft)
         with VerticalScroll(id="form", can_focus=False) as form:
             form.border_title = "New run"
             suggest = PathSuggester(self._cwd, several=True)
@@ -382,6 +386,10 @@ class NewRunScreen(ModalScreen[None]):
         if not notation:
             self._checked("signature")
             return
+        if notation in self._unseen:
+            self._hint("signature", None, self._imported_later(notation))
+            self._checked("signature")
+            return
         self._hint("signature", BUSY, "checking")
         self._ask_signature(notation)
 
@@ -411,13 +419,20 @@ class NewRunScreen(ModalScreen[None]):
         self.query_one("#inputs-row").set_class(len(found.inputs) > 2, "-wanted")
         self._checked("signature")
 
+    def _imported_later(self, *references: str) -> str:
+        """What stands in place of a description: a record may be a stranger's, and importing runs code."""
+        return f"{', '.join(references)}: imported from {self._cwd} when you start the run, not before"
+
     def _check_tools(self) -> None:
         given = self._draft.tools.split()
         self.query_one("#tools-hint").set_class(bool(given), "-wanted")
-        if given:
+        typed = [tool for tool in given if tool not in self._unseen]
+        if typed:
             self._hint("tools", BUSY, "looking for them")
-            self._ask_tools(given)
+            self._ask_tools(typed)
         else:
+            if given:
+                self._hint("tools", None, self._imported_later(*given))
             self._checked("tools")
 
     @work(thread=True, exclusive=True, group="tools")
@@ -438,7 +453,10 @@ class NewRunScreen(ModalScreen[None]):
         if answer.error:
             self._hint("tools", BAD, answer.error, answer.hint)
         else:
-            self._hint("tools", OK, " · ".join(f"{tool.name}: {tool.description}" for tool in answer.found))
+            words = [f"{tool.name}: {tool.description}" for tool in answer.found]
+            if later := [tool for tool in self._draft.tools.split() if tool in self._unseen]:
+                words.append(self._imported_later(*later))
+            self._hint("tools", OK, " · ".join(words))
         self._checked("tools", answer.error)
 
     # What can be done
