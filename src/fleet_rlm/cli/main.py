@@ -15,6 +15,7 @@ from fleet_rlm.cli.init import init
 from fleet_rlm.cli.plain_help import App
 from fleet_rlm.cli.run import run
 from fleet_rlm.cli.secrets import check_secret, check_secret_key
+from fleet_rlm.log_text import clean_process
 
 app = App(
     name="fleet-rlm",
@@ -55,4 +56,5 @@ app.command("check-secret-key")(check_secret_key)
 
 def main() -> None:
     """The command's entry point."""
+    clean_process()
     standard_streams.run(app)

@@ -7,16 +7,16 @@ the scope of *the work under way* (a planner's call, a cell with its sub-calls),
 from __future__ import annotations
 
 import concurrent.futures as futures
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar, cast
 
 from fleet_rlm.engine.errors import RunAborted
+from fleet_rlm.log_text import logger
 
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 TURN_SECONDS = 0.25

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,8 +31,9 @@ from fleet_rlm.engine.quiet import quiet_libraries
 from fleet_rlm.engine.reply_adapter import FieldsAdapter
 from fleet_rlm.engine.sandboxes import Sandboxes
 from fleet_rlm.engine.windows import Window
+from fleet_rlm.log_text import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 CLOSE_SECONDS, ABORT_SECONDS = 1.0, 0.25
 """How long connections may take to close, at the end of a run and of one that was aborted."""

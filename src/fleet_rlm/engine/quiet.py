@@ -7,6 +7,8 @@ import logging
 import threading
 from collections.abc import Iterator
 
+from fleet_rlm.log_text import logger
+
 MODAL_LOGGERS = ("modal-client", "modal-utils")
 
 
@@ -68,7 +70,7 @@ def _divert(record: logging.LogRecord) -> bool:
 
 
 def _pass_on(record: logging.LogRecord, name: str) -> None:
-    target = logging.getLogger(f"fleet_rlm.{name}")
+    target = logger(f"fleet_rlm.{name}")
     if target.isEnabledFor(logging.DEBUG):
         target.debug("%s: %s", record.levelname, record.getMessage())
 

@@ -8,7 +8,6 @@ socket behind. dspy is imported only after `run.started` is written, when the ta
 from __future__ import annotations
 
 import importlib
-import logging
 import threading
 import uuid
 from collections.abc import Iterable
@@ -30,12 +29,13 @@ from fleet_rlm.engine.inputs import Documents
 from fleet_rlm.engine.model_settings import ModelSettings, Retries, Timeouts
 from fleet_rlm.engine.preparation import Own, Prepared, prepare, versions
 from fleet_rlm.engine.totals import Meter
+from fleet_rlm.log_text import logger
 from fleet_rlm.runs.recorder import Listener, Recorder, RecordError, RunIsOver, new_run_id, run_path
 
 if TYPE_CHECKING:
     from fleet_rlm.engine import driving
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class RunSession:

@@ -22,6 +22,7 @@ from fleet_rlm import spec
 from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.outlet import Outlet
 from fleet_rlm.engine.session import RunSession
+from fleet_rlm.log_text import clean_process, logger
 from fleet_rlm.sandbox.isolation.harden import harden_self
 
 READER_SECONDS = 5.0
@@ -29,7 +30,7 @@ READER_SECONDS = 5.0
 LEFT = "the screen went away"
 FAILED, BROKEN = 2, 70
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def main(arguments: list[str], commands: int, events: int) -> NoReturn:
@@ -43,6 +44,7 @@ def main(arguments: list[str], commands: int, events: int) -> NoReturn:
         sys.exit(0)
     if arguments:
         sys.exit(f"fleet_rlm.engine takes commands on stdin, or --describe JSON; not {arguments[0]!r}")
+    clean_process()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     with suppress(PermissionError):  # a group leader already: whoever started us saw to it
         os.setsid()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from fleet_rlm.log_text import logger
 from fleet_rlm.sandbox import protocol
 from fleet_rlm.sandbox.clock import awake
 from fleet_rlm.sandbox.protocol import FromDriver, ProtocolError, ToDriver
 from fleet_rlm.sandbox.transport import Transport, TransportError
 
-_log = logging.getLogger("fleet_rlm.sandbox")
+_log = logger("fleet_rlm.sandbox")
 _SECONDS_TO_SAY_WHY = 0.5
 _SECONDS_FOR_ROOM = 30.0
 """A driver that takes nothing in for so long gets the rest all the same: what it does with it is its own affair."""

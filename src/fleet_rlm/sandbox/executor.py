@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import keyword
-import logging
 import queue
 import threading
 import time
@@ -15,6 +14,7 @@ import msgspec
 from dspy.primitives.code_interpreter import CodeExecutionError, CodeInterpreterError, FinalOutput
 from dspy.utils.callback import BaseCallback, with_callbacks
 
+from fleet_rlm.log_text import logger
 from fleet_rlm.sandbox import equipment, protocol
 from fleet_rlm.sandbox.answers import Answers
 from fleet_rlm.sandbox.bounds import HELD_BYTES, VARS_BYTES, Bounds, TooMuch, memory_of
@@ -27,7 +27,7 @@ from fleet_rlm.sandbox.inputs import Inputs
 from fleet_rlm.sandbox.observer import Execution, ExecutionOutcome, Purpose, SandboxObserver, StateLost, Variables
 from fleet_rlm.sandbox.transport import Limits, SandboxInfo, Transport, TransportError
 
-_log = logging.getLogger("fleet_rlm.sandbox")
+_log = logger("fleet_rlm.sandbox")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 CELL_SECONDS = 600.0

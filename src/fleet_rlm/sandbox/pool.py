@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,11 +10,12 @@ from typing import Any
 
 from dspy.primitives.code_interpreter import CodeInterpreterError
 
+from fleet_rlm.log_text import logger
 from fleet_rlm.sandbox.cell import instructions
 from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
 from fleet_rlm.sandbox.observer import SandboxObserver
 
-_log = logging.getLogger("fleet_rlm.sandbox")
+_log = logger("fleet_rlm.sandbox")
 MOST_WARM = 16
 MAX_IDLE = 300.0
 

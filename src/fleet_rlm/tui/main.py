@@ -51,8 +51,10 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _run(source: RunSource | None, spec: RunSpec | None) -> int:
+    from fleet_rlm.log_text import clean_process
     from fleet_rlm.tui.app import FleetApp
 
+    clean_process()
     app = FleetApp(source, spec)
     lines = app.run() or []
     lines += _engines_left(app)
