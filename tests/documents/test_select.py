@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,51 @@ def test_known_answers_beside_a_text_are_left_out_of_a_folder(tmp_path: Path) ->
     assert [file.name for file in selection.files] == ["c.txt"]
     assert "the known answers to a text" in selection.notices[0]
     assert [file.name for file in select([tmp_path / "c.answers.json"]).files] == ["c.answers.json"]
+
+
+@pytest.fixture
+def linked(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with links to a file and a folder elsewhere, to nothing, and round in circles."""
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "private.md").write_text("private")
+    (tree / "sub/out.md").symlink_to(outside / "private.md")
+    (tree / "sub/outdir").symlink_to(outside)
+    (tree / "sub/broken.md").symlink_to(tree / "nothing.md")
+    (tree / "sub/loop").symlink_to(tree / "sub")
+    (tree / "sub/itself.md").symlink_to(tree / "sub/itself.md")
+    return tree
+
+
+@pytest.mark.parametrize(
+    "argument", ["sub", "sub/*", "sub/*.md", "sub/**/*.md", "sub/**", "s*/**/*.md", "sub/o*", "sub/*/*.md"]
+)
+def test_no_glob_and_no_folder_leads_out_of_what_was_named_and_that_is_said(linked: Path, argument: str) -> None:
+    selection = select([argument, "b.txt"], cwd=linked)
+    assert not any("private" in file.path.resolve().name for file in selection.files)
+    assert any("out" in notice and "out of it" in notice for notice in selection.notices)
+
+
+@pytest.mark.parametrize("argument", ["sub", "sub/**", "sub/**/*.md", "**/*.md"])
+def test_links_in_a_circle_give_every_file_once(linked: Path, argument: str) -> None:
+    paths = [file.path.resolve() for file in select([argument], cwd=linked).files]
+    assert len(set(paths)) == len(paths)
+    assert linked / "sub/a.md" in paths
+
+
+def test_a_folder_that_is_a_link_itself_is_read(linked: Path) -> None:
+    (linked / "there").symlink_to(linked / "sub")
+    assert "deep/c.txt" in names(select(["there"], cwd=linked))
+
+
+@pytest.mark.parametrize("argument", [".", "*"])
+def test_pipes_and_sockets_among_files_are_left_out_and_told(tree: Path, argument: str) -> None:
+    os.mkfifo(tree / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(tree):
+        listener.bind("socket")
+        selection = select([argument], cwd=tree)
+        with pytest.raises(Unreadable):
+            select(["socket"], cwd=tree)
+    assert not {"pipe", "socket"} & set(names(selection))
+    assert any("pipe and socket" in notice and "pipes, sockets or devices" in notice for notice in selection.notices)
+    with pytest.raises(Unreadable, match="a pipe or a device, not a file"):
+        select(["pipe"], cwd=tree)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet_rlm.documents import archive
-from fleet_rlm.documents.load import document_of, read_file
+from fleet_rlm.documents.load import TooLarge, document_of, read_file
 from fleet_rlm.documents.work import DocumentError, size_in_words
 
 IDLE_SECONDS = 60.0
@@ -91,12 +91,12 @@ def main() -> None:
         facts: dict[str, Any]
         try:
             facts, text = reader.answer(request)
-        except DocumentError as error:
-            facts = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-        except MemoryError:
+        except (MemoryError, TooLarge):
             reader = _Reader()
             words = f"{request['path']} needs more than {size_in_words(request['memory'])} of memory to be read."
             facts = {"error": "Unextractable", "message": words, "hint": "Split it, and pass the part that matters."}
+        except DocumentError as error:
+            facts = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
         out.write(json.dumps(facts).encode() + b"\n" + text)
         out.flush()
 

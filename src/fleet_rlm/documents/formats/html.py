@@ -56,11 +56,14 @@ def text_of(page: str, cancelled: Cancelled = never) -> str:
 
 def text_and_hidden(page: str, is_xml: bool, cancelled: Cancelled) -> tuple[str, int]:
     """A page's text, and how many of its elements were left out because a browser hides them."""
-    from selectolax.lexbor import LexborHTMLParser
+    from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
     if is_xml or _XHTML.match(page):
         page = _as_html(page)
-    tree = LexborHTMLParser(utf8(page).decode().replace("\0", ""))
+    try:
+        tree = LexborHTMLParser(utf8(page).decode().replace("\0", ""))
+    except SelectolaxError as error:  # any bytes make a page: nothing else can go wrong
+        raise MemoryError from error
     root = tree.root
     if root is None:
         return "", 0
