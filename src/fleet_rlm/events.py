@@ -140,7 +140,10 @@ class Models(_Part, frozen=True, kw_only=True, omit_defaults=True):
 class Sandbox(_Part, frozen=True, kw_only=True, omit_defaults=True):
     backend: str
     isolation: str
-    """In plain words, what was proven: `no network, no files of yours, limits`. Empty until the sandbox is ready."""
+    """In plain words, what was proven: `no network, no files of yours, memory limited by the kernel`.
+
+    Empty until the sandbox is ready.
+    """
     mode: str = ""
     proven: tuple[str, ...] = ()
     not_protected: tuple[str, ...] = ()

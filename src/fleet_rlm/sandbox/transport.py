@@ -34,7 +34,7 @@ class IsolationReport:
     mode: str
     """`namespaces`, `bubblewrap`, `landlock`, `limits+seccomp`, `limits`, `none`, `modal`, …"""
     words: str
-    """The one line a person reads, such as `no network, no files of yours, limits`."""
+    """The one line a person reads, such as `no network, no files of yours, memory limited by the kernel`."""
     proven: tuple[str, ...] = ()
     not_protected: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -1,10 +1,13 @@
 """A driver that runs whatever it is told: `{"load": source}`, `{"attack": name, "target": …}`, `{"run": source}`."""
 
+import ctypes
 import json
 import sys
 import types
 
 names = {}
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, as the driver's worker does, or it hides from the watcher
 
 
 def answer(request):

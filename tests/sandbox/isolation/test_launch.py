@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from fleet_rlm.sandbox.isolation import IsolatedProcess, IsolationError, harden_self, launch
-from fleet_rlm.sandbox.isolation.folders import PREFIX, SandboxFolder
+from fleet_rlm.sandbox.isolation.folders import SandboxFolder
 from fleet_rlm.sandbox.isolation.launcher.folder import remove
+from fleet_rlm.sandbox.isolation.launcher.group import PREFIX
 from fleet_rlm.sandbox.isolation.report import report
 from fleet_rlm.sandbox.transport import Limits, TransportError
 
@@ -159,7 +160,15 @@ def test_a_report_claims_only_what_held() -> None:
     assert "no TCP connections: could not be tried here" in nothing.not_protected
     names = ("no tcp", "no udp", "no path sockets", "files unread", "files unwritten", "metadata safe", "names hidden")
     everything = dict.fromkeys(names, True)
-    assert report("x", everything, {}, (), Limits()).words == "no network, no files of yours, limits"
+    watched = "no network, no files of yours, limits (kernel buffers not counted)"
+    assert report("x", everything, {}, (), Limits()).words == watched
+    limited = report("namespaces", everything, {"group": True}, (), Limits())
+    assert limited.words == "no network, no files of yours, memory limited by the kernel"
+    assert not [words for words in limited.not_protected if words.startswith("not counted")]
+    for mode in ("namespaces", "bubblewrap", "landlock", "limits"):
+        assert any(
+            words.startswith("not counted") for words in report(mode, everything, {}, (), Limits()).not_protected
+        )
     for name in names[:3]:
         assert report("x", everything | {name: False}, {}, (), Limits()).words == "NOT isolated: limits only"
     for name in names[3:6]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleet_rlm.sandbox.isolation import sweep
-from fleet_rlm.sandbox.isolation.folders import PREFIX
+from fleet_rlm.sandbox.isolation.launcher.group import PREFIX
 from fleet_rlm.sandbox.isolation.launcher.watcher import descendants
 from waiting import until
 

@@ -119,12 +119,14 @@ def test_the_filter_answers_every_call_on_both_architectures(
     assert evaluate(seccomp.program(shared_host), 0, column, architecture=0x40000003) == 0x80000000
 
 
-def evaluate(program: bytes, number: int, column: int, argument: int = 0, architecture: int = 0) -> int:
+def evaluate(program: bytes, number: int, column: int, arguments: tuple[int, ...] = (), architecture: int = 0) -> int:
     """A filter's answer to a call, by the rules of classic BPF as far as the filter uses them."""
     import struct
 
-    words = {0: number, 4: architecture or (0xC000003E, 0xC00000B7)[column], 16: argument, 24: argument, 32: argument}
-    words[40] = argument
+    words = {0: number, 4: architecture or (0xC000003E, 0xC00000B7)[column]}
+    for index in range(6):
+        value = (arguments[index] if index < len(arguments) else 0) & (1 << 64) - 1
+        words[16 + 8 * index], words[20 + 8 * index] = value & 0xFFFFFFFF, value >> 32
     steps = list(struct.iter_unpack("HBBI", program))
     assert len(steps) < 4096
     at, loaded = 0, 0
@@ -140,3 +142,57 @@ def evaluate(program: bytes, number: int, column: int, argument: int = 0, archit
         else:
             holds = {0x15: loaded == value, 0x35: loaded >= value, 0x45: bool(loaded & value)}[code]
             at += yes if holds else no
+
+
+ALLOWED, REFUSED, NO_MEMORY, NO_ACCESS, NO_FAMILY = 0x7FFF0000, 0x50001, 0x5000C, 0x5000D, 0x50061
+GUARD, OTHER = 4321, 4400
+KILL, TGKILL = seccomp.SIGNALS["kill"], seccomp.SIGNALS["tgkill"]
+SHARED, PRIVATE, ANONYMOUS, HUGE = 1, 2, 0x20, 0x40000
+ON_ARGUMENTS: list[tuple[str, tuple[int, int], tuple[int, ...], int, int]] = [
+    ("a thread", kernel.NR_CLONE, (0x10000 | 0x400 | 0x100,), ALLOWED, ALLOWED),
+    ("a thread with open files of its own", kernel.NR_CLONE, (0x10000 | 0x100,), REFUSED, REFUSED),
+    ("a process", kernel.NR_CLONE, (17,), ALLOWED, ALLOWED),
+    ("a process with a namespace", kernel.NR_CLONE, (0x10000000 | 17,), REFUSED, REFUSED),
+    ("private memory", seccomp.MMAP, (0, 4096, 3, PRIVATE | ANONYMOUS), ALLOWED, ALLOWED),
+    ("shared memory without a file", seccomp.MMAP, (0, 4096, 3, SHARED | ANONYMOUS), REFUSED, REFUSED),
+    ("the same, validated", seccomp.MMAP, (0, 4096, 3, 3 | ANONYMOUS), REFUSED, REFUSED),
+    ("a shared file", seccomp.MMAP, (0, 4096, 3, SHARED, 5), ALLOWED, ALLOWED),
+    ("huge pages", seccomp.MMAP, (0, 1 << 21, 3, PRIVATE | ANONYMOUS | HUGE), NO_MEMORY, NO_MEMORY),
+    ("typing into a terminal", seccomp.IOCTL, (0, 0x5412), REFUSED, REFUSED),
+    ("a terminal's size", seccomp.IOCTL, (0, 0x5413), ALLOWED, ALLOWED),
+    ("limits of oneself", seccomp.SELF_ONLY["prlimit64"], (0, 7), ALLOWED, ALLOWED),
+    ("limits of another", seccomp.SELF_ONLY["prlimit64"], (OTHER, 7), REFUSED, REFUSED),
+    ("a signal to another", KILL, (OTHER, 15), ALLOWED, ALLOWED),
+    ("a signal to a guard", KILL, (GUARD, 15), ALLOWED, REFUSED),
+    ("a signal to a guard's group", KILL, (-GUARD, 15), ALLOWED, REFUSED),
+    ("a signal to everybody", KILL, (-1, 15), ALLOWED, REFUSED),
+    ("a signal to a guard's thread", TGKILL, (GUARD, GUARD, 15), ALLOWED, REFUSED),
+    ("signals of a file to anybody", seccomp.FCNTL, (3, 8, GUARD), ALLOWED, REFUSED),
+    ("a copy of a file", seccomp.FCNTL, (3, 0), ALLOWED, ALLOWED),
+    ("a stream pair", seccomp.SOCKETPAIR, (1, 1 | 0x80000), ALLOWED, ALLOWED),
+    ("a datagram pair", seccomp.SOCKETPAIR, (1, 2), ALLOWED, NO_ACCESS),
+    ("a TCP socket", seccomp.SOCKET, (2, 1), ALLOWED, NO_ACCESS),
+    ("a socket to the hypervisor", seccomp.SOCKET, (40, 1), NO_FAMILY, NO_ACCESS),
+    ("hiding from the watcher", seccomp.PRCTL, (kernel.PR_SET_DUMPABLE, 0), ALLOWED, REFUSED),
+    ("showing oneself to the watcher", seccomp.PRCTL, (kernel.PR_SET_DUMPABLE, 1), ALLOWED, ALLOWED),
+    ("a name for a thread", seccomp.PRCTL, (15, 0), ALLOWED, ALLOWED),
+]
+"""What is asked: the call, its arguments, the answer in namespaces, the answer on the shared host."""
+
+
+@pytest.mark.parametrize("column", [0, 1], ids=["x86-64", "aarch64"])
+@pytest.mark.parametrize(
+    ("call", "arguments", "apart", "shared"), [one[1:] for one in ON_ARGUMENTS], ids=[one[0] for one in ON_ARGUMENTS]
+)
+def test_the_filter_looks_at_arguments(
+    call: tuple[int, int],
+    arguments: tuple[int, ...],
+    apart: int,
+    shared: int,
+    column: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kernel, "COLUMN", column)
+    monkeypatch.setattr(kernel, "AUDIT_ARCHITECTURE", (0xC000003E, 0xC00000B7)[column])
+    assert evaluate(seccomp.program(False), call[column], column, arguments) == apart
+    assert evaluate(seccomp.program(True, (GUARD,)), call[column], column, arguments) == shared

@@ -31,7 +31,8 @@ def look(settings: Settings, *, needed: bool) -> list[Finding]:
     best = tried[ready[0]]
     others = [mode for mode in tried if tried[mode]["ready"] and mode != ready[0]]
     also = f"; works too: {', '.join(others)}" if others else ""
-    words = f"{ready[0]}, proven: {best['words']}{also}"
+    uncounted = "".join(f"; {words}" for words in best["not_protected"] if words.startswith("not counted"))
+    words = f"{ready[0]}, proven: {best['words']}{also}{uncounted}"
     if best["words"] == OPEN_TO_ALL or "NOT" in best["words"]:
         return [Finding("isolation", "note", words, _MEND)]
     return [Finding("isolation", "ok", words)]

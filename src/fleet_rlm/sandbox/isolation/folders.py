@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from fleet_rlm.sandbox.isolation.launcher import group
 from fleet_rlm.sandbox.isolation.launcher.folder import remove
 
-PREFIX = "fleet-rlm-sandbox-"
 _LOCK = "lock"
 _SECONDS_TO_BE_BORN = 600.0
 
@@ -21,7 +21,7 @@ class SandboxFolder:
     """`inputs` (read-only inside), `scratch`, `outside` (what the inside must not reach), held by a lock."""
 
     def __init__(self, parent: Path) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        self.path = Path(tempfile.mkdtemp(prefix=group.PREFIX, dir=parent))
         self.private_uid = private_uid()
         """The user id that generated code gets on this host."""
         try:
@@ -65,6 +65,7 @@ class SandboxFolder:
 
     def remove(self) -> bool:
         """Remove everything, once no process of the sandbox lives; whether it is gone."""
+        group.remove(self.path.name)
         return remove(str(self.path))
 
 
@@ -91,9 +92,10 @@ def _exists(uid: int) -> bool:
 
 def sweep(parent: Path) -> int:
     """Remove folders whose owners are dead (killed together with their launchers); how many were removed."""
+    group.sweep()
     removed = 0
     with os.scandir(parent) as entries:
-        found = [entry for entry in entries if entry.name.startswith(PREFIX)]
+        found = [entry for entry in entries if entry.name.startswith(group.PREFIX)]
     for entry in found:
         try:
             state = entry.stat(follow_symlinks=False)

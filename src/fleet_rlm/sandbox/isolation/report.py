@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fleet_rlm.sandbox.transport import IsolationReport, Limits
 
+WATCHED = "limits (kernel buffers not counted)"
 OPEN_TO_ALL = "NOT isolated: limits only"
 _NETWORK = ("no tcp", "no udp", "no path sockets")
 _FILES = ("files unread", "files unwritten", "metadata safe")
@@ -55,19 +56,34 @@ def report(
             proven.append(words)
         else:
             open_doors.append(f"not enforced by the kernel, only watched: {words}")
-    open_doors.append("not counted: the kernel's own memory, such as buffers of sockets and pipes, and page tables")
-    if not held.get("calls filtered"):
-        open_doors.append("not counted: shared memory without a file, once no process maps its pages")
+    by_kernel = bool(limited.get("group"))
+    if by_kernel:
+        proven.append("memory limited by the kernel: files in memory, buffers of sockets and pipes, page tables count")
+    elif limits.memory_mb:
+        open_doors += _uncounted(mode)
+        if not held.get("calls filtered"):
+            open_doors.append("not counted: shared memory without a file, once no process maps its pages")
     if limits.scratch_mb and not held.get("files unwritten"):
         open_doors.append("not limited: files outside of the scratch folder, also in memory (/dev/shm)")
-    return IsolationReport(mode, _headline(held), tuple(proven), tuple(open_doors), tuple(notes))
+    return IsolationReport(mode, _headline(held, by_kernel), tuple(proven), tuple(open_doors), tuple(notes))
 
 
-def _headline(held: Mapping[str, bool]) -> str:
+def _uncounted(mode: str) -> list[str]:
+    """What adds to the memory of a sandbox that only a watcher measures; `Usage` of the watcher counts the rest."""
+    buffers = "buffers of sockets and pipes, records of many mappings"
+    said = [f"not counted: the kernel's own memory, such as {buffers} (no memory cgroup can be made here)"]
+    if mode == "namespaces":
+        said.append("not counted as memory: files in /tmp and /dev/shm, which have limits of their own")
+    if mode == "bubblewrap":
+        said.append("not counted as memory: files in /tmp and /dev/shm; their sizes are limited, not their number")
+    return said
+
+
+def _headline(held: Mapping[str, bool], by_kernel: bool) -> str:
     network = all(held.get(name) for name in _NETWORK)
     files = all(held.get(name) for name in _FILES)
     if network and files and held.get("names hidden"):
-        return "no network, no files of yours, limits"
+        return f"no network, no files of yours, {'memory limited by the kernel' if by_kernel else WATCHED}"
     if network and files:
         return "isolated; file names and sizes may be visible"
     if network:

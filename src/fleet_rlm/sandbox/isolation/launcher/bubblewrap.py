@@ -37,9 +37,10 @@ def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
         return pid
     with pipes.telling_failures():
         pipes.keep_inside()
-        handed = (pipes.say_write, pipes.go_read, pipes.life_read, os.dup(2))
+        handed = (pipes.say_write, pipes.go_read, pipes.life_read, pipes.kills, os.dup(2))
         for fd in (*handed, plan.report_fd):
-            os.set_inheritable(fd, True)
+            if fd >= 0:
+                os.set_inheritable(fd, True)
         os.dup2(pipes.complaints, 2)  # what bwrap says is not the driver's
         letter = _data(marshal.dumps((vars(plan), vars(targets), owned, runtime.load_driver(plan.driver), handed)))
         arguments = _arguments(plan, letter)
@@ -90,10 +91,10 @@ def _arguments(plan: Plan, letter: int) -> list[str]:
 def inside() -> tuple[CodeType, dict[str, object]]:
     """Process 1 in bubblewrap's namespaces; returns in the driver's process only."""
     with os.fdopen(int(sys.argv[1]), "rb") as letter:
-        fields, target_fields, owned, code, (say_write, go_read, life_read, stderr) = marshal.load(letter)
+        fields, target_fields, owned, code, (say_write, go_read, life_read, kills, stderr) = marshal.load(letter)
     os.dup2(stderr, 2)
     plan, targets = Plan(**fields), Targets.of(target_fields)
-    pipes = Pipes.inherited(plan, say_write, go_read, life_read)
+    pipes = Pipes.inherited(plan, say_write, go_read, life_read, kills)
     try:
         with pipes.telling_failures():
             kernel.drop_capability_bounds()
@@ -111,4 +112,4 @@ def inside() -> tuple[CodeType, dict[str, object]]:
                 raise Driver
     except Driver:
         return code, runtime.stage(plan)
-    os._exit(watcher.run(plan, child, life_read, own_pids=True))
+    os._exit(watcher.run(plan, child, pipes, own_pids=True))

@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 
-from . import kernel, runtime, watcher
+from . import group, kernel, runtime, watcher
 from .folder import remove
 from .inside import inputs_path
 from .plan import LINUX, Finding, Plan, say
@@ -62,11 +62,12 @@ def _launch(plan: Plan) -> None:
     if LINUX:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # whoever is orphaned inside comes back here
     notes: list[str] = []
+    memory = group.make(os.path.basename(plan.folder), plan.memory_mb)
     for mode in plan.modes:
         say(plan.report_fd, {"trying": mode})
-        outside, pipes = Outside(plan), Pipes(plan)
+        outside, pipes = Outside(plan), Pipes(plan, memory)
         try:
-            pid, finding = _try(plan, mode, outside, pipes)
+            pid, finding = _try(plan, mode, outside, pipes, memory)
         except (Rejected, OSError) as error:
             words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             notes.append(f"{mode}: {words}")
@@ -86,7 +87,7 @@ def _launch(plan: Plan) -> None:
     _finish(plan, 126)
 
 
-def _try(plan: Plan, mode: str, outside: Outside, pipes: Pipes) -> tuple[int, Finding]:
+def _try(plan: Plan, mode: str, outside: Outside, pipes: Pipes, memory: group.Group | None) -> tuple[int, Finding]:
     """Start one mode up to its report. Raises `Rejected` or `OSError`, and `Driver` in the driver."""
     if mode != "limits" and not kernel.KNOWN:
         raise Rejected("needs Linux on x86-64 or aarch64")
@@ -103,12 +104,16 @@ def _try(plan: Plan, mode: str, outside: Outside, pipes: Pipes) -> tuple[int, Fi
 
         pid = shared.start(plan, outside.targets, pipes, mode)
     pipes.keep_outside()
+    if memory:
+        memory.begin(pid)
     answer = _listen(pipes.say_read)
     if answer[:1] != b"R":
         words = answer[1:].decode(errors="replace") or pipes.last_words()
         raise Rejected(words or "ended before it could report")
     finding = Finding.load(answer[1:])
     judge(finding, outside)
+    grouped = memory is not None and memory.holds([pid, *watcher.below(pid)])
+    finding.limits["group"] = grouped and finding.held["files unwritten"]  # else it could leave the group again
     broken = [name for name in sorted(REQUIRED[mode]) if not finding.held.get(name, True)]
     if broken:
         raise Rejected("started, but did not hold: " + ", ".join(broken))
@@ -156,5 +161,6 @@ def _wait(plan: Plan, pid: int, driver: int, pipes: Pipes) -> int:
 
 
 def _finish(plan: Plan, code: int) -> None:
+    group.remove(os.path.basename(plan.folder))
     remove(plan.folder)
     os._exit(code)

@@ -41,7 +41,7 @@ def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
                 )
                 hand_over(pipes.say_write, pipes.go_read, finding)
                 raise Driver
-        os._exit(watcher.run(plan, child, pipes.life_read, own_pids=True))
+        os._exit(watcher.run(plan, child, pipes, own_pids=True))
     os.close(mapped_read)
     try:
         _map_ids(pid, plan)

@@ -63,11 +63,8 @@ SIGNALS: dict[str, tuple[int, int]] = {
     "rt_tgsigqueueinfo": (297, 240),
 }  # fmt: skip
 PIDFD_SEND_SIGNAL, FCNTL = (424, 424), (72, 25)
-_OWNER_OF_SIGNALS = (
-    8,
-    10,
-    15,
-)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: any signal to any process
+_OWNER_OF_SIGNALS = (8, 10, 15)
+"""`F_SETOWN`, `F_SETSIG`, `F_SETOWN_EX`: any signal to any process."""
 WATCHING: tuple[int, int] = (254, 27)  # inotify_add_watch
 SOCKET: tuple[int, int] = (41, 198)
 SOCKETPAIR: tuple[int, int] = (53, 199)

@@ -44,7 +44,7 @@ def start(plan: Plan, targets: Targets, pipes: Pipes, mode: str) -> int:
             )
             hand_over(pipes.say_write, pipes.go_read, finding)
             raise Driver
-    os._exit(watcher.run(plan, child, pipes.life_read, own_pids=False))
+    os._exit(watcher.run(plan, child, pipes, own_pids=False))
 
 
 def _give_up_privileges(plan: Plan, finding: Finding) -> None:

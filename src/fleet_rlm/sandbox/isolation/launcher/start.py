@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .group import Group
     from .plan import Plan
 
 
@@ -19,10 +21,12 @@ class Pipes:
     """Three pipes of one attempt.
 
     `say`: what was found, from inside. `go`: the launcher's word that it is good enough. `life` ends with the launcher.
+    `kills`: whom the kernel ended for want of memory (`group.killed`); -1 where there is no group.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, memory: Group | None) -> None:
         self.plan = plan
+        self.kills, self._door = (memory.kills, memory.door) if memory else (-1, -1)
         self.say_read, self.say_write = os.pipe()
         self.go_read, self.go_write = os.pipe()
         self.life_read, self.life_write = os.pipe()
@@ -31,14 +35,16 @@ class Pipes:
         self._open = {self.say_read, self.say_write, self.go_read, self.go_write, self.life_read, self.life_write}
 
     @classmethod
-    def inherited(cls, plan: Plan, say_write: int, go_read: int, life_read: int) -> Pipes:
+    def inherited(cls, plan: Plan, say_write: int, go_read: int, life_read: int, kills: int) -> Pipes:
         """The inside's ends, in a program started anew."""
         pipes = cls.__new__(cls)
         pipes.plan, pipes.say_write, pipes.go_read, pipes.life_read = plan, say_write, go_read, life_read
+        pipes.kills = kills
         pipes.complaints = -1
         pipes._open = {say_write, go_read, life_read}
-        for fd in (say_write, go_read, life_read, plan.report_fd):
-            os.set_inheritable(fd, False)
+        for fd in (say_write, go_read, life_read, plan.report_fd, kills):
+            if fd >= 0:
+                os.set_inheritable(fd, False)
         return pipes
 
     def watch_complaints(self, fd: int) -> None:
@@ -65,6 +71,9 @@ class Pipes:
 
     def keep_inside(self) -> None:
         """In the watcher, at its start: nothing of the launcher's but what it needs, or a lifeline would never end."""
+        if self._door >= 0:
+            with suppress(OSError):  # the launcher looks whether it worked
+                os.write(self._door, b"0")
         self.close(self.say_read, self.go_write, self.life_write)
         os.close(self.plan.lifeline_fd)
         os.close(self.plan.lock_fd)

@@ -14,8 +14,12 @@ import stat
 import time
 from contextlib import suppress
 
-from . import kernel
+from . import group, kernel
 from .plan import LINUX, MIB, Plan, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .start import Pipes
 
 PATIENCE = 0.1
 """Seconds between two looks at the tree."""
@@ -38,7 +42,7 @@ class Tree:
         if self.own_pids:
             return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
         if LINUX:
-            return _listed_below(os.getpid()) or descendants(os.getpid())
+            return below(os.getpid())
         return [self.driver] if self.driver else []
 
     def runs_as_root(self) -> bool:
@@ -69,8 +73,8 @@ class Tree:
     @staticmethod
     def _kill_groups(pids: list[int]) -> None:
         """End the groups of living processes: a whole group at once leaves no moment to fork in."""
-        for group in {_group(pid) for pid in pids} - {0, os.getpgrp()}:
-            _kill(-group)
+        for leader in {_group(pid) for pid in pids} - {0, os.getpgrp()}:
+            _kill(-leader)
 
 
 def _group(pid: int) -> int:
@@ -103,6 +107,11 @@ def _listed_below(root: int) -> list[int]:
         except OSError:
             continue  # it ended, or this kernel has no such list
     return found
+
+
+def below(root: int) -> list[int]:
+    """The processes below `root`, found in the quickest way that this kernel offers."""
+    return _listed_below(root) or descendants(root)
 
 
 def descendants(root: int) -> list[int]:
@@ -147,7 +156,7 @@ def living(pid: int) -> str:
 
 
 class Usage:
-    """What the tree uses now: bytes of memory, the process that uses most, CPU seconds, processes."""
+    """What the tree uses now: bytes of memory with page tables, the process that uses most, CPU seconds, processes."""
 
     def __init__(self, pids: list[int]) -> None:
         self.memory, self.largest, self.largest_pid, self.cpu, self.count = 0, 0, 0, 0.0, 0
@@ -159,16 +168,26 @@ class Usage:
                 continue
             self.count += 1
             self.cpu += sum(int(fields[index]) for index in (11, 12, 13, 14)) / _TICK
-            resident = int(fields[21]) * _PAGE
+            resident = int(fields[21]) * _PAGE + page_tables(pid)
             self.memory += resident
             if resident > self.largest:
                 self.largest, self.largest_pid = resident, pid
+
+
+def page_tables(pid: int) -> int:
+    """Bytes of the kernel's memory that say where a process's pages are: more than the pages where these are sparse."""
+    with suppress(OSError), open(living(pid) + "/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"VmPTE:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def shared_out(pids: list[int]) -> int:
     """Bytes of memory with shared pages counted once, where the kernel tells; slower than adding up."""
     total = 0
     for pid in pids:
+        total += page_tables(pid)
         try:
             with open(f"{living(pid)}/smaps_rollup", "rb") as file:
                 for line in file:
@@ -201,11 +220,8 @@ def folder_size(path: str, enough: int) -> int:
     return total
 
 
-def removed_but_kept(pids: list[int], scratch: str, largest: int) -> int:
-    """Bytes of files that have no name any more, but are open, mapped or on their way in a socket.
-
-    What is only mapped or on its way can't be looked at: each such file counts as the `largest` that may be written.
-    """
+def removed_but_kept(pids: list[int], scratch: str) -> tuple[int, int, int]:
+    """Files that have no name any more: bytes of open ones, how many are only mapped, how many wait in a socket."""
     opened: dict[tuple[int, int], int] = {}
     mapped: set[tuple[int, int]] = set()
     on_their_way = 0
@@ -226,7 +242,7 @@ def removed_but_kept(pids: list[int], scratch: str, largest: int) -> int:
                 if len(fields) == 6 and fields[5].startswith(inside) and fields[5].endswith(b" (deleted)"):
                     major, _, minor = fields[3].partition(b":")
                     mapped.add((os.makedev(int(major, 16), int(minor, 16)), int(fields[4])))
-    return sum(opened.values()) + (len(mapped - set(opened)) + on_their_way) * largest
+    return sum(opened.values()), len(mapped - set(opened)), on_their_way
 
 
 def _carried(path: str) -> int:
@@ -250,13 +266,16 @@ def may_be_looked_into(pid: int) -> bool:
 
 
 class Watcher:
-    """One run of the watch. `lifeline` reads as ended when the launcher is gone."""
+    """One run of the watch."""
 
-    def __init__(self, plan: Plan, tree: Tree, lifeline: int) -> None:
-        self.plan, self.tree, self.lifeline = plan, tree, lifeline
+    def __init__(self, plan: Plan, tree: Tree, pipes: Pipes) -> None:
+        self.plan, self.tree, self.lifeline, self._kills = plan, tree, pipes.life_read, pipes.kills
+        """`lifeline` reads as ended when the launcher is gone."""
+        self._killed = 0
         self._doomed: set[int] = set()
         self._reaped_cpu = 0.0
         self._scratch_due = 0.0
+        self._nothing_waited = time.monotonic()
         self._hiding: dict[int, float] = {}
         self.processes_limited = tree.own_pids or not tree.runs_as_root()
 
@@ -264,6 +283,8 @@ class Watcher:
         """Until the driver has ended; its wait status. Nothing of the tree is left then."""
         try:
             status = self._watch()
+            if self._kernel_ended_some() and status == signal.SIGKILL:
+                say(self.plan.report_fd, {"ended": self._full()})
         finally:
             self.tree.kill()
         return status
@@ -301,9 +322,20 @@ class Watcher:
                 return status
         return None
 
+    def _kernel_ended_some(self) -> bool:
+        """Whether the kernel has ended processes since the last look, because the sandbox's group was full."""
+        before, self._killed = self._killed, group.killed(self._kills)
+        return self._killed > before
+
+    def _full(self) -> str:
+        held = "files in memory and the kernel's buffers included"
+        return f"the sandbox used its {self.plan.memory_mb} MiB of memory ({held})"
+
     def _look(self) -> float:
         """Enforce the tree's limits once; seconds until the next look."""
         plan, pids = self.plan, self.tree.pids()
+        if self._kernel_ended_some():
+            say(plan.report_fd, {"notice": self._full() + "; the kernel ended the largest process"})
         if plan.processes and len(pids) > 2 * plan.processes:
             self._end(f"the sandbox ran more than {plan.processes} processes")
             return HASTE
@@ -317,8 +349,8 @@ class Watcher:
             self._end(f"the sandbox used its {plan.cpu_seconds} CPU seconds")
         if plan.processes and usage.count > plan.processes + 2:
             self._end(f"the sandbox ran more than {plan.processes} processes")
-        self._no_hiding(pids)
-        if not self.tree.own_pids:
+        if not self.tree.own_pids:  # else files are bounded by their file system, and memory is seen anyway
+            self._no_hiding(pids)
             self._shared_host(pids)
         return HASTE if (limit and usage.memory > limit // 2) or not self.processes_limited else PATIENCE
 
@@ -340,8 +372,12 @@ class Watcher:
             self._end("the launcher was stopped")
         if plan.scratch_mb and now >= self._scratch_due:
             top = plan.scratch_mb * MIB
-            kept = removed_but_kept(pids, plan.scratch, plan.file_mb * MIB or top)
-            if folder_size(plan.scratch, top) + kept >= top:
+            opened, mapped, waiting = removed_but_kept(pids, plan.scratch)
+            self._nothing_waited = self._nothing_waited if waiting else now
+            if now - self._nothing_waited > _SECONDS_HIDDEN:  # our own driver's files are on their way for a moment
+                mapped += waiting
+            # what can't be looked at counts as the largest file that may be written
+            if folder_size(plan.scratch, top) + opened + mapped * (plan.file_mb * MIB or top) >= top:
                 self._end(f"the scratch folder grew past {plan.scratch_mb} MiB")
             self._scratch_due = time.monotonic() + max(0.2, 10 * (time.monotonic() - now))
 
@@ -359,7 +395,7 @@ class Watcher:
         self.tree.kill()
 
 
-def run(plan: Plan, driver: int, lifeline: int, own_pids: bool) -> int:
+def run(plan: Plan, driver: int, pipes: Pipes, own_pids: bool) -> int:
     """Watch until the driver has ended; what the watcher should exit with."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError):  # only root may hurry; the watcher must get its turn among hundreds of greedy processes
@@ -367,7 +403,9 @@ def run(plan: Plan, driver: int, lifeline: int, own_pids: bool) -> int:
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    low, high = sorted((lifeline, plan.report_fd))
-    for first, last in ((3, low), (low + 1, high), (high + 1, 65536)):
-        os.closerange(first, last)
-    return kernel.exit_code(Watcher(plan, Tree(driver, own_pids), lifeline).run())
+    first = 3
+    for fd in sorted({pipes.life_read, plan.report_fd, pipes.kills} - {-1}):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, 65536)
+    return kernel.exit_code(Watcher(plan, Tree(driver, own_pids), pipes).run())
