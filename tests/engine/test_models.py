@@ -346,3 +346,15 @@ def test_a_model_that_thinks_away_its_tokens_is_told_with_the_setting(
     assert failure is not None
     assert "all used to think" in failure.message
     assert "DSPY_LM_MAX_TOKENS" in (failure.hint or "")
+
+
+def test_a_refusal_that_a_stream_leaves_out_is_asked_for_plainly_and_told_in_its_words(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = b'{"id":"x","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant",'
+    refused += b'"content":null,"refusal":"I will not help with that"}}]}'
+    _, done, server = against(lambda asked: "" if asked.body.get("stream") else Reply(body=refused), start, monkeypatch)
+    assert done.status == "failed"
+    assert done.error is not None
+    assert "I will not help with that" in done.error.message
+    assert [bool(asked.body.get("stream")) for asked in server.asked] == [True, False]

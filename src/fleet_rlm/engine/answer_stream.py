@@ -151,6 +151,8 @@ class Mender:
         if not isinstance(told, dict):
             return body
         changed = _mend_usage(told) | self._take_cost(told)
+        if told.get("type") == "response.incomplete":  # which the library doesn't know as an end
+            told["type"], changed = "response.completed", True
         for choice in told.get("choices") or ():
             if isinstance(choice, dict):
                 changed |= self._mend_choice(choice)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Literal, Protocol, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 from dspy import lm15
 from dspy._vendor.lm15.transports import StdlibAsyncTransport
@@ -123,6 +124,8 @@ class NetworkEngine:
             self.provider = prefix or None
             return
         self.provider, self.wire_model = route.provider, route.model
+        if route.provider == "ollama" and base and not urlsplit(base).path.strip("/"):
+            base = f"{base.rstrip('/')}/v1"  # people name Ollama's server; its chat API lies below
         elsewhere = any(os.environ.get(f"{prefix.upper()}{end}") for end in ("_API_BASE", "_BASE_URL"))
         if (route.provider.startswith("azure") and base) or (elsewhere and base is None):
             return
@@ -148,7 +151,7 @@ class NetworkEngine:
             try:
                 async for event in self._native.stream(request):
                     started = True
-                    yield event
+                    yield _with_its_end(event)
                 return
             except lm15.UnsupportedFeatureError:
                 if started:
@@ -185,6 +188,16 @@ class NetworkEngine:
             await self._transport.aclose()
         if self._lite is not None:
             await self._lite.aclose()
+
+
+def _with_its_end(event: StreamEvent) -> StreamEvent:
+    """An end of the Responses API as it was: in a stream, the library takes each for a whole answer."""
+    told = event.provider_data if isinstance(event, lm15.StreamEndEvent) else None
+    details = told.get("incomplete_details") if isinstance(told, dict) else None
+    if not isinstance(details, dict) or told is None or told.get("status") != "incomplete":
+        return event
+    withheld = "filter" in str(details.get("reason"))
+    return dataclasses.replace(event, finish_reason="content_filter" if withheld else "length")
 
 
 async def _imported(name: str) -> None:

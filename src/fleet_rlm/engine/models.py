@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
@@ -50,6 +50,10 @@ MOST_CHANGES = 6
 
 class CallInterrupted(CallRefused):
     """The call was ended because the work around it was (its cell was interrupted, the run is being finished)."""
+
+
+class EmptyAnswer(lm15.ServerError):
+    """The model's server sent an answer that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +183,16 @@ class ObservedEngine:
 
     def _answer(self, request: lm15.Request, call: str | None, scope: Scope) -> lm15.Response:
         """One answer of as many attempts as it takes."""
-        attempt, changes, room = 1, 0, None
+        attempt, changes, room, plainly = 1, 0, None, False
         paid: Answered | None = None
         while True:
             asked = self._form.shaped(request, room)
-            streamed = self._form.streams
+            streamed = self._form.streams and not plainly
             try:
-                response = self._waited_for(asked, call, scope)
+                response = self._waited_for(self._attempt(asked, call, streamed=streamed), scope)
             except lm15.LM15Error as raised:
                 error = judged(raised)
+                plainly = plainly or isinstance(error, EmptyAnswer)  # some servers leave a refusal out of a stream
                 self.window.learn(error, _text(request))
                 changed = self._form.learn(error, asked, streamed=streamed) if changes < MOST_CHANGES else None
                 if changed is not None:
@@ -222,9 +227,9 @@ class ObservedEngine:
             calls.watch.call_answered(call, together)
         return together
 
-    def _waited_for(self, asked: lm15.Request, call: str | None, scope: Scope) -> lm15.Response:
+    def _waited_for(self, attempt: Coroutine[object, object, lm15.Response], scope: Scope) -> lm15.Response:
         try:
-            future = self._calls.loop.submit(self._attempt(asked, call))
+            future = self._calls.loop.submit(attempt)
         except LoopClosed:
             self._interrupted()
         if not scope.wait(future):
@@ -253,8 +258,8 @@ class ObservedEngine:
         wrapped = wrap_error(error, model=self._settings.model, provider=self.inner.provider)
         return model_failure(wrapped)
 
-    async def _attempt(self, request: lm15.Request, call: str | None) -> lm15.Response:
-        if self._form.streams:
+    async def _attempt(self, request: lm15.Request, call: str | None, *, streamed: bool) -> lm15.Response:
+        if streamed:
             deltas = _Deltas(self._calls.watch, call)
             try:
                 return _something(await self._streamed(request, deltas))
@@ -270,7 +275,8 @@ class ObservedEngine:
             if isinstance(error, lm15.LM15Error):
                 raise
             raise lm15.TimeoutError(f"no answer within {limits.total:g} s", provider=self.inner.provider) from error
-        self._form.streams = False
+        if streamed:
+            self._form.streams = False
         return _something(response)
 
     async def _streamed(self, request: lm15.Request, deltas: _Deltas) -> lm15.Response:
@@ -420,7 +426,7 @@ def _something(response: lm15.Response) -> lm15.Response:
     told = any(part.type in ("refusal", "thinking") and part.text for part in response.message.parts)
     if response.text or response.tool_calls or told or response.finish_reason in ("length", "content_filter"):
         return response
-    raise lm15.ServerError("the model answered with nothing (no choices, no text)")
+    raise EmptyAnswer("the model answered with nothing (no choices, no text)")
 
 
 def _text(request: lm15.Request) -> str:
