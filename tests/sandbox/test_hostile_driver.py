@@ -198,7 +198,7 @@ def test_parts_without_end_take_bounded_memory() -> None:
         puppet.say(DONE | {"status": "submit", "parts": 400})
 
     interpreter, _ = run_with(answer)
-    with pytest.raises(CodeInterpreterError, match="what was submitted could not be read"):
+    with pytest.raises(CodeInterpreterError, match="what it submitted can't be read"):
         interpreter.execute("1")
     assert sum(len(text) for texts in interpreter._parts._texts.values() for text in texts) <= 64 << 20
 
@@ -206,7 +206,7 @@ def test_parts_without_end_take_bounded_memory() -> None:
 def test_a_submission_that_is_no_object_is_no_answer() -> None:
     done = DONE | {"status": "submit", "final": ["answer"]}
     interpreter, _ = run_with(lambda puppet, run: puppet.say(done))
-    with pytest.raises(CodeInterpreterError, match="what was submitted could not be read"):
+    with pytest.raises(CodeInterpreterError, match="what it submitted can't be read"):
         interpreter.execute("1")
 
 

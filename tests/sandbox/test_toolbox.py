@@ -47,10 +47,11 @@ def test_every_helper_is_there_in_every_place_and_none_is_a_variable(place: Inte
     assert witness.of("input") == []
 
 
-def test_a_step_may_define_a_name_of_theirs_and_del_brings_the_helper_back(place: Interpreter) -> None:
-    assert said(place, "def peek(x): return 'mine'\npeek('text')") == "'mine'"
-    assert said(place, "peek('text')") == "'mine'"
-    assert said(place, "del peek\npeek('text', 1, 2)") == "'ex'"
+def test_a_step_may_take_a_name_of_theirs_for_itself_and_is_told_that_it_lasts_one_step(place: Interpreter) -> None:
+    told = "[peek means the helper again from the next step on: keep yours under another name]"
+    assert said(place, "def peek(x): return 'mine'\npeek('text')") == f"'mine'\n{told}"
+    assert said(place, "peek('text', 1, 2)") == "'ex'"
+    assert said(place, "peek = 1\ndel peek\npeek('text', 1, 2)") == "'ex'"
 
 
 def test_buffers_last_from_step_to_step(place: Interpreter) -> None:

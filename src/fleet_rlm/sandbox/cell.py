@@ -33,8 +33,9 @@ def instructions(cell_seconds: float | None, volume: str | None = None) -> str:
     limit = f" A step may run for {cell_seconds:g} seconds; then it is interrupted." if cell_seconds else ""
     return (
         "Code runs in a Python process of its own, isolated: don't count on a network, nor on files outside of the "
-        "current directory. Variables, functions and imports persist between steps. The input variables are bound "
-        "again before each step, so a change to one of them lasts one step: keep results under other names. "
+        "current directory. Variables, functions and imports persist between steps. The input variables and the "
+        "functions listed here are bound again before each step, so what you assign to such a name lasts one step: "
+        "keep results under other names. Top-level await works; shell lines and magics (!pip, %time) don't. "
         "What is printed, and the value of a step's last expression, is shown to you; very long output is cut."
         f"{limit} Functions listed here that reach outside, such as llm_query, may be called from threads (not from "
         "other processes), and only until the step ends. input() is not available. SUBMIT takes plain data: text, "
@@ -134,7 +135,7 @@ class Cell:
         if done.status == "killed":
             return "the code did not stop when it was interrupted, so its Python process was ended"
         if done.closed:
-            return "the Python process lost its connection (did the code close file descriptors?)"
+            return "the Python process lost its connection (did the code close file descriptors, or write to them?)"
         if done.signal:
             name = signal.Signals(done.signal).name if done.signal in set(signal.Signals) else "unknown"
             memory = ": out of memory?" if done.signal == signal.SIGKILL else ""

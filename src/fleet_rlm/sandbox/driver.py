@@ -44,6 +44,19 @@ except ImportError:
 
 Message = dict[str, Any]  # JSON, as it came or as it goes
 
+# Generated code may change any module, and the builtins: what runs here has its own copies of both.
+BUILTINS, MODULES, THREADING = vars(builtins), sys.modules, (threading, _thread)
+globals()["__builtins__"] = dict(BUILTINS)
+for _module in (ast, fcntl, io, json, mmap, os, queue, select, signal, socket, threading, time, traceback, types):
+    globals()[_module.__name__] = types.ModuleType(_module.__name__)
+    vars(globals()[_module.__name__]).update(vars(_module))
+get_limit, set_limit, set_trace, set_profile = (
+    sys.getrecursionlimit,
+    sys.setrecursionlimit,
+    sys.settrace,
+    sys.setprofile,
+)
+
 VERSION = 1
 PART_CHARS = 256 << 10  # a value longer than this crosses in parts of this many characters
 READ_BYTES = 64 << 10  # more at once costs a memory map for every small message
@@ -53,14 +66,24 @@ ACK_BYTES = 1 << 20
 TICK_SECONDS = 0.033  # output is forwarded at most once a tick and stream
 REPEAT_SECONDS = 0.1  # between the signals of one interrupt
 LATE_PIPES, LATE_BYTES = 16, 64 << 10
+BEGIN_SECONDS = 20.0  # in which a worker has begun the cell that it was given, or it never will
 CLOSED = 72  # exit code of a worker without its socket
 DEFAULTS = {"cap": 2 << 20, "tail": 64 << 10, "value": 64 << 20, "beat": 1.0, "orphan": 0.0}
 DRIVER = sys._getframe().f_code.co_filename
 
 
+as_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
+
+
 def dumps(message: Message) -> bytes:
     """One line of UTF-8. Lone surrogates, which no host can read, become U+FFFD."""
-    return utf8(json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)) + b"\n"
+    return utf8(as_text(message)) + b"\n"
+
+
+def loads(text: str) -> Any:
+    """The value of a JSON text of the host's, which has no space around it."""
+    return scan(text, 0)[0]
 
 
 def utf8(text: str) -> bytes:
@@ -128,10 +151,13 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a {kind.__name__} can't leave the sandbox; make it text, a number, a list or a dict first")
 
 
+plain_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=plain).encode
+
+
 def body(value: Any, what: str, most: int) -> str:
     """A value as JSON text, or a TypeError or ValueError that says how to repair it."""
     try:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=plain)
+        text = plain_text(value)
     except (TypeError, ValueError, RecursionError) as error:
         reason = "the value is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise TypeError(f"{what}: {reason}") from None
@@ -433,6 +459,46 @@ def let_pass(tree: ast.AST) -> None:
             node.body.insert(0, call)
 
 
+NO_SHELL = "there is no shell here: run a program with subprocess.run([...]), and use the packages that are installed"
+NOT_PYTHON = (
+    ("%%", "a step is Python alone, without cell magics: write Python, and run a program with subprocess.run([...])"),
+    ("%", "a step is plain Python, without magics such as %time: call time.perf_counter(), os.chdir and the like"),
+    ("?", "a step is plain Python: call help(name) or dir(name) instead of ?"),
+    *((start, NO_SHELL) for start in ("!", "$ ", "pip ", "pip3 ", "python ", "python3 ", "conda ", "apt ", "apt-get ")),
+)
+
+
+def notebook_hint(source: str, line: int | None) -> str:
+    """What to write instead of a line that only a notebook or a shell understands; empty for any other line."""
+    lines = source.splitlines()
+    first = next((number for number, text in enumerate(lines, 1) if text.strip()), 0)
+    for number in (line or 0, first):
+        text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        left, equals, right = text.partition("=")
+        starts = [text, right.strip()] if equals and left.strip().isidentifier() else [text]
+        for start, words in NOT_PYTHON:
+            if any(one.startswith(start) for one in starts):
+                return words
+        if text.rstrip("?").rpartition(".")[2].isidentifier() and text.endswith("?"):
+            return NOT_PYTHON[2][1]
+    return ""
+
+
+def parsed(source: str, filename: str) -> ast.Module:
+    """A cell's tree. SyntaxError, which says what to write instead where notebooks allow more than Python."""
+    try:
+        return ast.parse(source, filename)
+    except SyntaxError as error:
+        if hint := notebook_hint(source, error.lineno):
+            error.msg = f"{error.msg}. {hint[0].upper()}{hint[1:]}"
+        raise
+
+
+def leave_step(code: object = None) -> NoReturn:
+    """`exit` and `quit`, which end the cell and, other than Python's own, leave stdin open."""
+    raise SystemExit(code)
+
+
 def copied(value: Any) -> Any:
     """An input again: its containers new, its texts and numbers shared (nobody can change those)."""
     if type(value) is dict:
@@ -464,15 +530,14 @@ class Worker:
         self.inspector, self.null = Inspector(), os.open(os.devnull, os.O_RDWR)
         self.reserve: list[int] = []
         self.spare: bytearray | None = None
-        self.namespace: dict[str, Any]
-        self.new_namespace()
+        self.module = MODULES["__main__"] = types.ModuleType("__main__")
+        self.namespace: dict[str, Any] = self.module.__dict__
+        self.standard, self.modules = dict(BUILTINS), dict(MODULES)
+        self.loop: Any = None  # asyncio's, of cells that await
+        self.prepared: dict[str, Any] = {}  # names that set-ups left, such as dspy's
+        self.helpers: dict[str, tuple[Any, ...]] = {}  # functions that set-ups put among the builtins, and their parts
+        self.homes: list[tuple[dict[str, Any], dict[str, Any]]] = []  # globals of the helpers, as they are and were
         self.open_streams()
-        self.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(os.devnull)), "utf-8")
-
-    def new_namespace(self) -> None:
-        module = types.ModuleType("__main__")
-        sys.modules["__main__"] = module
-        self.namespace = module.__dict__
 
     # -- to and from the supervisor
 
@@ -517,26 +582,30 @@ class Worker:
             raise Interrupted("interrupted")
 
     def read_loop(self) -> None:
-        poll, lines = select.poll(), Lines(1 << 62)
+        poll, lines, code = select.poll(), Lines(1 << 62), 70
         poll.register(self.ctl, select.POLLIN)
-        while True:
-            if not poll.poll(40 if self.ticking else None):
-                self.tick()
-                continue
-            try:
-                data = self.ctl.recv(READ_BYTES)
-            except OSError:  # the code closed it
-                data = b""
-            if not data:
-                os._exit(CLOSED)
-            for line in lines.feed(data):
-                self.receive(json.loads(line))
+        try:
+            while True:
+                if not poll.poll(40 if self.ticking else None):
+                    self.tick()
+                    continue
+                try:
+                    data = self.ctl.recv(READ_BYTES)
+                except OSError:  # the code closed it
+                    data = b""
+                if not data:
+                    code = CLOSED
+                    return
+                for line in lines.feed(data):
+                    self.receive(loads(line.decode()))
+        finally:
+            os._exit(code)  # without this thread nothing would reach the process any more
 
     def receive(self, message: Message) -> None:
         kind = message["t"]
         if kind == "ret":
             if message.get("parts"):
-                message["value"] = json.loads("".join(self.parts.pop(message["key"], ())))
+                message["value"] = loads("".join(self.parts.pop(message["key"], ())))
             box = self.pending.get(message["id"])
             if box is not None:
                 box.put(message)
@@ -586,7 +655,8 @@ class Worker:
         except ValueError:  # a thread that outlived its cell closed them
             self.open_streams()
         self.sort_writes()
-        sys.stdin = sys.__stdin__ = self.stdin  # type: ignore[misc] # restored because the code may replace them
+        stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")
+        sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc] # made again because the code may close or replace them
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
 
@@ -622,8 +692,8 @@ class Worker:
         except (OSError, ValueError):
             self.open_streams()  # without what could not be written
             self.sort_writes()
-        os.dup2(self.null, 1)
-        os.dup2(self.null, 2)
+        for fd in (0, 1, 2):
+            os.dup2(self.null, fd)
 
     def tick(self) -> None:
         """A cell that runs for long: its prints leave in whole blocks, once a tick."""
@@ -669,14 +739,11 @@ class Worker:
         raise RuntimeError(answer.get("error") or f"{name}() failed")
 
     def function(self, name: str) -> Callable[..., Any]:
-        if name not in self.functions:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return self.call(name, args, kwargs)
 
-            def function(*args: Any, **kwargs: Any) -> Any:
-                return self.call(name, args, kwargs)
-
-            function.__name__ = function.__qualname__ = name
-            self.functions[name] = function
-        return self.functions[name]
+        function.__name__ = function.__qualname__ = name
+        return function
 
     def submit(self, *args: Any, **kwargs: Any) -> None:
         if self.outside():
@@ -703,6 +770,79 @@ class Worker:
         raise Submitted
 
     # -- one execution
+
+    def restore(self) -> None:
+        """Give the builtins, the modules that were there at first, and the helpers their own things back."""
+        BUILTINS.update(self.standard)
+        sys.modules = MODULES
+        MODULES.update(self.modules)
+        for home, own in self.homes:
+            home.update(own)
+        for function, *parts in self.helpers.values():
+            for part, value in zip(("__code__", "__defaults__", "__kwdefaults__"), parts, strict=True):
+                if getattr(function, part) is not value:
+                    setattr(function, part, value)
+
+    def keep(self, before: set[str]) -> None:
+        """After a set-up: what it put among the builtins and into the namespace comes back before each cell."""
+        for name in BUILTINS.keys() - self.standard.keys():
+            function = BUILTINS[name]
+            if type(function) is types.FunctionType:
+                self.helpers[name] = function, function.__code__, function.__defaults__, function.__kwdefaults__
+                home = function.__globals__
+                if home is not self.namespace and not any(home is known for known, _ in self.homes):
+                    self.homes.append((home, dict(home)))
+        self.standard, self.modules = dict(BUILTINS), dict(MODULES)
+        hidden = {*before, *self.functions, "SUBMIT"}
+        self.prepared |= {name: value for name, value in self.namespace.items() if name not in hidden}
+
+    def bind_functions(self, names: list[str]) -> None:
+        """The host's functions, SUBMIT and the helpers stand under their names again, whatever a cell made of them."""
+        self.functions.update({name: self.function(name) for name in names})
+        self.functions["SUBMIT"] = self.submit
+        for name in [name for name in self.helpers if name in self.namespace]:
+            del self.namespace[name]
+        if not callable(self.namespace.get("print", print)):
+            del self.namespace["print"]
+        for name, value in self.prepared.items():
+            self.namespace.setdefault(name, value)
+        self.namespace.update({name: self.functions[name] for name in (*names, "SUBMIT")}, __name__="__main__")
+
+    def say_what_comes_back(self) -> None:
+        """Tell of values under names that mean a function again in the next cell: they would seem to vanish."""
+        mine = [name for name in self.helpers if name in self.namespace]
+        mine += [name for name, own in self.functions.items() if self.namespace.get(name, own) is not own]
+        if mine:
+            names = ", ".join(sorted(mine))
+            words = "means the helper" if len(mine) == 1 else "mean the helpers"
+            with contextlib.suppress(OSError, ValueError):
+                self.stdout.write(f"[{names} {words} again from the next step on: keep yours under another name]\n")
+
+    def awaited(self, coroutine: Any) -> Any:
+        """Run a cell that awaits. The loop lasts, so that a task may be awaited in a later cell."""
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+
+        if self.loop is None or self.loop.is_closed():
+            self.loop = asyncio.new_event_loop()
+        executor = ThreadPoolExecutor()  # of this cell: threads of an earlier one may not call the host
+        self.loop.set_default_executor(executor)
+        task = self.loop.create_task(coroutine)
+        try:
+            return self.loop.run_until_complete(task)
+        finally:
+            self.shield += 1
+            executor.shutdown(wait=False)
+            if task.done():
+                task.cancelled() or task.exception()  # or asyncio would log that nobody looked at it
+            else:  # interrupted while it waited: it must not go on in the next cell
+                self.loop.call_later(1.0, self.loop.stop)
+                task.add_done_callback(lambda _: self.loop.stop())
+                task.cancel()
+                with contextlib.suppress(BaseException):
+                    self.loop.run_forever()
+                self.loop = None
+            self.shield -= 1
 
     def bind(self, variables: Message) -> None:
         missing = []
@@ -735,7 +875,7 @@ class Worker:
                     self.refs[ref] = bytes(data)
                 else:
                     text = str(data, "utf-8", "surrogatepass")
-                    self.refs[ref] = text if how["type"] == "text" else json.loads(text)
+                    self.refs[ref] = text if how["type"] == "text" else loads(text)
         return self.refs[ref]
 
     def run(self, message: Message) -> None:
@@ -749,12 +889,17 @@ class Worker:
         began, self.running = time.perf_counter(), True
         try:
             try:
+                self.restore()
                 self.bind(message.get("variables") or {})
                 self.shield = 0
                 self.check_interrupt()
                 self.execute(message, done)
             finally:
                 self.shield = 1
+                set_limit(max(get_limit(), 1000))
+                set_trace(None)
+                set_profile(None)
+                self.restore()
         except Submitted:
             self.shield = 1
         except BaseException as error:  # noqa: BLE001 - generated code may raise anything
@@ -776,21 +921,30 @@ class Worker:
         linecache.cache[filename] = len(source), None, source.splitlines(True), filename
         namespace["__builtins__"] = builtins
         if message["mode"] == "operator":
-            value = eval(compile(source.strip(), filename, "eval", dont_inherit=True), namespace)
-            done["value"] = self.shown(value)
+            done["value"] = self.shown(self.evaluated(source.strip(), filename, "eval"))
             return
-        for name in message["tools"]:
-            namespace[name] = self.function(name)
-        namespace["SUBMIT"] = self.submit
-        tree = ast.parse(source, filename)
+        self.bind_functions(message["tools"])
+        before = set(namespace)
+        tree = parsed(source, filename)
         if "except" in source:
             let_pass(tree)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, filename, "exec", dont_inherit=True), namespace)
+        last = tree.body[-1] if tree.body else None
         if isinstance(last, ast.Expr):
-            value = eval(compile(ast.Expression(last.value), filename, "eval", dont_inherit=True), namespace)
-            if value is not None and os.getpid() == self.pid:
-                self.stdout.write(self.shown(value) + "\n")
+            tree.body[-1] = ast.copy_location(
+                ast.Assign([ast.copy_location(ast.Name("__fleet_value__", ast.Store()), last)], last.value), last
+            )
+        self.evaluated(tree, filename, "exec")
+        value = namespace.pop("__fleet_value__", None)
+        if message["mode"] == "setup":
+            self.keep(before)
+        elif value is not None and os.getpid() == self.pid:
+            self.stdout.write(self.shown(value) + "\n")
+
+    def evaluated(self, source: ast.Module | str, filename: str, mode: str) -> Any:
+        """Run code that may await outside of any function."""
+        code = compile(source, filename, mode, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        value = eval(code, self.namespace)
+        return self.awaited(value) if code.co_flags & 0x80 else value  # CO_COROUTINE
 
     def shown(self, value: Any) -> str:
         """A cell's last expression, or an operator's, as text of bounded length."""
@@ -804,8 +958,6 @@ class Worker:
         if isinstance(error, Missing):
             done.update(status="inputs", missing=error.names)
             return
-        if sys.getrecursionlimit() < 1000:
-            sys.setrecursionlimit(1000)
         kind, status, line, steps = name_of(type(error)), "error", None, 0
         text = words = kind
         step = error.__traceback__
@@ -825,7 +977,7 @@ class Worker:
             text = "".join(told.format())
             words = "".join(told.format_exception_only()).strip()
         if isinstance(error, SystemExit):
-            words = "SystemExit: exit() ends only this cell; the session goes on"
+            words = "SystemExit: exit() ends only this cell; the session goes on. What stands after it did not run"
         if isinstance(error, Interrupted):
             kind, words, status = "KeyboardInterrupt", "KeyboardInterrupt: interrupted", "interrupted"
         if len(text) > 20_000:
@@ -838,7 +990,11 @@ class Worker:
         if told is None or id(told) in seen:
             return
         seen.add(id(told))
-        told.stack[:] = [frame for frame in told.stack if frame.filename != DRIVER and frame.filename != ast.__file__]
+        told.stack[:] = [
+            frame
+            for frame in told.stack
+            if frame.filename not in (DRIVER, ast.__file__) and "/asyncio/" not in frame.filename
+        ]
         for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
             self.strip(other, seen)
 
@@ -847,12 +1003,15 @@ class Worker:
             box.put({"ok": False, "error": "the cell that asked is over"})
         if self.stopping:
             self.interrupt_threads()
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
         sys.setswitchinterval(0.005)
+        if self.final is None:
+            self.say_what_comes_back()
         with self.tick_lock:
             self.ticking = self.running = False
             self.end_output()
-        done["vars"] = self.inspector.report(self.namespace, {*self.functions, "SUBMIT"})
+        done["vars"] = self.inspector.report(self.namespace, {*self.functions, *self.helpers})
         if self.final is not None and done["status"] in ("ok", "error"):
             done["status"] = "submit"
             done.pop("error", None)
@@ -913,11 +1072,12 @@ class Worker:
         def no_input(_: object = "") -> str:
             raise EOFError("input() has nobody to ask in this sandbox")
 
-        builtins.input = no_input
-        vars(builtins)["__fleet_guard__"] = guard
+        leave_step.__name__ = leave_step.__qualname__ = "exit"
+        BUILTINS.update(input=no_input, exit=leave_step, quit=leave_step, __fleet_guard__=guard)
+        self.standard, self.modules = dict(BUILTINS), dict(MODULES)
         warnings.filterwarnings("ignore", r".*multi-threaded, use of fork")  # the other thread is ours, and in order
         threading.Thread(target=self.read_loop, daemon=True, name="fleet-reader").start()
-        for module in (threading, _thread):
+        for module in THREADING:
             for name in ("_start_new_thread", "_start_joinable_thread", "start_new_thread", "start_joinable_thread"):
                 if hasattr(module, name):
                     setattr(module, name, self.tagged(getattr(module, name)))
@@ -1040,23 +1200,61 @@ def stand_apart() -> None:
             os.close(fd)
 
 
-DONE: dict[str, Any] = {"t": "", "cell": 0, "status": "", "final": {}, "parts": 0, "value": "", "ms": 0.0} | {
-    "error": {}, "missing": [], "vars": {}
+STATUSES = ("ok", "submit", "error", "syntax", "interrupted", "inputs")
+WORDS, NAME, MOST = 64 << 10, 256, 1 << 53
+"""Longest text and name, and largest number, that the host reads."""
+FIELDS: dict[str, dict[str, Any]] = {
+    "began": {"cell": 0},
+    "call": {"cell": 0, "id": 0, "name": NAME, "body": {}, "parts": 0},
+    "cancel": {"id": 0},
+    "part": {"key": 32, "data": LINE_BYTES},
+    "done": {"cell": 0, "status": NAME, "final": {}, "parts": 0, "value": WORDS, "ms": 0.0, "missing": [NAME]}
+    | {
+        "error": {"type": NAME, "message": WORDS, "line": 0, "traceback": WORDS},
+        "vars": {"added": [{}], "changed": [{}], "removed": [NAME], "total": 0, "whole": True},
+    },
+}
+"""What a worker may say: a length stands for a text, 0 for a number, and `{}` for any object."""
+ROW = {"name": NAME, "type": NAME, "preview": 1024, "digest": 64, "size": 0}
+NEEDED = {"began": {"cell"}, "call": {"cell", "id", "name"}, "cancel": {"id"}, "part": {"key", "data"}} | {
+    "done": {"cell", "status"}
 }  # fmt: skip
-"""What a worker may say of the end of a cell, each with a value of its type."""
 
 
-def sound(done: Message) -> bool:
-    """Can the host read this end of a cell?"""
-    error = done.get("error") or {"type": "", "message": ""}
-    return (
-        done["status"] in ("ok", "submit", "error", "syntax", "interrupted", "inputs")
-        and all(type(done[key]) is type(DONE[key]) for key in DONE if key in done)
-        and all(type(error.get(key, "")) is str for key in ("type", "message", "traceback"))
-        and {"type", "message"} <= set(error)
-        and type(error.get("line") or 0) is int
-        and all(type(name) is str for name in done.get("missing", ()))
+def fits(value: Any, shape: Any) -> bool:
+    """Has a value from a worker this shape, such that the host can read it?"""
+    if type(shape) is bool:
+        return type(value) is bool
+    if type(shape) is float:
+        return type(value) is float and 0 <= value < 1e15
+    if type(shape) is int:
+        return (type(value) is str and len(value) <= shape) if shape else (type(value) is int and 0 <= value <= MOST)
+    if type(shape) is list:
+        return type(value) is list and len(value) <= 1000 and all(fits(one, shape[0] or ROW) for one in value)
+    return type(value) is dict and (
+        not shape or all(key in shape and (fits(one, shape[key]) or one is None) for key, one in value.items())
     )
+
+
+def sound(message: Any) -> bool:
+    """Can the host read this frame of a worker's?"""
+    kind = message.get("t") if type(message) is dict else None
+    if type(kind) is not str or kind not in FIELDS or not NEEDED[kind] <= set(message):
+        return False
+    said = {key: value for key, value in message.items() if key != "t"}
+    if not fits(said, FIELDS[kind]) or any(said[key] is None for key in said):
+        return False
+    error = message.get("error")
+    return kind != "done" or (
+        message["status"] in STATUSES
+        and (error is None or all(type(error.get(key)) is str for key in ("type", "message", "traceback")))
+        and not any(None in row.values() or "name" not in row for row in rows_of(message))
+    )
+
+
+def rows_of(done: Message) -> list[Message]:
+    report = done.get("vars") or {}
+    return [*(report.get("added") or ()), *(report.get("changed") or ())]
 
 
 class Supervisor:
@@ -1077,7 +1275,7 @@ class Supervisor:
         self.to_host: collections.deque[bytes] = collections.deque()
         self.to_host_bytes = 0
         self.to_worker: collections.deque[tuple[bytes, int]] = collections.deque()  # bytes, how many to acknowledge
-        self.passed, self.acknowledged, self.notes = 0, 0, 0
+        self.passed = self.acknowledged = 0
         self.pid = 0
         self.ctl: socket.socket
         self.workers = 0
@@ -1090,6 +1288,7 @@ class Supervisor:
         self.why, self.signals = "", 0
         self.kill_at: float | None = None
         self.signal_at: float | None = None
+        self.begin_by: float | None = None
         self.heard, self.beat_at = time.monotonic(), 0.0
 
     # -- to the host
@@ -1317,7 +1516,7 @@ class Supervisor:
             self.settle({"t": "done", "cell": cell, "status": "interrupted"})
             self.passed += len(line) + 1
             return
-        self.beat_at = now + self.config["beat"]
+        self.beat_at, self.begin_by = now + self.config["beat"], now + BEGIN_SECONDS
         self.pass_on(line + b"\n", count=True)
 
     def stop(self, why: str, grace: float) -> None:
@@ -1367,16 +1566,15 @@ class Supervisor:
     def from_worker(self, message: Message) -> None:
         kind = message["t"]
         if kind == "began":
+            self.begin_by = None
             if message["cell"] == self.running and len(self.fds) >= 2:
                 for stream in ("stdout", "stderr"):
                     fd = self.fds.pop(0)
                     self.pipes.append(Pipe(fd, message["cell"], stream, self.config["cap"], self.config["tail"]))
         elif kind == "done":
-            if message["cell"] == self.running and sound(message):
+            if message["cell"] == self.running:
                 self.drain()
-                self.settle({key: message[key] for key in DONE if key in message})
-            elif message["cell"] == self.running:
-                self.lost()  # the code wrote it: an end that can't be read is an end all the same
+                self.settle(message)
         elif kind == "call":
             if message["cell"] == self.running and not self.why:
                 self.calls.add(message["id"])
@@ -1406,11 +1604,14 @@ class Supervisor:
             if self.pid != worker:
                 return
             try:
-                self.from_worker(json.loads(line))
-            except (ValueError, TypeError, KeyError, RecursionError):
-                self.notes += 1
-                if self.notes <= 20:
-                    self.emit({"t": "note", "data": "the worker sent something that is not of the protocol"})
+                message = json.loads(line)
+            except (ValueError, RecursionError):
+                message = None
+            if sound(message):
+                self.from_worker(message)
+            elif self.running is not None:
+                self.lost(closed=True)  # the code wrote it: without this cell's end the host would wait
+                return
         while len(self.fds) > 2:
             os.close(self.fds.pop())
 
@@ -1426,7 +1627,7 @@ class Supervisor:
 
     def due(self, now: float) -> float:
         """Do what time asks for; the seconds until it asks again."""
-        if self.kill_at is not None and now >= self.kill_at:
+        if (self.kill_at or now + 1) <= now or (self.running is not None and (self.begin_by or now + 1) <= now):
             self.lost()
         elif self.signal_at is not None and now >= self.signal_at:
             self.signal_worker(now)
@@ -1437,7 +1638,8 @@ class Supervisor:
         if orphan and now - self.heard > orphan:
             self.leave(75)  # the host is gone: let the place end, so that it costs nothing
         self.forward(now)
-        times = [self.kill_at, self.signal_at, *(pipe.next_at for pipe in self.pipes if pipe.ready)]
+        times = [self.kill_at, self.signal_at, self.begin_by if self.running is not None else None]
+        times.extend(pipe.next_at for pipe in self.pipes if pipe.ready)
         times.append(self.beat_at if self.running is not None else None)
         times.append(self.heard + orphan + 0.01 if orphan else None)
         return max(0.0, min((at for at in times if at is not None), default=now + 60) - now)

@@ -286,7 +286,7 @@ class Executor:
         except TooMuch as error:
             cell.limit, final = str(error), None
         except protocol.ProtocolError as error:
-            raise self._lose(f"what was submitted could not be read: {error}") from error
+            cell.limit, final = f"what it submitted can't be read: {error}", None
         outcome = cell.outcome(done)
         if outcome.state_lost:
             self._lost_state(cell.why_lost(done), outcome.exit_code, told=purpose == "cell")

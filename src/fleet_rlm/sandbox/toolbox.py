@@ -1,8 +1,8 @@
 """Helpers that generated code may call by name in every sandbox: look into texts, cut them up, keep things.
 
 The same bytes run everywhere: standard library only, Python 3.10 or newer. `Interpreter` runs this file in a sandbox
-once, as a set-up; the functions then stand among the builtins, so that they are no variables of the run, a step may
-define a name of theirs for itself, and `del` brings the helper back.
+once, as a set-up; the functions then stand among the builtins, so that they are no variables of the run. A step may
+give a name of theirs to something else: that lasts to the end of the step, and `del` brings the helper back at once.
 
 Where a text is wanted, documents by name (a dict) or in a list will do as well; what is found then says which one it
 is from.
