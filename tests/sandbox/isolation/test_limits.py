@@ -308,3 +308,43 @@ result = [r.getrlimit(n)[1] for n in (r.RLIMIT_DATA, r.RLIMIT_AS, r.RLIMIT_FSIZE
 
     ours = [r.getrlimit(which)[1] for which in (r.RLIMIT_DATA, r.RLIMIT_AS, r.RLIMIT_FSIZE, r.RLIMIT_CPU)]
     assert answer == {"got": ours}
+
+
+@pytest.mark.parametrize("shown", ["landlock", "limits+seccomp"])
+def test_no_signal_reaches_who_guards_the_sandbox(shown: str, parent: Path) -> None:
+    if reason := not_offered(shown, parent):
+        pytest.skip(reason)
+    source = """
+import os
+refused = []
+for target in (os.getppid(), -os.getppid(), -1):
+    try: os.kill(target, 0)
+    except PermissionError: refused.append(True)
+result = refused
+"""
+    answer, _ = run_within(shown, parent, SMALL, source)
+    assert answer == {"got": [True, True, True]}
+
+
+@pytest.mark.parametrize("shown", ["landlock", "limits+seccomp"])
+def test_no_process_may_hide_from_the_watcher(shown: str, parent: Path) -> None:
+    if reason := not_offered(shown, parent):
+        pytest.skip(reason)
+    source = "import ctypes\nlibc = ctypes.CDLL(None)\nresult = [libc.prctl(4, 0, 0, 0, 0), libc.prctl(3, 0, 0, 0, 0)]"
+    answer, _ = run_within(shown, parent, SMALL, source)
+    assert answer == {"got": [-1, 1]}
+
+
+def test_no_pipe_keeps_pages_that_a_process_let_go_of(mode: str, parent: Path) -> None:
+    if mode == "limits":
+        pytest.skip("nothing is refused in this mode")
+    source = """
+import ctypes, os
+page = ctypes.create_string_buffer(4096)
+class Piece(ctypes.Structure): _fields_ = [("at", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+piece = Piece(ctypes.addressof(page), 4096)
+libc = ctypes.CDLL(None, use_errno=True)
+result = [libc.vmsplice(os.pipe()[1], ctypes.byref(piece), ctypes.c_size_t(1), 0), ctypes.get_errno()]
+"""
+    answer, _ = run_within(mode, parent, SMALL, source)
+    assert answer == {"got": [-1, 1]}
