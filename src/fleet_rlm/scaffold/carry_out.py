@@ -110,7 +110,7 @@ def _remove_empty(folder: Path) -> bool:
 def _write_manifest(target: Path, manifest: Manifest) -> None:
     data = kept.encode(manifest)
     path = target / kept.NAME
-    if not path.exists() or path.read_bytes() != data:
+    if not path.exists() or places.read_file(path) != data:
         places.write_whole(path, data)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from fleet_rlm.scaffold import places
+
 NAME = "fleet-rlm.manifest.json"
 
 
@@ -36,7 +38,7 @@ def sha256(data: bytes) -> str:
 def read(target: Path) -> Manifest:
     """What was installed in the folder; an empty one if nothing was. Raises `DamagedManifest` and `OSError`."""
     try:
-        data = (target / NAME).read_bytes()
+        data = places.read_file(target / NAME)
     except FileNotFoundError:
         return Manifest()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -34,6 +35,15 @@ def alone(target: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file; never waits for a pipe. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        return file.read()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -102,7 +102,7 @@ def to_remove(target: Path, kinds: tuple[Kind, ...], team: set[str]) -> Plan:
             or places.link_above(target, place) not in (None, _top(place, target))
         ):
             steps.append(Step(path, "keep", "something else stands there now"))
-        elif kept.sha256(place.read_bytes()) in hashes:
+        elif kept.sha256(places.read_file(place)) in hashes:
             steps.append(Step(path, "remove"))
         else:
             steps.append(Step(path, "keep", "you have changed it"))
@@ -173,7 +173,7 @@ def _step(target: Path, path: str, data: bytes, hashes: list[str], *, force: boo
     elif not place.is_file():
         why = "something else stands there"
     else:
-        there = place.read_bytes()
+        there = places.read_file(place)
         if there == data:
             return Step(path, "same", data=data)
         if kept.sha256(there) in hashes:
@@ -228,6 +228,6 @@ def _read_settings(target: Path) -> tuple[Path, bool, str | None]:
     if not path.is_file():
         raise Refused(f"{path} is not a file.", "Nothing was changed. Move it away, or use --no-hooks.")
     try:
-        return path, link, path.read_bytes().decode("utf-8")
+        return path, link, places.read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise _unusable(path, error, "or leave the hooks out with --no-hooks") from error

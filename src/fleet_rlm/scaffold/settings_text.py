@@ -224,7 +224,8 @@ def _without(text: str, container: _Container, at: int) -> str:
         return text[: items[at - 1].end] + text[items[at].end :]
     if len(items) > 1:
         return text[: items[0].start] + text[items[1].start :]
-    return text[: container.opens + 1] + text[container.closes :]
+    kept = container.opens + 1 if items[0].end < container.closes else items[0].start  # as `_insert` left it
+    return text[:kept] + text[container.closes :]
 
 
 def _insert(text: str, container: _Container, key: str | None, value: object) -> str:
@@ -247,8 +248,8 @@ def _insert(text: str, container: _Container, key: str | None, value: object) ->
     if container.items:
         end = container.items[-1].end
         return text[:end] + ("," + (" " if indent is None else newline)) + item + text[end:]
-    if indent is None:
-        return text[: container.opens + 1] + item + text[container.closes :]
+    if indent is None or container.closes > container.opens + 1:  # white space in an empty container stays a person's
+        return text[: container.closes] + item.lstrip(" \t") + text[container.closes :]
     closing = newline + _indent_of_line(text, container.opens)
     return text[: container.opens + 1] + newline + item + closing + text[container.closes :]
 

@@ -15,6 +15,22 @@ _REACH = (
     "`fleet-rlm doctor` tries it, and `--sandbox local` works without it."
 )
 
+PHRASES = {
+    "no token": "Modal has no token here",
+    "token refused": "Modal refused the token",
+    "token expired": "the Modal token has expired",
+    "image": "the image could not be built",
+    "limit": "a limit of the Modal workspace is reached",
+    "no secret": "there is no secret named",
+    "no volume": "there is no volume named",
+    "volume of version 1": "is of version 1",
+    "not there": "Modal does not have it",
+    "unreachable": "Modal can't be reached",
+    "no answer": "Modal did not answer within",
+    "slow": "Modal took too long",
+}
+"""How the message of each failure begins or what it holds; the hook `modal-error` recognises the same phrases."""
+
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
@@ -32,7 +48,7 @@ class NotThere(CloudError):
 
 def too_late(doing: str, seconds: float) -> CloudTimeout:
     """The error for a call that did not return in time."""
-    return CloudTimeout(f"Modal did not answer within {seconds:g} s ({doing})", _REACH)
+    return CloudTimeout(f"{PHRASES['no answer']} {seconds:g} s ({doing})", _REACH)
 
 
 def cloud_error(modal: ModuleType, error: BaseException, doing: str) -> CloudError:
@@ -49,12 +65,12 @@ def cloud_error(modal: ModuleType, error: BaseException, doing: str) -> CloudErr
         )
     if isinstance(error, kinds.ImageBuildError):
         hint = "Check the names and versions after --image-package; Modal's page of the app shows the whole log."
-        return CloudError(f"the image could not be built: {said}", hint)
+        return CloudError(f"{PHRASES['image']}: {said}", hint)
     if isinstance(error, kinds.ResourceExhaustedError):
         hint = "Wait, end other sandboxes (`modal container list`), or raise the limit in Modal's settings."
-        return CloudError(f"a limit of the Modal workspace is reached ({doing}): {said}", hint)
+        return CloudError(f"{PHRASES['limit']} ({doing}): {said}", hint)
     if isinstance(error, kinds.NotFoundError):
-        return NotThere(f"Modal does not have it ({doing}): {said}", "")
+        return NotThere(f"{PHRASES['not there']} ({doing}): {said}", "")
     if isinstance(error, kinds.VersionError):
         hint = "Upgrade it: pip install --upgrade modal"
         return CloudError(f"Modal no longer takes this version of its client: {said}", hint)
@@ -67,11 +83,11 @@ def cloud_error(modal: ModuleType, error: BaseException, doing: str) -> CloudErr
     if isinstance(error, FileExistsError | PermissionError | IsADirectoryError | NotADirectoryError):
         return CloudError(f"{doing} failed: {said}")
     if isinstance(error, kinds.TimeoutError | TimeoutError):
-        return CloudTimeout(f"Modal took too long ({doing}): {said}", _STATUS)
+        return CloudTimeout(f"{PHRASES['slow']} ({doing}): {said}", _STATUS)
     if isinstance(error, OSError) and error.errno in _DISK:
         return CloudError(f"this machine's disk failed ({doing}): {said}", "Make room on it, or choose another folder.")
     if isinstance(error, kinds.ConnectionError | OSError | EOFError) or _was_cut(error):
-        return CloudError(f"Modal can't be reached ({doing}): {said}", _REACH)
+        return CloudError(f"{PHRASES['unreachable']} ({doing}): {said}", _REACH)
     if isinstance(error, kinds.InternalError | kinds.ServiceError | kinds.DataLossError | kinds.UnimplementedError):
         return CloudError(f"Modal failed ({doing}): {said}", _STATUS)
     return CloudError(f"{doing} failed: {said}", "`fleet-rlm doctor` looks at everything that Modal needs.")
@@ -102,7 +118,7 @@ def words_of(error: BaseException, limit: int = 500) -> str:
 
 def _refused(said: str, doing: str) -> CloudError:
     if "expired" in said.lower():
-        return CloudError(f"the Modal token has expired ({doing}): {said}", TOKEN_HINT)
+        return CloudError(f"{PHRASES['token expired']} ({doing}): {said}", TOKEN_HINT)
     if "missing" in said.lower():
-        return CloudError(f"Modal has no token here: {said}", TOKEN_HINT)
-    return CloudError(f"Modal refused the token ({doing}): {said}", TOKEN_HINT)
+        return CloudError(f"{PHRASES['no token']}: {said}", TOKEN_HINT)
+    return CloudError(f"{PHRASES['token refused']} ({doing}): {said}", TOKEN_HINT)

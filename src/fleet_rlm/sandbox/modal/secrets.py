@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from fleet_rlm.sandbox.modal.client import LOOK_UP, connect, within
-from fleet_rlm.sandbox.modal.failures import CloudError, NotThere
+from fleet_rlm.sandbox.modal.failures import PHRASES, CloudError, NotThere
 
 
 def open_secret(
@@ -29,7 +29,7 @@ def open_secret(
         return within(modal, seconds, f"looking up the secret {name}", look_up, stopped)
     except NotThere as error:
         raise NotThere(
-            f"there is no secret named {name!r} in this Modal workspace{_which(error, keys)}",
+            f"{PHRASES['no secret']} {name!r} in this Modal workspace{_which(error, keys)}",
             f"Make it: modal secret create {name} KEY=value",
         ) from error
 

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 from fleet_rlm.sandbox.modal.client import LOOK_UP, within
-from fleet_rlm.sandbox.modal.failures import CloudError, NotThere, is_passing
+from fleet_rlm.sandbox.modal.failures import PHRASES, CloudError, NotThere, is_passing
 
 INPUTS = ".fleet-rlm/inputs"
 """Where documents stand in a volume, each named by the SHA-256 of its bytes."""
@@ -33,14 +33,14 @@ def open_volume(
         return within(modal, seconds, f"looking up the volume {name}", look_up, stopped)
     except NotThere:
         raise NotThere(
-            f"there is no volume named {name!r} in this Modal workspace",
+            f"{PHRASES['no volume']} {name!r} in this Modal workspace",
             f"Make it: modal volume create --version 2 {name}",
         ) from None
     except CloudError as error:
         if "version v1" not in str(error) and "VERSION_V1" not in str(error):
             raise
         raise CloudError(
-            f"the volume {name!r} is of version 1, and documents and results are kept in volumes of version 2",
+            f"the volume {name!r} {PHRASES['volume of version 1']}, and documents and results are kept in volumes of version 2",
             f"Two ways out: name another one (`--volume-name {name}-v2` makes it as version 2), or, when nothing in "
             f"it is needed, delete it and make it again: modal volume delete {name} && "
             f"modal volume create --version 2 {name}",

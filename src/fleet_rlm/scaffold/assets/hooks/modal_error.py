@@ -10,41 +10,60 @@ import re
 import sys
 
 OURS = re.compile(r"\b(?:fleet-rlm|rlm-modal|fleet_rlm)\b")
-ADVICE = (
-    (
-        r"Modal has no token here|Modal refused the token|Modal token has expired",
-        "Modal's token is missing, refused or expired. The person runs `modal token new` once; don't ask for its "
-        "value. Until then the same command works with --sandbox local.",
-    ),
-    (
-        r"hides the installed package",
-        "A file named modal.py hides Modal's package. `fleet-rlm doctor` names it; the person decides what becomes "
-        "of it.",
-    ),
-    (
-        r"image could not be built",
-        "The image could not be built: check each name and version after --image-package.",
-    ),
-    (
-        r"limit of the Modal workspace is reached",
-        "The Modal workspace is at a limit: wait, or ask the person which sandboxes may end.",
-    ),
-    (
-        r"Modal does not have it",
-        "A secret, volume or image of this name doesn't exist at Modal (or in another environment: "
-        "MODAL_ENVIRONMENT). `fleet-rlm check-secret --secret-name NAME` looks at a secret.",
-    ),
-    (
-        r"Modal can't be reached|Modal did not answer within|Modal took too long",
-        "Modal can't be reached. `fleet-rlm doctor --sandbox modal` tries each step; --sandbox auto goes to Modal only "
-        "where it has a token, and --sandbox local never.",
-    ),
-    (
-        r"sandbox (?:was )?lost|SANDBOX LOST",
-        "The sandbox was lost. With --on-sandbox-lost restart (the default) the run goes on in another one with its "
-        "state rebuilt, and no sub-LLM call is paid twice; raise --memory or --sandbox-timeout if it is lost again.",
-    ),
+PHRASES = {
+    "no token": "Modal has no token here",
+    "token refused": "Modal refused the token",
+    "token expired": "the Modal token has expired",
+    "image": "the image could not be built",
+    "limit": "a limit of the Modal workspace is reached",
+    "no secret": "there is no secret named",
+    "no volume": "there is no volume named",
+    "volume of version 1": "is of version 1",
+    "not there": "Modal does not have it",
+    "unreachable": "Modal can't be reached",
+    "no answer": "Modal did not answer within",
+    "slow": "Modal took too long",
+    "shadowed": "hides the installed package",
+    "lost": "sandbox lost",
+    "lost on screen": "SANDBOX LOST",
+    "was lost": "sandbox was lost",
+}
+"""What fleet-rlm prints of each failure: its own table, held equal by a test."""
+_TOKEN = (
+    "Modal's token is missing, refused or expired. The person runs `modal token new` once; don't ask for its value. "
+    "Until then the same command works with --sandbox local."
 )
+_REACH = (
+    "Modal can't be reached. `fleet-rlm doctor --sandbox modal` tries each step; --sandbox auto goes to Modal only where "
+    "it has a token, and --sandbox local never."
+)
+_LOST = (
+    "The sandbox was lost. With --on-sandbox-lost restart (the default) the run goes on in another one with its state "
+    "rebuilt, and no sub-LLM call is paid twice; raise --memory or --sandbox-timeout if it is lost again."
+)
+ADVICE = {
+    "no token": _TOKEN,
+    "token refused": _TOKEN,
+    "token expired": _TOKEN,
+    "shadowed": "A file named modal.py hides Modal's package. `fleet-rlm doctor` names it; the person decides what "
+    "becomes of it.",
+    "image": "The image could not be built: check each name and version after --image-package.",
+    "limit": "The Modal workspace is at a limit: wait, or ask the person which sandboxes may end.",
+    "no secret": "There is no such secret at Modal. The person makes it with `modal secret create NAME KEY=value`; "
+    "`fleet-rlm check-secret --secret-name NAME` looks at one. Never ask for a value.",
+    "no volume": "There is no such volume at Modal: `modal volume create --version 2 NAME` makes one, and so does a run "
+    "with --volume-name NAME.",
+    "volume of version 1": "The volume is of version 1, which can't hold documents and results: name another one with "
+    "--volume-name, which is made as version 2. Delete the old one only when the person says so.",
+    "not there": "A secret, volume or image of this name doesn't exist at Modal (or in another environment: "
+    "MODAL_ENVIRONMENT). `fleet-rlm check-secret --secret-name NAME` looks at a secret.",
+    "unreachable": _REACH,
+    "no answer": _REACH,
+    "slow": _REACH,
+    "lost": _LOST,
+    "lost on screen": _LOST,
+    "was lost": _LOST,
+}
 
 
 def main() -> None:
@@ -55,7 +74,7 @@ def main() -> None:
     if not OURS.search(str((given.get("tool_input") or {}).get("command") or "")):
         return
     text = said(given)
-    advice = [words for pattern, words in ADVICE if re.search(pattern, text)]
+    advice = list(dict.fromkeys(ADVICE[kind] for kind, phrase in PHRASES.items() if phrase in text))
     if not advice:
         return
     context = " ".join(advice[:2]) + " (skill: modal-sandbox)"
