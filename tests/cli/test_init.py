@@ -443,3 +443,14 @@ def test_json_says_what_was_done(fleet: Shell, claude: Path) -> None:
     assert said["hooks"] == "merged"
     checked = json.loads(ok(fleet.inside("init", "--check", "--json")).stdout)
     assert checked["ok"] is True
+
+
+@pytest.mark.parametrize("name", ["settings.json", "hooks/fleet-rlm/large-file.py", "fleet-rlm.manifest.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(fleet: Shell, name: str) -> None:
+    target = fleet.folder / "claude"
+    pipe = target / name
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    done = fleet("init", "--target", str(target), "--yes", "--hooks-only")
+    assert "Traceback" not in done.stderr
+    assert done.stderr or done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import yaml
 
 import fleet_rlm
 from fleet_rlm.engine import failures
-from fleet_rlm.sandbox.modal.failures import cloud_error
+from fleet_rlm.sandbox.modal.failures import PHRASES, cloud_error
 from fleet_rlm.scaffold.assets import ASSETS, EVENTS, FOLDERS, Asset, assets
 from quoted_commands import complaint, options_of, quoted
 
@@ -300,12 +301,38 @@ def test_failures_at_modal_in_the_programs_own_words_get_advice(error: Exception
     assert bash("modal-error", words, "make deploy", failed=True) is None
 
 
+def test_the_hook_for_modal_knows_the_phrases_that_the_program_prints() -> None:
+    hook = runpy.run_path(str(ASSETS / "hooks" / "modal_error.py"))
+    assert PHRASES.items() <= hook["PHRASES"].items()
+    assert set(hook["ADVICE"]) == set(hook["PHRASES"])
+    for phrase in hook["PHRASES"].values():
+        assert bash("modal-error", f"Error: it happened that {phrase} 'x'", failed=True), phrase
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ("there is no secret named 'LITELLM' in this Modal workspace", "modal secret create"),
+        ("there is no volume named 'results' in this Modal workspace", "modal volume create"),
+        (
+            "the volume 'results' is of version 1, and documents and results are kept in volumes of version 2",
+            "version 2",
+        ),
+    ],
+)
+def test_a_missing_secret_or_volume_gets_advice_of_its_own(problem: str, words: str) -> None:
+    advice = bash("modal-error", f"Error: {problem}", failed=True)
+    assert advice is not None
+    assert words in advice
+
+
 def test_a_lost_sandbox_gets_advice() -> None:
     assert bash("modal-error", "sandbox lost: out of memory")
 
 
 def test_options_and_commands_that_hooks_speak_of_exist() -> None:
     known = {option for name in ("run", "doctor", "check-secret") for option in options_of(name)}
+    known.add("--version")  # of `modal volume create`
     for path in (ASSETS / "hooks").glob("*.py"):
         source = path.read_text()
         assert set(re.findall(r"(?<!\w)(--[a-z][a-z-]+)", source)) <= known, path

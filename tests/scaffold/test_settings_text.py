@@ -67,6 +67,23 @@ def test_what_was_merged_and_taken_out_again_leaves_the_same_bytes(
     assert back == before
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "{ }",
+        '{"hooks":{ }}',
+        '{\n\t"a": 1,\n\t"hooks": {\n\t}\n}\n',
+        '{"hooks": {"PreToolUse": [\n\n]}}',
+        '\n{\n"hooks" : {}}',
+    ],
+)
+def test_white_space_in_an_empty_object_or_list_comes_back(before: str, newline: str) -> None:
+    before = before.replace("\n", newline)
+    after, made = merged(before, OURS)
+    assert unmerged(after, NAMES, made)[0] == before
+
+
 @given(_settings, _styles, st.sampled_from(["\n", "\r\n"]))
 def test_a_merge_adds_our_entries_and_changes_nothing_else(
     settings: dict[str, Any], style: dict[str, Any], newline: str

@@ -40,7 +40,8 @@ def open_volume(
         if "version v1" not in str(error) and "VERSION_V1" not in str(error):
             raise
         raise CloudError(
-            f"the volume {name!r} {PHRASES['volume of version 1']}, and documents and results are kept in volumes of version 2",
+            f"the volume {name!r} {PHRASES['volume of version 1']}, "
+            "and documents and results are kept in volumes of version 2",
             f"Two ways out: name another one (`--volume-name {name}-v2` makes it as version 2), or, when nothing in "
             f"it is needed, delete it and make it again: modal volume delete {name} && "
             f"modal volume create --version 2 {name}",

@@ -34,8 +34,8 @@ _TOKEN = (
     "Until then the same command works with --sandbox local."
 )
 _REACH = (
-    "Modal can't be reached. `fleet-rlm doctor --sandbox modal` tries each step; --sandbox auto goes to Modal only where "
-    "it has a token, and --sandbox local never."
+    "Modal can't be reached. `fleet-rlm doctor --sandbox modal` tries each step; --sandbox auto goes to Modal only "
+    "where it has a token, and --sandbox local never."
 )
 _LOST = (
     "The sandbox was lost. With --on-sandbox-lost restart (the default) the run goes on in another one with its state "
@@ -51,8 +51,8 @@ ADVICE = {
     "limit": "The Modal workspace is at a limit: wait, or ask the person which sandboxes may end.",
     "no secret": "There is no such secret at Modal. The person makes it with `modal secret create NAME KEY=value`; "
     "`fleet-rlm check-secret --secret-name NAME` looks at one. Never ask for a value.",
-    "no volume": "There is no such volume at Modal: `modal volume create --version 2 NAME` makes one, and so does a run "
-    "with --volume-name NAME.",
+    "no volume": "There is no such volume at Modal: `modal volume create --version 2 NAME` makes one, and so does a "
+    "run with --volume-name NAME.",
     "volume of version 1": "The volume is of version 1, which can't hold documents and results: name another one with "
     "--volume-name, which is made as version 2. Delete the old one only when the person says so.",
     "not there": "A secret, volume or image of this name doesn't exist at Modal (or in another environment: "
