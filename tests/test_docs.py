@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from fleet_rlm.config import SETTINGS
+from fleet_rlm.sandbox.modal.failures import PHRASES
 from quoted_commands import complaint, quoted
 
 PROJECT = Path(__file__).parent.parent
@@ -64,6 +65,13 @@ def test_commands_are_found_wherever_they_stand() -> None:
     assert list(quoted(text)) == ["fleet-rlm run Q --docs P [--json]", "fleet-rlm-tui", "make test", "fleet-rlm doctor"]
 
 
+def _said(piece: ast.expr) -> str:
+    """A piece of a joined string: its text, a phrase of the table, or a mark for what differs."""
+    if isinstance(piece, ast.FormattedValue) and ast.unparse(piece.value).startswith("PHRASES["):
+        return PHRASES[ast.literal_eval(ast.unparse(piece.value)[len("PHRASES[") : -1])]
+    return str(piece.value) if isinstance(piece, ast.Constant) else "\0"
+
+
 @cache
 def spoken() -> str:
     """Every text that stands in the source, pieces that Python joins put together, with a mark for what differs."""
@@ -71,7 +79,7 @@ def spoken() -> str:
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                said.append("".join(str(p.value) if isinstance(p, ast.Constant) else "\0" for p in node.values))
+                said.append("".join(map(_said, node.values)))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 said.append(node.value)
     return "\n".join(said)
