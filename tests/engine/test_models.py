@@ -303,6 +303,29 @@ def test_the_price_that_the_person_sets_is_what_a_call_costs(start: Start, monke
     assert not any("price" in notice.text for notice in run.of(ev.Notice))
 
 
+def test_an_attempt_that_breaks_off_is_counted_as_spent(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = Reply(action("long " * 400, "SUBMIT(answer='fine')"), cut_after=1_000)
+    run, done, _ = against(planner([half, DONE]), start, monkeypatch, "openai/gpt-4o-mini")
+    usage = run.of(ev.PlannerFinished)[0].usage
+    assert usage is not None
+    assert usage.estimated
+    assert usage.output > 1_000 // 8 + len(DONE) // 4
+    assert done.totals.tokens_estimated
+
+
+def test_the_notice_on_a_sub_models_unknown_price_names_its_own_options(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSPY_SUB_LM_MODEL", "openai/my-finetune")
+    script = planner([DONE])
+    run, _, _ = against(script, start, monkeypatch, "openai/gpt-4o-mini", budgets=Budgets(max_cost_usd=1.0))
+    told = [notice.text for notice in run.of(ev.Notice) if "price" in notice.text]
+    assert len(told) == 1
+    assert "openai/my-finetune" in told[0]
+    assert "--sub-price-in 0.25 --sub-price-out 2" in told[0]
+    assert " --price-in" not in told[0]
+
+
 def test_thinking_is_kept_with_a_sub_call(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     body = b'{"id": "x", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "finish_reason": "stop", '
     whole = body + b'"message": {"role": "assistant", "reasoning_content": "hm", "content": "plain"}}]}'

@@ -219,13 +219,16 @@ def _said_first(engines: list[ObservedEngine], max_cost: float | None) -> list[s
     """What the person should know of the models before they are paid for."""
     said = [notice for engine in engines for notice in engine.notices()]
     unpriced = [engine.name for engine in engines if not engine.is_priced]
+    ways = ["sub-" if place else "" for place, engine in enumerate(engines) if not engine.is_priced]
     if unpriced and max_cost is not None:
         said.append(
             f"the price of {' and of '.join(unpriced)} is not known, so --max-cost {max_cost:g} can't be held. "
-            "Set it in dollars per million tokens: --price-in 0.25 --price-out 2"
+            "Set it in dollars per million tokens: "
+            + " ".join(f"--{way}price-in 0.25 --{way}price-out 2" for way in ways)
         )
     elif unpriced and any(engine.is_remote for engine in engines if not engine.is_priced):
-        said.append(f"the price of {' and of '.join(unpriced)} is not known: --price-in and --price-out set it")
+        options = ", ".join(f"--{way}price-in and --{way}price-out" for way in ways)
+        said.append(f"the price of {' and of '.join(unpriced)} is not known: {options} set it")
     return said
 
 

@@ -187,13 +187,15 @@ class ObservedEngine:
         paid: Answered | None = None
         while True:
             asked = self._form.shaped(request, room)
-            streamed = self._form.streams and not plainly
+            streamed, deltas = self._form.streams and not plainly, _Deltas(self._calls.watch, call)
             try:
-                response = self._waited_for(self._attempt(asked, call, streamed=streamed), scope)
+                response = self._waited_for(self._attempt(asked, deltas, streamed=streamed), scope)
             except lm15.LM15Error as raised:
                 error = judged(raised)
                 plainly = plainly or isinstance(error, EmptyAnswer)  # some servers leave a refusal out of a stream
                 self.window.learn(error, _text(request))
+                if deltas.said:  # broken off: what came is paid for
+                    paid = self._count(call, _guessed(asked, "".join(deltas.said)), paid)
                 changed = self._form.learn(error, asked, streamed=streamed) if changes < MOST_CHANGES else None
                 if changed is not None:
                     changes, room = changes + 1, None
@@ -203,8 +205,7 @@ class ObservedEngine:
                 attempt = self._wait_after(error, attempt, call, scope)
                 continue
             except Withheld as withheld:
-                read, said = prompt_tokens(asked), estimated_tokens(str(withheld))
-                self._count(call, Answered(asked.model, ev.Usage(input=read, output=said, estimated=True), None), paid)
+                self._count(call, _guessed(asked, str(withheld)), paid)
                 raise
             answered = self._priced(asked, response)
             more = self._form.more_room(asked) if answered.truncated else None
@@ -258,9 +259,8 @@ class ObservedEngine:
         wrapped = wrap_error(error, model=self._settings.model, provider=self.inner.provider)
         return model_failure(wrapped)
 
-    async def _attempt(self, request: lm15.Request, call: str | None, *, streamed: bool) -> lm15.Response:
+    async def _attempt(self, request: lm15.Request, deltas: _Deltas, *, streamed: bool) -> lm15.Response:
         if streamed:
-            deltas = _Deltas(self._calls.watch, call)
             try:
                 return _something(await self._streamed(request, deltas))
             except (lm15.StreamAssemblyError, lm15.UnsupportedFeatureError):
@@ -354,6 +354,7 @@ class _Deltas:
         self._watch, self._call = watch, call
         self._gathered: list[tuple[bool, str]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self.said: list[str] = []
         self.began = False
         """Whether anything of a stream came at all."""
 
@@ -363,6 +364,7 @@ class _Deltas:
         if self._gathered and self._gathered[-1][0] != thinking:
             self.flush()
         self._gathered.append((thinking, text))
+        self.said.append(text)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(DELTA_SECONDS, self.flush)
 
@@ -419,6 +421,12 @@ def _delay(error: lm15.LM15Error, attempt: int, retries: Retries) -> float:
     asked = error.retry_after
     delay = asked if asked is not None and asked >= 0 else retries.first_delay * 2 ** (attempt - 1)
     return float(min(delay, retries.longest_delay))
+
+
+def _guessed(asked: lm15.Request, said: str) -> Answered:
+    """What an attempt cost whose tokens no one counted."""
+    usage = ev.Usage(input=prompt_tokens(asked), output=estimated_tokens(said), estimated=True)
+    return Answered(asked.model, usage, None)
 
 
 def _something(response: lm15.Response) -> lm15.Response:

@@ -10,6 +10,7 @@ from typing import Literal
 from fleet_rlm import events as ev
 from fleet_rlm.runs.reader import NotARun, RunFile
 from fleet_rlm.runs.repair import LARGEST, repaired
+from fleet_rlm.spent import Spent
 
 RowStatus = Literal["submitted", "extracted", "stopped", "failed", "aborted", "running", "waiting", "interrupted"]
 ANSWER_CHARS = 20_000
@@ -67,8 +68,8 @@ class Growing:
 
     def __init__(self, run: RunFile) -> None:
         self.run = run
-        self._iterations = self._calls = self._tokens = 0
-        self._cost: float | None = None
+        self._iterations = self._calls = 0
+        self._spent = Spent()
         self._t = 0.0
         self._outputs: dict[str, ev.Json] = {}
         self._waiting = False
@@ -96,11 +97,7 @@ class Growing:
             run.size,
             status=status,
             totals=ev.Totals(
-                iterations=self._iterations,
-                calls=self._calls,
-                input_tokens=min(self._tokens, LARGEST),
-                cost_usd=self._cost,
-                seconds=self._t,
+                iterations=self._iterations, calls=self._calls, seconds=self._t, **self._spent.as_totals()
             ),
             answer=answer_text(self._outputs),
         )
@@ -112,10 +109,7 @@ class Growing:
         elif isinstance(event, ev.CallStarted):
             self._calls += event.type == "sub_llm"
         elif isinstance(event, ev.PlannerFinished | ev.CallFinished | ev.ExtractionFinished):
-            if event.usage:
-                self._tokens += event.usage.input + event.usage.output
-            if event.cost_usd is not None:
-                self._cost = (self._cost or 0.0) + event.cost_usd
+            self._spent.add(event.usage, event.cost_usd, sub=isinstance(event, ev.CallFinished))
         elif isinstance(event, ev.GateWaiting | ev.GateResumed):
             self._waiting = isinstance(event, ev.GateWaiting)
         elif isinstance(event, ev.Submitted):

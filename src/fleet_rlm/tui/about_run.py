@@ -14,7 +14,7 @@ def about(state: RunState, path: str | None) -> str:
     """Everything about a run that is not in its panes. Raw text: clean it before it meets a screen."""
     parts = [_sandbox(state), _notices(state)]
     if state.started is not None:
-        parts = [_run(state.started, path), _documents(state.started), _limits(state.started), *parts]
+        parts = [_run(state.started, path), _spent(state), _documents(state.started), _limits(state.started), *parts]
     return "\n\n".join("\n".join(lines) for lines in map(list, parts) if lines)
 
 
@@ -32,6 +32,16 @@ def _run(started: RunStarted, path: str | None) -> Iterator[str]:
     if path:
         yield f"file        {path}"
     yield "with        " + ", ".join(f"{name} {version}" for name, version in sorted(started.versions.items()))
+
+
+def _spent(state: RunState) -> Iterator[str]:
+    """What the planner and the sub-models have spent, each for itself."""
+    for who, share in (("planner", state.spent.planner), ("sub-LLM", state.spent.sub)):
+        if share.tokens:
+            money = "price unknown" if share.cost_usd is None else dollars(share.cost_usd)
+            more = f" without {plural(share.unpriced, 'call')} of unknown price"
+            more = more if share.unpriced and share.cost_usd is not None else ""
+            yield f"{who} spent  {'~' if share.usage.estimated else ''}{share.tokens:,} tokens, {money}{more}"
 
 
 def _documents(started: RunStarted) -> Iterator[str]:

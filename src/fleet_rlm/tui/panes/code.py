@@ -182,6 +182,8 @@ class CodePane(TextPane):
             yield from rows_of(reasoning, "italic planner")
             yield Row("")
         if planner is not None and planner.finished is not None and planner.finished.error is not None:
+            if planner.finished.cut:
+                yield Row("cut off at the limit of its tokens: nothing of it ran", "operator")
             yield from _failure_rows(planner.finished.error)
             yield from rows_of(planner.finished.text, "muted")
         yield from self._code_rows(state, iteration)
