@@ -52,12 +52,17 @@ def test_when_the_terminal_is_closed_the_app_and_its_run_end(
         screen.wait_exit()
 
 
+@pytest.mark.parametrize("by", ["config.toml", "variable", "option"])
 def test_a_run_is_let_go_when_the_person_s_settings_say_so(
-    environment: Mapping[str, str], report: Path, home: Path, tmp_path: Path
+    by: str, environment: Mapping[str, str], report: Path, home: Path, tmp_path: Path
 ) -> None:
     home.mkdir()
-    (home / "config.toml").write_text('on_hang_up = "let go"\n')
-    with opened("make", tmp_path, environment, "--docs", str(report), "--question", "Why?", "--paused") as screen:
+    if by == "config.toml":
+        (home / "config.toml").write_text('[run]\non_hang_up = "let-go"\n')
+    there = {**environment, "FLEET_RLM_ON_HANG_UP": "let-go"} if by == "variable" else environment
+    more = ["--on-hang-up", "let-go"] if by == "option" else []
+    given = ["--docs", str(report), "--question", "Why?", "--paused", *more]
+    with opened("make", tmp_path, there, *given) as screen:
         screen.wait("PAUSED before the planner")
         screen.hang_up()
         screen.wait_exit()

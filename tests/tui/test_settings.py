@@ -22,14 +22,6 @@ def test_a_missing_file_is_fine(tmp_path: Path) -> None:
     assert load_settings(tmp_path / "config.toml") == Settings()
 
 
-def test_what_becomes_of_runs_when_the_terminal_closes_is_read(tmp_path: Path) -> None:
-    assert not settings(tmp_path, "").let_go_on_hang_up
-    assert settings(tmp_path, 'on_hang_up = "let go"').let_go_on_hang_up
-    wrong = settings(tmp_path, 'on_hang_up = "leave"')
-    assert not wrong.let_go_on_hang_up
-    assert wrong.faults == ('on_hang_up must be "stop" or "let go"',)
-
-
 def test_theme_mouse_and_keys_are_read(tmp_path: Path) -> None:
     found = settings(
         tmp_path, 'theme = "nord"\nmouse = false\n[keys]\n"home.new_run" = "f2,insert"\n[model]\nname = "x"'

@@ -14,7 +14,7 @@ import typer
 
 from fleet_rlm import config, run_settings, sandbox_choice, tasks
 from fleet_rlm.cli import printing
-from fleet_rlm.config.table import GROUPS, MODELS, SETTINGS, NotAValue, Parsed, Setting
+from fleet_rlm.config.table import GROUPS, MODELS, SCREEN, SETTINGS, NotAValue, Parsed, Setting
 from fleet_rlm.spec import Budgets, RunSpec
 
 _OUTPUT = "Record and output"
@@ -157,7 +157,7 @@ def with_run_options(limits: Budgets | None = None) -> Callable[[Callable[..., N
             except KeyboardInterrupt:  # before there was a run to abort
                 raise typer.Exit(printing.ABORTED) from None
 
-        settings = [parameter(one, getattr(limits, one.name, None)) for one in by_group()]
+        settings = [parameter(one, getattr(limits, one.name, None)) for one in by_group() if one.group != SCREEN]
         return _dressed(run, command, [*own, common[0], *settings, *common[1:]])
 
     return decorate

@@ -19,8 +19,8 @@ Kind = Literal["text", "whole", "number", "switch", "names", "address", "choice"
 Parsed = str | int | float | bool | tuple[str, ...]
 
 MODELS, TUNING, BUDGETS, SANDBOX = "Models and tools", "Model settings", "Budgets (0: no limit)", "Sandbox"
-ACCOUNT = "Modal's account"
-GROUPS: Final = (MODELS, TUNING, BUDGETS, SANDBOX, ACCOUNT)
+SCREEN, ACCOUNT = "Screen (fleet-rlm-tui)", "Modal's account"
+GROUPS: Final = (MODELS, TUNING, BUDGETS, SANDBOX, SCREEN, ACCOUNT)
 
 
 class NotAValue(ValueError):
@@ -285,6 +285,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             help="When the sandbox is lost in mid-run: go on in another one, its state rebuilt (twice in a row at "
             "most), or fail.", variables=("FLEET_RLM_ON_SANDBOX_LOST",), options=("--on-sandbox-lost",),
             default="restart", example="fail", label="lost sandbox"),
+    Setting(key="run.on_hang_up", group=SCREEN, kind="choice", choices=("stop", "let-go"),
+            help="When the terminal is closed or its connection drops: stop the runs of the screen, or let them go on, "
+            "to be followed from their files.", variables=("FLEET_RLM_ON_HANG_UP",), options=("--on-hang-up",),
+            default="stop", example="let-go"),
     Setting(key="modal.app", group=SANDBOX, help="Modal: the app that sandboxes belong to.", default="fleet-rlm"),
     Setting(key="modal.image", group=SANDBOX, help="Modal: an image's id or a registry's reference.",
             default="Debian with python_version"),

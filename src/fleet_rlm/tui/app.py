@@ -104,8 +104,11 @@ class FleetApp(App[list[str]]):
         settings: Settings | None = None,
         memory: Memory | None = None,
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+        on_hang_up: str | None = None,
     ) -> None:
+        """`on_hang_up` is what the option of that name says."""
         super().__init__()
+        self._on_hang_up = on_hang_up
         self.settings = load_settings(config.config_file()) if settings is None else settings
         self.memory = Memory(config.state_file()) if memory is None else memory
         self.now = now
@@ -294,7 +297,8 @@ class FleetApp(App[list[str]]):
 
     def _end_from_outside(self, number: int) -> None:
         """From another thread: the terminal has gone, or a signal told the process to end."""
-        let_go = number == signal.SIGHUP and self.settings.let_go_on_hang_up
+        asked = config.load(asked={"run.on_hang_up": self._on_hang_up})
+        let_go = number == signal.SIGHUP and asked.get("run.on_hang_up") == "let-go"
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._leave, let_go, 128 + number)
 

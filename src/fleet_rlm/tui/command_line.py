@@ -55,11 +55,12 @@ def first_to_open(arguments: argparse.Namespace) -> tuple[RunSource | None, RunS
 
 def _of_a_new_run(arguments: argparse.Namespace) -> list[str]:
     """The given options that only a new run has a use for."""
-    from fleet_rlm.config import SETTINGS
+    from fleet_rlm.config.table import SCREEN, SETTINGS
 
     own = ("task", "signature", "tool", "chars", "record")
     given = [f"--{name}" for name in own if getattr(arguments, name) is not None]
-    given += [one.options[0] for one in SETTINGS if one.options and getattr(arguments, one.key) is not None]
+    settings = [one for one in SETTINGS if one.options and one.group != SCREEN]
+    given += [one.options[0] for one in settings if getattr(arguments, one.key) is not None]
     return given + (["--paused"] if arguments.paused else [])
 
 

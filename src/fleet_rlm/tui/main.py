@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     given = sys.argv[1:] if argv is None else argv
-    source, spec = None, None
+    source, spec, on_hang_up = None, None, None
     if given:
         from fleet_rlm.tui.command_line import UsageError, first_to_open, parse
 
@@ -43,19 +43,20 @@ def _main(argv: Sequence[str] | None) -> int:
                 sys.stdout.write(printable() + "\n")
                 return 0
             source, spec = first_to_open(arguments)
+            on_hang_up = getattr(arguments, "run.on_hang_up")
         except UsageError as error:
             return _refuse(str(error))
     if missing := _missing_terminal():
         return _refuse(missing)
-    return _run(source, spec)
+    return _run(source, spec, on_hang_up)
 
 
-def _run(source: RunSource | None, spec: RunSpec | None) -> int:
+def _run(source: RunSource | None, spec: RunSpec | None, on_hang_up: str | None) -> int:
     from fleet_rlm.log_text import clean_process
     from fleet_rlm.tui.app import FleetApp
 
     clean_process()
-    app = FleetApp(source, spec)
+    app = FleetApp(source, spec, on_hang_up=on_hang_up)
     lines = app.run() or []
     lines += _engines_left(app)
     from fleet_rlm.screen_text import clean_line

@@ -2,7 +2,6 @@
 
 theme = "fleet-light"
 mouse = true            # false leaves the mouse to the terminal
-on_hang_up = "stop"     # what becomes of runs when the terminal is closed; "let go" leaves them running
 
 [keys]                  # by the names that `fleet-rlm-tui --keys` prints
 "home.new_run" = "n,insert"
@@ -35,8 +34,6 @@ class Settings:
     """From a binding's id to its keys, with commas between."""
     faults: tuple[str, ...] = ()
     """What the file says and what cannot be used, one line each."""
-    let_go_on_hang_up: bool = False
-    """Leave runs running when the terminal goes away, rather than stop them."""
 
 
 def load_settings(path: Path) -> Settings:
@@ -62,13 +59,10 @@ def load_settings(path: Path) -> Settings:
     if not isinstance(mouse, bool):
         faults.append("mouse must be true or false")
         mouse = True
-    on_hang_up = content.get("on_hang_up", "stop")
-    if on_hang_up not in ("stop", "let go"):
-        faults.append('on_hang_up must be "stop" or "let go"')
     if not isinstance(keys, dict):
         faults.append("keys must be a table: [keys]")
         keys = {}
-    return Settings(theme, mouse, _usable_keys(keys, faults), tuple(faults), on_hang_up == "let go")
+    return Settings(theme, mouse, _usable_keys(keys, faults), tuple(faults))
 
 
 def _usable_keys(keys: Mapping[str, object], faults: list[str]) -> dict[str, str]:
