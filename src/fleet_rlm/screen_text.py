@@ -64,3 +64,8 @@ def clean_line(text: str, limit: int = 1000) -> str:
         return text
     # What is not printable includes all that is harmful, but for variation selectors.
     return text if text.isprintable() and not _HARMFUL.search(text) else text.translate(_ONE_LINE)
+
+
+def model_name(name: str) -> str:
+    """A model's name without its provider."""
+    return clean_line(name.rpartition("/")[2] or "the model", 30)

@@ -353,3 +353,25 @@ def test_remarks_say_what_the_planner_did_not_see() -> None:
 def test_a_run_without_a_blemish_has_no_remarks() -> None:
     call = ev.CallStarted(span="c", type="sub_llm", function="llm_query", prompt="x" * 200_000)
     assert events(*iteration(1), call, end=finished()) == []
+
+
+@pytest.mark.parametrize(
+    ("differ", "seen"),
+    [({"planner": "openai/o9-mini"}, "o9-mini"), ({"document": "two.md"}, "two.md"), ({"task": "sum-up"}, "sum-up")],
+)
+def test_a_narrow_table_shows_what_tells_runs_of_one_question_apart(
+    home: Path, make_app: Make, differ: dict[str, str], seen: str
+) -> None:
+    for number in (1, 2):
+        more = differ if number == 2 else {}
+        started = run_started(f"{number:010x}", "How many?", f"2026-03-02T{number:02}:00:00Z", **more)
+        write_run(home / "runs" / "2026-03-02" / f"{number:02}.jsonl", [started, finished()])
+
+    async def scenario(pilot) -> None:
+        _, table = await shown(pilot)
+        first, second = (table.render_line(y).text for y in (1, 2))
+        assert seen in first
+        assert seen not in second
+        assert "How many?" in first
+
+    drive(make_app(), scenario, size=(80, 24))

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 from textual.geometry import Size
+from textual.screen import Screen
 
-from fleet_rlm.events import Failure
+from fleet_rlm.events import Breakpoints, Failure
 from fleet_rlm.tui.app import FleetApp
+from fleet_rlm.tui.dialogs import AskText, Choice, Choose, Confirm, EditCode, Message
+from fleet_rlm.tui.dialogs.paths import PickPath
+from fleet_rlm.tui.new_run.further import FurtherSettings
+from fleet_rlm.tui.provenance import Entry
 from fleet_rlm.tui.safe_output import SixteenColors
+from fleet_rlm.tui.screens.breakpoints import BreakpointsDialog
+from fleet_rlm.tui.screens.help import HelpScreen
+from fleet_rlm.tui.screens.new_run import NewRunScreen
+from fleet_rlm.tui.screens.pick_document import PickDocument
+from fleet_rlm.tui.screens.reader import Reader
 from fleet_rlm.tui.widgets.pane_grid import shape_of
-from tests.tui.conftest import drive, messages
+from tests.tui.conftest import drive, messages, screen_text, settle
 
 
 @pytest.mark.parametrize(
@@ -55,3 +66,56 @@ def test_toasts_of_one_kind_replace_each_other(make_app: Callable[..., FleetApp]
         assert messages(app) == ["Copied the answer: 5 characters.", "one", "two"]
 
     drive(app, scenario)
+
+
+def test_the_colours_of_a_terminal_do_not_reach_an_app_without_one(
+    make_app: Callable[..., FleetApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLORTERM", raising=False)
+    app = make_app()
+
+    async def scenario(pilot) -> None:
+        assert app.console.color_system == "standard"
+        assert not any(isinstance(one, SixteenColors) for one in app.get_line_filters())
+
+    drive(app, scenario)
+
+
+LONG = "A line that is wider than any terminal. " * 10
+DIALOGS: dict[str, Callable[[FleetApp], Screen[Any]]] = {
+    "choose": lambda _: Choose("Which?", [Choice(key, LONG[:18], key) for key in "abc"], f"{LONG}\n" * 60),
+    "confirm": lambda _: Confirm("Abort the run?", detail=f"{LONG}\n" * 60, danger=True),
+    "message": lambda _: Message("About", f"{LONG}\n" * 60),
+    "text": lambda _: AskText("Tell the planner", LONG),
+    "code": lambda _: EditCode(f"{LONG}\n" * 60),
+    "reader": lambda _: Reader(LONG, f"{LONG}\n" * 60),
+    "breakpoints": lambda _: BreakpointsDialog(Breakpoints(code_pattern=LONG)),
+    "paths": lambda _: PickPath("Add a file or a folder", folders=True),
+    "documents": lambda _: PickDocument([Entry(name=f"{LONG}{n}") for n in range(60)], 0),
+    "help": lambda app: HelpScreen(app.screen),
+    "new run": lambda _: NewRunScreen(),
+    "new run, more": lambda _: NewRunScreen(),
+}
+
+
+@pytest.mark.parametrize("name", DIALOGS)
+def test_every_dialog_keeps_its_frame_in_a_small_terminal(make_app: Callable[..., FleetApp], name: str) -> None:
+    app = make_app()
+
+    async def scenario(pilot) -> None:
+        screen = DIALOGS[name](app)
+        app.push_screen(screen)
+        await settle(pilot, lambda: screen.is_mounted and screen.region.size, name)
+        if name == "new run, more":
+            screen.query_one(FurtherSettings).unfold()
+        await pilot.pause()
+        framed = [one for one in screen.query("*") if one.styles.border.top[0] == "round"]
+        assert framed
+        for one in framed:
+            assert screen.region.contains_region(one.region), (one, one.region)
+        lines = screen_text(app).splitlines()
+        assert any("╭" in line and "╮" in line for line in lines), "\n".join(lines)
+        assert any("╰" in line and "╯" in line for line in lines), "\n".join(lines)
+
+    drive(app, scenario, size=(80, 24))

@@ -127,7 +127,7 @@ class FleetApp(App[list[str]]):
     # What the terminal gets
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        few = [SixteenColors()] if self.console.color_system == "standard" else []
+        few = [SixteenColors()] if self.console.color_system == "standard" and not self.is_headless else []
         return [*super().get_line_filters(), *few, self._output_filter]
 
     def notify(

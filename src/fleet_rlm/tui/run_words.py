@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleet_rlm.figures import clock, plural, seconds, within
-from fleet_rlm.screen_text import clean_line
+from fleet_rlm.screen_text import clean_line, model_name
 from fleet_rlm.state import CallState, PlannerState, RetryState, RunState
 from fleet_rlm.tui.playhead import INSTANT, Playhead
 from fleet_rlm.tui.source import SourceEnd
@@ -168,11 +168,6 @@ def retry_words(retry: RetryState, now: float) -> str:
     """What a failed model call waits for, and what its provider said."""
     left = max(0.0, retry.t + retry.delay_seconds - now)
     return f"{retry.words(left)}: {clean_line(retry.error.message, 60)}"
-
-
-def model_name(name: str) -> str:
-    """A model's name without its provider."""
-    return clean_line(name.rpartition("/")[2] or "the model", 30)
 
 
 def _executing(state: RunState, now: float) -> Activity:

@@ -21,6 +21,7 @@ from fleet_rlm.tui.screens.reader import Reader
 from fleet_rlm.tui.source import SourceEnd
 from fleet_rlm.tui.themes import load_theme
 from fleet_rlm.tui.widgets.pane_grid import Proportions
+from fleet_rlm.tui.widgets.wrap import cells
 from tests.tui.conftest import drive, messages, screen_text, settle
 from tests.tui.run.conftest import Clock, show, still
 from tests.tui.synthetic import BATCH_CODE, Script, ScriptedSource, flood, many_calls, rich
@@ -792,3 +793,106 @@ def test_a_failure_takes_no_pane_from_output_that_is_there(make_app: Make) -> No
         assert "answer" in pilot.app.screen.grid.news
 
     drive(make_app(), scenario)
+
+
+# The answer: the cell under the cursor
+
+
+def answered(**outputs: ev.Json) -> ScriptedSource:
+    script = Script()
+    script.start()
+    script.end(outputs=outputs)
+    return ScriptedSource(script.events, "replay")
+
+
+TABLE = [{"path": f"/v{n}", "why": f"reason {n}, " + "at length " * 20 + f"end {n}"} for n in range(3)]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_enter_opens_the_cell_under_the_cursor_whole(make_app: Make, size: tuple[int, int]) -> None:
+    async def scenario(pilot) -> None:
+        await show(pilot, answered(found=TABLE, notes=["first note", {"deep": "a deep value"}]))
+        await pilot.press("6")
+        answer = pilot.app.focused
+        rows = [answer.rows.row(number).text for number in range(answer.rows.end)]
+        head = next(place for place, text in enumerate(rows) if text.startswith("path"))
+        assert all(cells(text) <= answer.text_width for text in rows), "the table fits its pane"
+
+        async def opened(*keys: str) -> str:
+            await pilot.press(*keys, "enter")
+            await settle(pilot, lambda: isinstance(pilot.app.screen, Reader), "the reader")
+            words = pilot.app.screen._text
+            await pilot.press("escape")
+            return words
+
+        await pilot.press("g", *["j"] * (head + 2))
+        assert await opened() == "/v1"
+        assert await opened("l") == TABLE[1]["why"]
+        assert await opened("j") == TABLE[2]["why"], "the column stays"
+        assert await opened("h") == "/v2"
+        assert await opened("j", "j", "j") == "first note"
+        assert await opened("j", "j") == "a deep value"
+
+    drive(make_app(), scenario, size=size)
+
+
+def test_a_paragraph_taller_than_the_pane_is_read_line_by_line(make_app: Make) -> None:
+    tall = " ".join(f"word{n}" for n in range(400))
+
+    async def scenario(pilot) -> None:
+        await show(pilot, answered(notes=["before", tall, "after"]))
+        await pilot.press("6", "g")
+        answer = pilot.app.focused
+        seen: set[str] = set()
+        for keys in ("j", "k"):
+            seen.clear()
+            for _ in range(200):
+                top, cursor = answer.top, answer.cursor
+                seen.update(word for word in screen_text(pilot.app).split() if word.startswith("word"))
+                await pilot.press(keys)
+                if (answer.top, answer.cursor) == (top, cursor):
+                    break
+            assert {f"word{n}" for n in range(400)} <= seen, keys
+        assert answer.cursor == 0
+
+    drive(make_app(), scenario, size=(80, 24))
+
+
+def test_choosing_a_call_goes_to_its_passage_and_not_to_a_phrase_of_the_question(
+    make_app: Make, tmp_path: Path
+) -> None:
+    question = "Which of the optimizers that this guide names keeps a front of candidates?"
+    passage = "GEPA reflects on traces and keeps a Pareto front."
+    path = tmp_path / "guide.md"
+    path.write_text(f"# FAQ\n{question}\n" + "A line of no concern.\n" * 200 + f"{passage}\n" + "Another.\n" * 50)
+    script = Script()
+    script.start(question=question, documents=[path])
+    script.sandbox()
+    script.planner(1, "I ask.", "llm_query(text)")
+    execution = script.execute(1, "llm_query(text)")
+    script.add(
+        ev.CallStarted(
+            iteration=1, span="c1", parent=execution, type="sub_llm", function="llm_query",
+            prompt=f"{question}\n\n{passage}", model="openai/gpt-5.1-mini",
+        )
+    )  # fmt: skip
+
+    async def scenario(pilot) -> None:
+        screen = await show(pilot, ScriptedSource(script.events, "replay"))
+        await pilot.press("4", "j", "k")
+        await settle(pilot, lambda: screen.document.marks, "the passage")
+        assert screen.document.marks == [(202, 203)]
+
+    drive(make_app(), scenario, size=(120, 40))
+
+
+def test_a_small_footer_says_how_to_search_zoom_and_leave(make_app: Make) -> None:
+    async def scenario(pilot) -> None:
+        await show(pilot, ScriptedSource(paused().events))
+        for pane in "1234567":
+            await pilot.press(pane)
+            await pilot.pause()
+            last = screen_text(pilot.app).splitlines()[-1]
+            assert all(words in last for words in (" / ", "z Zoom", "q Back")), (pane, last)
+
+    drive(make_app(), scenario, size=(80, 24))

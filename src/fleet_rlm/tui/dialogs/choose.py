@@ -62,9 +62,9 @@ class Choose(Dialog[T]):
     """A question with a few answers. Dismissed with the chosen value; escape means None."""
 
     DEFAULT_CSS = """
-    Choose > Vertical { width: auto; min-width: 44; max-width: 84; padding: 1 2; }
-    Choose VerticalScroll { width: auto; max-width: 78; height: auto; max-height: 16; }
-    Choose .detail { width: auto; max-width: 78; height: auto; color: $muted; margin-bottom: 1; }
+    Choose > Vertical { width: auto; min-width: 44; max-width: 100%; padding: 1 2; }
+    Choose VerticalScroll { width: auto; max-width: 72; height: auto; max-height: 16; }
+    Choose .detail { width: auto; max-width: 72; height: auto; color: $muted; margin-bottom: 1; }
     Choose .answers { width: auto; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 
 from fleet_rlm import figures
-from fleet_rlm.screen_text import clean_line
+from fleet_rlm.screen_text import clean_line, model_name
 from fleet_rlm.tui.library.row import MARKS, documents, when
-from fleet_rlm.tui.run_words import model_name
-from fleet_rlm.tui.widgets.table import Cell, Column, Table
+from fleet_rlm.tui.widgets.table import GAP, Cell, Column, Table
 
 if TYPE_CHECKING:
     from fleet_rlm.runs.library import Column as SortColumn
     from fleet_rlm.runs.summary import RunRow
 
-QUESTION_CHARS, TASK_CHARS = 300, 40
+QUESTION_CHARS, TASK_CHARS, LEAST_QUESTION = 300, 40, 20
 
 SORTS: Mapping[str, SortColumn] = {
     "status": "status", "when": "when", "task": "task", "question": "question", "documents": "documents",
@@ -51,6 +50,8 @@ class RunTable(Table):
         super().__init__()
         self._now = now
         self._rows: Sequence[RunRow] = ()
+        self._telling: tuple[str, ...] = ()
+        """Columns that tell runs with the same question apart."""
 
     @property
     def row(self) -> RunRow | None:
@@ -61,6 +62,7 @@ class RunTable(Table):
         """Show these rows; the cursor stays on its run, or at its place when that is gone."""
         before = self.row
         self._rows, self.sorted_by, self.descending = rows, sorted_by, descending
+        self._telling = _telling(rows)
         self.records_changed()
         if before is not None:
             self.select(before.path)
@@ -72,6 +74,18 @@ class RunTable(Table):
                 self.go_to(place, by_person=False)
                 return True
         return False
+
+    def columns_for(self, room: int) -> list[Column]:
+        """In a narrow table, too, the columns that tell runs with the same question apart: in place of figures."""
+        shown = super().columns_for(room)
+        for name in self._telling:
+            for spares in ((), ("it",), ("it", "calls"), ("it", "calls", "time")):
+                names = {column.name for column in shown if column.name not in spares} | {name}
+                trial = [column for column in self.COLUMNS if column.name in names]
+                if room - sum(column.width + GAP for column in trial) >= LEAST_QUESTION:
+                    shown = trial
+                    break
+        return shown
 
     def count(self) -> int:
         return len(self._rows)
@@ -93,3 +107,18 @@ class RunTable(Table):
             ("–" if row.cost is None else figures.dollars(row.cost), quiet),
             (figures.seconds(row.seconds), quiet),
         )
+
+
+def _telling(rows: Sequence[RunRow]) -> tuple[str, ...]:
+    """The columns, of those that a narrow table leaves out, in which runs with the same question differ."""
+    seen: dict[str, RunRow] = {}
+    found: dict[str, None] = {}
+    for row in rows:
+        first = seen.setdefault(row.question, row)
+        if (row.model, row.sandbox) != (first.model, first.sandbox):
+            found["model"] = None
+        if row.documents != first.documents:
+            found["documents"] = None
+        if row.task != first.task:
+            found["task"] = None
+    return tuple(name for name in ("model", "documents", "task") if name in found)

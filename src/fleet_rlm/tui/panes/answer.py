@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import msgspec
@@ -18,15 +21,28 @@ from fleet_rlm.tui.playhead import Moment
 from fleet_rlm.tui.run_words import ENDS, activity
 from fleet_rlm.tui.screens.reader import Reader
 from fleet_rlm.tui.widgets.pane_grid import Titled
-from fleet_rlm.tui.widgets.rows import Row, TextRows, rows_of
+from fleet_rlm.tui.widgets.rows import Row, Span, TextRows, rows_of
+from fleet_rlm.tui.widgets.wrap import between_cells, cells
 
 Opened = tuple[str, ev.Json]
 """(its name, a value) that enter opens."""
-MOST_ROWS, WIDEST_CELL, DEEPEST = 1000, 32, 12
+MOST_ROWS, WIDEST_CELL, NARROWEST_CELL, DEEPEST, GAP = 1000, 32, 8, 12, 2
+_QUOTE = re.compile(r"“.*” (\(.+:\d+.*\))")
+"""A passage, with its place in a document behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the pane, and what enter opens there."""
+
+    row: Row
+    opens: Opened | None = None
+    cells: tuple[tuple[int, int, Opened], ...] = ()
+    """Of a row of a table: (first character, after the last, what enter opens)."""
 
 
 class AnswerPane(TextPane):
-    """Redrawn only when the outcome changes. `enter` opens the value under the cursor whole."""
+    """Redrawn only when the outcome or the width changes. `enter` opens the value or cell under the cursor whole."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", tooltip="The value under the cursor, whole", id="answer.open"),
@@ -35,46 +51,115 @@ class AnswerPane(TextPane):
     def __init__(self) -> None:
         super().__init__("answer")
         self.wrap = True
-        self._state: RunState | None = None
+        self._moment: Moment | None = None
         self._drawn: tuple[object, ...] = ()
-        self._opens: list[Opened | None] = []
-        """By row, what enter opens there."""
+        self._shown: list[Line] = []
         self.cursor = 0
+        self.column = 0
+        """Of the cell under the cursor, where that is on a row of a table."""
 
     def show(self, moment: Moment) -> None:
-        state = self._state = moment.state
+        self._moment, state = moment, moment.state
         doing = activity(state, moment.now).words if state.extraction is not None else ""
-        key = (moment.generation, state.status, len(state.outputs), state.extraction is not None, doing)
-        if key != self._drawn:
-            self._drawn = key
-            rows: list[Row] = []
-            self._opens.clear()
-            for row, opened in _rows(state, doing):
-                rows.append(row)
-                self._opens.append(opened)
-            self.cursor = next((place for place, opened in enumerate(self._opens) if opened is not None), 0)
-            self.show_rows(TextRows(rows), keep_place=True)
+        drawn = (moment.generation, state.status, len(state.outputs), state.extraction is not None, doing)
+        if (*drawn, self.text_width) != self._drawn:
+            same, self._drawn = drawn == self._drawn[:-1], (*drawn, self.text_width)
+            self._shown = list(_lines(state, doing, self.text_width))
+            if not same:
+                self.column = 0
+                self.cursor = next((place for place, line in enumerate(self._shown) if line.opens), 0)
+            self.show_rows(TextRows(line.row for line in self._shown), keep_place=True)
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        if self._moment is not None:
+            self.show(self._moment)
 
     # The cursor: on a row of a value, which enter opens whole
 
     def is_marked(self, number: int) -> bool:
-        return number == self.cursor and self.has_focus and self._structured
+        return self._is_under_cursor(number) and not self._shown[number].cells
+
+    def spans_of(self, number: int, row: Row) -> Sequence[Span]:
+        if not self._is_under_cursor(number) or not (cells := self._shown[number].cells):
+            return row.spans
+        start, end, _ = cells[min(self.column, len(cells) - 1)]
+        return (*row.spans, (0, len(row.text), "on:panel"), (start, end, "bold on:selection"))
+
+    def _is_under_cursor(self, number: int) -> bool:
+        return number == self.cursor and self.has_focus and self._structured and number < len(self._shown)
+
+    @property
+    def _outputs(self) -> Mapping[str, ev.Json]:
+        return self._moment.state.outputs if self._moment else {}
 
     @property
     def _structured(self) -> bool:
         """True where there is more than text: text is scrolled by lines, as everywhere."""
-        outputs = self._state.outputs if self._state else {}
-        return any(not isinstance(value, str) for value in outputs.values())
+        return any(not isinstance(value, str) for value in self._outputs.values())
 
     def move(self, lines: int) -> None:
-        """Move the cursor, and the text with it."""
+        """Move the cursor, and the text with it: a row that is taller than the pane is read before the next one."""
         if not self._structured:
             super().move(lines)
             return
-        self.cursor = max(0, min(self.cursor + lines, self.rows.end - 1))
+        step = 1 if lines > 0 else -1
+        if abs(lines) > 1:
+            before = self.top
+            super().move(lines)
+            self._put(self.cursor if self.top != before else self.rows.end * step)
+            self._put_in_view()
+            return
+        self._put_in_view()
+        if self._goes_on(step):
+            super().move(step)
+            return
+        self._put(self.cursor + step)
+        for _ in range(self.page):
+            if not self._goes_on(step) or self.top == (self.cursor, 0):
+                break
+            before = self.top
+            super().move(step)
+            if self.top == before:
+                break
+
+    def _goes_on(self, step: int) -> bool:
+        """Whether the row under the cursor has lines below (above) what can be seen."""
+        seen = [start for number, start, _, _ in self._layout() if number == self.cursor]
+        pieces = self._lines(self.cursor)
+        return pieces[-1 if step > 0 else 0][0] not in seen
+
+    def _put(self, row: int, column: int | None = None) -> None:
+        self.cursor = max(0, min(row, self.rows.end - 1))
+        self.column = self.column if column is None else column
         self._forget()
         self.refresh()
-        self.to_row(self.cursor, context=self.page // 2)
+
+    def _put_in_view(self) -> None:
+        """The cursor goes to what can be seen when the text was scrolled away from it."""
+        first, end = self.visible_rows()
+        self._put(max(first, min(self.cursor, end - 1)))
+
+    def action_top(self) -> None:
+        super().action_top()
+        self._put(0)
+
+    def action_bottom(self) -> None:
+        super().action_bottom()
+        self._put(self.rows.end)
+
+    def go_to_hit(self, row: int, column: int) -> None:
+        super().go_to_hit(row, column)
+        self._put(row, self._cell_at(row, column))
+
+    def action_sideways(self, columns: int) -> None:
+        """Choose the next cell of a row of a table; elsewhere, what is sideways of every text."""
+        self._put_in_view()
+        cells = self._shown[self.cursor].cells if self._structured and self.cursor < len(self._shown) else ()
+        if not cells:
+            super().action_sideways(columns)
+            return
+        self._put(self.cursor, max(0, min(self.column + (1 if columns > 0 else -1), len(cells) - 1)))
 
     def on_focus(self) -> None:
         self._forget()
@@ -85,51 +170,46 @@ class AnswerPane(TextPane):
     def on_click(self, event: events.Click) -> None:
         offset, pieces = event.get_content_offset(self), self._layout()
         if offset is not None and offset.y < len(pieces):
-            self.cursor = pieces[offset.y][0]
-            self._forget()
-            self.refresh()
+            number, start, _, _ = pieces[offset.y]
+            self._put(number, self._cell_at(number, start + offset.x + self.scroll_offset.x))
             if event.chain == 2:
                 self.action_open()
 
+    def _cell_at(self, number: int, character: int) -> int:
+        cells = self._shown[number].cells if number < len(self._shown) else ()
+        return max((place for place, (start, _, _) in enumerate(cells) if start <= character), default=0)
+
     def action_open(self) -> None:
-        """Show the value under the cursor whole: a record of a table with all its cells, else the output."""
-        opened = self._opens[self.cursor] if self.cursor < len(self._opens) else None
-        if opened is None:
+        """Show the value under the cursor whole: a table's cell, a member of a list, else the output."""
+        if self._structured:
+            self._put_in_view()
+        line = self._shown[self.cursor] if self.cursor < len(self._shown) else Line(Row(""))
+        opens = line.cells[min(self.column, len(line.cells) - 1)][2] if line.cells else line.opens
+        if opens is None:
             self.notify("There is no value here to open.", timeout=3)
             return
-        name, value = opened
-        self.app.push_screen(Reader(name, whole(value)))
+        self.app.push_screen(Reader(opens[0], ev.as_text(opens[1])))
 
     @property
     def titled(self) -> Titled:
         if words := self.place_words():
             return Titled(figures=words)
-        return Titled(figures=plural(len(self._state.outputs), "output") if self._state and self._state.outputs else "")
+        return Titled(figures=plural(len(self._outputs), "output") if self._outputs else "")
 
     def item(self) -> tuple[str, str]:
-        outputs = self._state.outputs if self._state else {}
+        outputs = self._outputs
         if len(outputs) == 1:
             return "the answer", ev.as_text(next(iter(outputs.values())))
         return "the answer as JSON", msgspec.json.format(msgspec.json.encode(outputs), indent=2).decode()
 
 
-def whole(value: ev.Json) -> str:
-    """A value without any cut: the fields of a record one below the other, other structures as JSON."""
-    if isinstance(value, Mapping):
-        return "\n\n".join(f"{name}:\n{ev.as_text(one)}" for name, one in value.items())
-    return ev.as_text(value)
-
-
-def _rows(state: RunState, doing: str) -> Iterator[tuple[Row, Opened | None]]:
+def _lines(state: RunState, doing: str, room: int) -> Iterator[Line]:
     for row in _outcome_rows(state, doing):
-        yield row, None
+        yield Line(row)
     for name, value in state.outputs.items():
-        yield Row(clean_line(name, 200), "bold primary"), (name, value)
-        records = value if _is_table(value) else []
-        for place, row in enumerate(value_rows(value)):
-            inside = 0 < place <= len(records)  # below the heads of the columns
-            yield row, (f"{name} {place}", records[place - 1]) if inside else (name, value)
-        yield Row(""), None
+        yield Line(Row(clean_line(name, 200), "bold primary"), (name, value))
+        yield from value_lines(name, value, room)
+        yield Line(Row(""))
 
 
 def _outcome_rows(state: RunState, doing: str) -> Iterator[Row]:
@@ -156,59 +236,89 @@ def _is_table(value: ev.Json) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) and one for one in value)
 
 
-def value_rows(value: ev.Json, depth: int = 0) -> Iterator[Row]:
-    """A value as a person reads it."""
+def value_lines(name: str, value: ev.Json, room: int, depth: int = 0) -> Iterator[Line]:
+    """A value as a person reads it, in a pane of `room` cells; `name` says where in the answer it stands."""
     pad = "  " * depth
     if isinstance(value, str):
         for row in rows_of(value):
-            yield Row(pad + row.text, row.tone, continued=row.continued, indent=len(pad))
+            yield Line(_text_row(pad, row, len(pad)), (name, value))
     elif depth >= DEEPEST:
-        yield Row(pad + clean_line(ev.as_text(value), 200), "muted")
+        yield Line(Row(pad + clean_line(ev.as_text(value), 200), "muted"), (name, value))
     elif isinstance(value, Mapping) and value:
-        yield from _mapping_rows(value, depth)
+        entries = ((f"{pad}{clean_line(str(key), 60)}: ", f"{name} · {key}", one) for key, one in value.items())
+        yield from _branches(entries, len(value), name, value, room, depth)
     elif _is_table(value):
-        yield from _table_rows(value, pad)
+        yield from _table_lines(name, value, room, pad)
     elif isinstance(value, Sequence) and value:
-        for one in value[:MOST_ROWS]:
-            yield from _branch(f"{pad}• ", one, depth)
-        if len(value) > MOST_ROWS:
-            yield Row(f"{pad}… {len(value) - MOST_ROWS:,} more", "muted")
+        members = ((f"{pad}• ", f"{name} · {place}", one) for place, one in enumerate(value, 1))
+        yield from _branches(members, len(value), name, value, room, depth)
     else:
-        yield Row(pad + clean_line(ev.as_text(value), 200), "accent" if value is not None else "muted")
+        yield Line(Row(pad + clean_line(ev.as_text(value), 200), "accent" if value is not None else "muted"),
+                   (name, value))  # fmt: skip
 
 
-def _mapping_rows(value: Mapping[str, ev.Json], depth: int) -> Iterator[Row]:
-    pad = "  " * depth
-    for place, (key, one) in enumerate(value.items()):
-        if place >= MOST_ROWS:
-            yield Row(f"{pad}… {len(value) - MOST_ROWS:,} more", "muted")
-            return
-        yield from _branch(f"{pad}{clean_line(str(key), 60)}: ", one, depth)
+def _text_row(head: str, row: Row, muted: int) -> Row:
+    """A line of text behind `head`, whose first `muted` characters are; the place behind a passage is muted as well."""
+    text, passage = head + row.text, _QUOTE.fullmatch(row.text)
+    spans: tuple[Span, ...] = ((0, muted, "muted"),) if muted else ()
+    indent = len(head)
+    if passage is not None:
+        spans += ((len(head) + passage.start(1), len(text), "muted"),)
+        indent += 1  # under the passage's first word
+    return Row(text, row.tone, spans, continued=row.continued, indent=indent)
 
 
-def _branch(head: str, value: ev.Json, depth: int) -> Iterator[Row]:
+def _branches(
+    parts: Iterable[tuple[str, str, ev.Json]], count: int, name: str, value: ev.Json, room: int, depth: int
+) -> Iterator[Line]:
+    """The members of a value, each behind its head (head, name, value)."""
+    for head, named, one in islice(parts, MOST_ROWS):
+        yield from _branch(head, named, one, room, depth)
+    if count > MOST_ROWS:
+        yield Line(Row(f"{'  ' * depth}… {count - MOST_ROWS:,} more", "muted"), (name, value))
+
+
+def _branch(head: str, name: str, value: ev.Json, room: int, depth: int) -> Iterator[Line]:
     """What fits beside its head stands there, the rest below it."""
     if (isinstance(value, str) and "\n" not in value) or not isinstance(value, Mapping | list | str):
         words = value if isinstance(value, str) else ev.as_text(value)
         for place, row in enumerate(rows_of(words)):
-            text = head + row.text if place == 0 else row.text
-            span = ((0, len(head), "muted"),) if place == 0 else ()
-            yield Row(text, spans=span, continued=row.continued, indent=len(head))
+            yield Line(_text_row("" if place else head, row, 0 if place else len(head)), (name, value))
     else:
-        yield Row(head.rstrip(), "muted")
-        yield from value_rows(value, depth + 1)
+        yield Line(Row(head.rstrip(), "muted"), (name, value))
+        yield from value_lines(name, value, room, depth + 1)
 
 
-def _table_rows(records: Sequence[Mapping[str, ev.Json]], pad: str) -> Iterator[Row]:
-    names = list(dict.fromkeys(str(name) for record in records[:MOST_ROWS] for name in record))
-    lines = [[_cell(record.get(name)) for name in names] for record in records[:MOST_ROWS]]
-    heads = [clean_line(name, WIDEST_CELL) for name in names]
-    widths = [max(len(head), *(len(line[place]) for line in lines)) for place, head in enumerate(heads)]
-    yield Row(pad + "  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True)), "muted")
-    for line in lines:
-        yield Row(pad + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+def _table_lines(name: str, records: Sequence[Mapping[str, ev.Json]], room: int, pad: str) -> Iterator[Line]:
+    """One line for each record. The widest columns are cut so that it fits; enter opens what was cut."""
+    names = list(dict.fromkeys(str(key) for record in records[:MOST_ROWS] for key in record))
+    lines = [[_cell(record.get(key)) for key in names] for record in records[:MOST_ROWS]]
+    heads = [clean_line(key, WIDEST_CELL) for key in names]
+    widths = [max(cells(head), *(cells(line[place]) for line in lines)) for place, head in enumerate(heads)]
+    room -= len(pad) + GAP * (len(names) - 1)
+    while sum(widths) > room and max(widths) > NARROWEST_CELL:
+        widths[widths.index(max(widths))] -= 1
+    yield Line(Row(_table_row(pad, heads, widths)[0], "muted"), (name, records))
+    for number, (record, line) in enumerate(zip(records, lines, strict=False), 1):
+        text, edges = _table_row(pad, line, widths)
+        opens = tuple(
+            (*edge, (f"{name} · {number} · {key}", record.get(key))) for edge, key in zip(edges, names, strict=True)
+        )
+        yield Line(Row(text), (f"{name} · {number}", record), opens)
     if len(records) > MOST_ROWS:
-        yield Row(f"{pad}… {len(records) - MOST_ROWS:,} more", "muted")
+        yield Line(Row(f"{pad}… {len(records) - MOST_ROWS:,} more", "muted"), (name, records))
+
+
+def _table_row(pad: str, texts: Sequence[str], widths: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
+    """A row of a table, and where each of its cells begins and ends in it."""
+    row, edges = pad, []
+    for text, width in zip(texts, widths, strict=True):
+        if cells(text) > width:
+            text = text[: between_cells(text, 0, width - 1)[1]] + "…"
+        padded = text + " " * (width - cells(text))
+        edges.append((len(row), len(row) + len(padded)))
+        row += padded + " " * GAP
+    return row.rstrip(), edges
 
 
 def _cell(value: ev.Json) -> str:

@@ -370,9 +370,11 @@ class DocumentPane(TextPane):
             return
         longest, end = max(spans, key=lambda span: span[1] - span[0])
         kept = [span for span in spans if (span[1] - span[0]) * PHRASE >= end - longest]
-        self.marks = sorted((index.row_at(start), index.row_at(max(start, end - 1)) + 1) for start, end in kept)
+        # a passage may begin with the end of the line above it, which is not marked
+        rows = {start: index.row_at(max(start, min(start + 1, end - 1))) for start, end in kept}
+        self.marks = sorted((rows[start], index.row_at(max(start, end - 1)) + 1) for start, end in kept)
         self._forget()
-        self.to_row(index.row_at(longest), context=2)
+        self.to_row(rows[longest], context=2)
         self.refresh()
 
     def is_marked(self, number: int) -> bool:

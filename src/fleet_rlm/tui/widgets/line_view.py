@@ -6,7 +6,7 @@ together are: a hundred million of them start as fast as ten, wrapped or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from fleet_rlm.documents.search import Matcher
-from fleet_rlm.tui.widgets.rows import Row, Rows, TextRows
+from fleet_rlm.tui.widgets.rows import Row, Rows, Span, TextRows
 from fleet_rlm.tui.widgets.scrolling import WHEEL_LINES, set_virtual_size
 from fleet_rlm.tui.widgets.tones import Tones
 from fleet_rlm.tui.widgets.wrap import between_cells, breaks, cells
@@ -229,6 +229,10 @@ class LineView(ScrollView, can_focus=True):
         """(text, tone) left of a line of the screen; the text is padded to the gutter's width."""
         return (row.gutter, row.gutter_tone) if piece[3] else ("", row.gutter_tone)
 
+    def spans_of(self, number: int, row: Row) -> Sequence[Span]:  # noqa: ARG002
+        """Tones of parts of a row."""
+        return row.spans
+
     def is_marked(self, number: int) -> bool:  # noqa: ARG002
         """Whether a row stands out, such as where a call's text came from."""
         return False
@@ -415,7 +419,7 @@ class LineView(ScrollView, can_focus=True):
 
     def _styled(self, row: Row, number: int, start: int, end: int, base: str) -> Iterator[Segment]:
         """The characters `start` … `end` of a row, cut where their style changes."""
-        spans = list(row.spans)
+        spans = list(self.spans_of(number, row))
         if self.matcher is not None:
             spans += [
                 (a, b, "bold background on:primary" if self.hit == (number, a) else "background on:operator")

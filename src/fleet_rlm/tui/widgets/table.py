@@ -196,9 +196,13 @@ class Table(ScrollView, can_focus=True):
         super().notify_style_update()
         self._tones = None
 
+    def columns_for(self, room: int) -> list[Column]:
+        """The columns that are shown in so many cells."""
+        return [column for column in self.COLUMNS if room >= column.from_width]
+
     def _widths(self) -> list[tuple[Column, int]]:
         room = self.scrollable_content_region.width
-        shown = [column for column in self.COLUMNS if room >= column.from_width]
+        shown = self.columns_for(room)
         fixed = sum(column.width + GAP for column in shown if column.width)
         flexible = [column for column in shown if not column.width]
         share = max(4, (room - fixed - GAP * len(flexible)) // max(1, len(flexible)))
