@@ -50,6 +50,14 @@ def test_sixteen_colours_keep_hues_apart() -> None:
     assert not {0, 7, 8, 15} & set(numbers)
 
 
+def test_plain_text_stays_without_a_hue_in_sixteen_colours() -> None:
+    for foreground, number in (("#c8d0e8", 15), ("#7d87a8", 7)):
+        (drawn,) = SixteenColors().apply([Segment("x", Style.parse(f"{foreground} on #12141c"))], Color(0, 0, 0))
+        assert drawn.style
+        assert drawn.style.color
+        assert drawn.style.color.number == number
+
+
 def test_toasts_of_one_kind_replace_each_other(make_app: Callable[..., FleetApp]) -> None:
     app = make_app()
 

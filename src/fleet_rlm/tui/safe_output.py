@@ -40,8 +40,8 @@ class SafeOutput(LineFilter):
         ]
 
 
-_GREY = 0.18
-"""A colour of less saturation than this has no hue."""
+_GREY = 0.2
+"""A colour whose parts differ by less than this has no hue: text is a bluish white in most themes, and stays white."""
 _HUES = ((20, 1), (75, 3), (160, 2), (200, 6), (245, 4), (330, 5), (361, 1))
 """Up to which degree of the circle a colour is red, yellow, green, cyan, blue, magenta, red; by their numbers."""
 
@@ -67,12 +67,12 @@ def _number_of(color: RichColor, *, ground: bool = False) -> int:
     if color.type is ColorType.STANDARD and color.number is not None:
         return color.number
     red, green, blue = (part / 255 for part in color.get_truecolor())
-    hue, light, saturation = colorsys.rgb_to_hls(red, green, blue)
+    hue, light, _ = colorsys.rgb_to_hls(red, green, blue)
     if ground and light < 0.16:
         return 0
     if ground and light > 0.85:
         return 15
-    if saturation < _GREY:
+    if max(red, green, blue) - min(red, green, blue) < _GREY:
         return 0 if light < 0.16 else 8 if light < 0.55 else 7 if light < 0.8 else 15
     bright = 0 if ground or light < 0.45 else 8
     return next(number for degrees, number in _HUES if hue * 360 < degrees) + bright

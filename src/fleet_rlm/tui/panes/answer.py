@@ -26,7 +26,7 @@ from fleet_rlm.tui.widgets.wrap import between_cells, cells
 
 Opened = tuple[str, ev.Json]
 """(its name, a value) that enter opens."""
-MOST_ROWS, WIDEST_CELL, NARROWEST_CELL, DEEPEST, GAP = 1000, 32, 8, 12, 2
+MOST_ROWS, WIDEST_CELL, NARROWEST_CELL, DEEPEST, GAP = 1000, 200, 8, 12, 2
 _QUOTE = re.compile(r"“.*” (\(.+:\d+.*\))")
 """A passage, with its place in a document behind it."""
 
