@@ -3,28 +3,82 @@ from __future__ import annotations
 import pytest
 
 from fleet_rlm import events as ev
+from fleet_rlm import spec
+from fleet_rlm.engine import signatures
+from fleet_rlm.engine.errors import SetupError
 from tests.engine.conftest import Start
-from tests.engine.scripted import Script, action
+from tests.engine.scripted import EXTRACTED, Script, action
 
-DEEP = "v = 'x'\nfor _ in range(330): v = [v]\nSUBMIT(answer=v)"
+DEEP = "v = 'x'\nfor _ in range({}): v = [v]\nSUBMIT(v)"
+HELD = [
+    ("str", "SUBMIT({'answer': 'x'})", "x"),
+    ("list", "SUBMIT({'answer': ['x']})", ["x"]),
+    ("dict", "SUBMIT({'answer': {'a': 1}})", {"answer": {"a": 1}}),
+    ("str | None", "SUBMIT(None)", None),
+    ("int", "SUBMIT(2**70)", 2**70),
+    ("int", "SUBMIT(10**4000)", 10**4000),
+    ("list", "SUBMIT((1, (2, 3)))", [1, [2, 3]]),
+    ("set[int]", "SUBMIT({3, 1})", [1, 3]),
+    ("dict[int, str]", "SUBMIT({1: 'a'})", {"1": "a"}),
+    ("list", "SUBMIT({'a': 1}.items())", [["a", 1]]),
+    ("str", "SUBMIT('a\\ud800b')", "a\ufffdb"),
+    ("dict", "import dataclasses\n@dataclasses.dataclass\nclass A: x: tuple\nSUBMIT(A((1, 2)))", {"x": [1, 2]}),
+]
+REFUSED = [
+    ("str", "SUBMIT(None)", "None was submitted"),
+    ("list[str]", "SUBMIT(None)", "expected list"),
+    ("list", DEEP.format(91), "more than 90 levels deep"),
+    ("list", DEEP.format(330), "more than 90 levels deep"),
+    ("list", DEEP.format(5000), "nested too deeply"),
+    ("int", "import sys\nsys.set_int_max_str_digits(0)\nSUBMIT(10**5000)", "more than 4,300 digits"),
+    ("int", "SUBMIT(10**5000)", "more than 4,300 digits"),
+    ("float", "SUBMIT(float('nan'))", "no JSON numbers"),
+    ("list", "SUBMIT([float('inf')])", "no JSON numbers"),
+    ("dict", "SUBMIT({1: 'a', '1': 'b'})", "two keys of a dict are the same"),
+    ("dict", "SUBMIT({(1, 2): 'a'})", "keys must be text or numbers"),
+    ("list", "v = []\nv.append(v)\nSUBMIT(v)", "contains itself"),
+    ("str", "SUBMIT(b'abc')", "a value of type bytes can't leave"),
+    ("str", "class A: pass\nSUBMIT(A())", "a value of type A can't leave"),
+]
 
 
-@pytest.mark.parametrize(
-    ("code", "kind", "words"),
-    [("SUBMIT(None)", "str", "None was submitted"), (DEEP, "list", "more than 100 levels deep")],
-)
-def test_what_no_answer_can_hold_is_an_error_that_the_code_sees(start: Start, code: str, kind: str, words: str) -> None:
-    right = "SUBMIT(answer='fine')" if kind == "str" else "SUBMIT(answer=['fine'])"
-    run = start(Script([action("a", code), action("b", right)]), signature=f"context, question -> answer: {kind}")
-    assert run.finished().status == "submitted"
-    assert words in (run.of(ev.Submitted)[0].rejected or "")
+@pytest.mark.parametrize(("kind", "code", "value"), [*HELD, ("list", DEEP.format(90), 90)])
+def test_what_is_submitted_is_the_answer(start: Start, kind: str, code: str, value: object) -> None:
+    if value == 90:
+        value = "x"
+        for _ in range(90):
+            value = [value]
+    run = start(Script([action("a", code)]), signature=f"context, question -> answer: {kind}")
+    assert run.finished().outputs == {"answer": value}
+    written = ev.decode(ev.encode(run.of(ev.RunFinished)[0]))
+    assert isinstance(written, ev.RunFinished)
+    assert written.outputs == {"answer": value}
 
 
-def test_a_dictionary_of_the_outputs_is_the_outputs(start: Start) -> None:
-    assert start(Script([action("a", "SUBMIT({'answer': 'x'})")])).finished().outputs == {"answer": "x"}
+@pytest.mark.parametrize(("kind", "code", "words"), REFUSED)
+def test_what_no_answer_can_hold_is_an_error_that_the_code_sees(start: Start, kind: str, code: str, words: str) -> None:
+    script = Script([action("a", code), action("b", "SUBMIT(answer=None)")], extract=EXTRACTED)
+    run = start(script, signature=f"context, question -> answer: {kind}", budgets=spec.Budgets(max_iterations=2))
+    run.finished()
+    failed = run.of(ev.ExecutionFinished)[0].error
+    said = [event.rejected for event in run.of(ev.Submitted)][:1]
+    assert words in (failed.message if failed else said[0] or "")
+    assert words in script.prompts[1]
+
+
+def test_one_dictionary_of_all_outputs_is_the_outputs(start: Start) -> None:
+    script = Script([action("a", "SUBMIT({'answer': 'x', 'pages': [1]})")])
+    run = start(script, signature="context, question -> answer, pages: list[int]")
+    assert run.finished().outputs == {"answer": "x", "pages": [1]}
 
 
 @pytest.mark.parametrize("name", ["items", "keys", "get", "copy", "labels", "inputs", "completions", "toDict"])
 def test_outputs_are_read_by_name_whatever_they_are_called(start: Start, name: str) -> None:
     script = Script([action("a", f"SUBMIT(**{{'{name}': 'VALUE'}})")])
     assert start(script, signature=f"context, question -> {name}").finished().outputs == {name: "VALUE"}
+
+
+@pytest.mark.parametrize("notation", ["context -> self", "self -> answer", "context -> base", "context -> signature"])
+def test_names_that_dspy_needs_are_refused_with_the_list(notation: str) -> None:
+    with pytest.raises(SetupError, match=r"dspy needs the name \w+ for itself. Names that no field can have: fields"):
+        signatures.parse(notation)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dspy.primitives.code_interpreter import CodeInterpreterError
+from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
 
 from fleet_rlm.sandbox import CodeFailed, Interpreter
 from waiting import until
@@ -294,6 +294,11 @@ def test_a_frame_that_can_not_be_read_costs_the_worker_and_no_time(hostile: Inte
     with pytest.raises(CodeFailed, match="StateLost"):
         hostile.execute(code)
     assert hostile.execute("1") == "1"
+
+
+def test_a_replaced_json_changes_no_submission(hostile: Interpreter) -> None:
+    submitted = hostile.execute("import json\njson.dumps = lambda *args, **more: 'NaN'\nSUBMIT(1)")
+    assert submitted == FinalOutput({"output": 1})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import dspy
 
 from fleet_rlm.engine.errors import SetupError
 
+_NAMES = re.compile(r"(?:^|,)\s*(\w+)")
 NOTATION = (
     'Write it as `inputs -> outputs`, such as "context, question -> answer: str, sources: list[str]"; '
     "a class of your own is module:Class."
@@ -26,6 +27,7 @@ def parse(notation: str, instructions: str = "") -> type[dspy.Signature]:
     if hidden := re.search(r"(?:^|,|->)\s*(_\w*)", notation):
         raise SetupError(f"The signature's field {hidden[1]} begins with an underscore.", "Give it another name.")
     try:
+        _check_names(_NAMES.findall(left), _NAMES.findall(right))
         signature: type[dspy.Signature] = dspy.Signature(notation, instructions or None)
         _check(signature)
     except _UNUSABLE as error:
@@ -47,7 +49,21 @@ def check(signature: type[dspy.Signature], name: str) -> None:
 _UNUSABLE = (ValueError, TypeError, SyntaxError, NameError, AttributeError)
 
 
+_TAKEN = {"self", "signature", "fields", "instructions", "input_fields", "output_fields", "model_config", "model_dump"}
+_TAKEN_AS_OUTPUT = {"base", "trajectory", "final_reasoning"}
+"""Names that dspy needs for itself: a field of one of them is lost, or fails once the answer is there."""
+
+
+def _check_names(inputs: typing.Iterable[str], outputs: typing.Iterable[str]) -> None:
+    if taken := sorted((_TAKEN & {*inputs, *outputs}) | (_TAKEN_AS_OUTPUT & {*outputs})):
+        raise ValueError(
+            f"dspy needs the name {', '.join(taken)} for itself. Names that no field can have: "
+            f"{', '.join(sorted(_TAKEN))}; no output: {', '.join(sorted(_TAKEN_AS_OUTPUT))}."
+        )
+
+
 def _check(signature: type[dspy.Signature]) -> None:
+    _check_names(signature.input_fields, signature.output_fields)
     dspy.RLM(signature, max_iters=1, interpreter_factory=dspy.LocalInterpreter)  # checks the names, starts nothing
 
 

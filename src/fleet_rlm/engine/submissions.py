@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import dspy
+from dspy.adapters.utils import parse_value
 from dspy.primitives.code_interpreter import FinalOutput
 
-DEEPEST = 100
-"""Levels of lists and objects in an answer, as many as a record keeps."""
+DEEPEST = 90
+"""Levels of lists and objects in an answer; a record and `--json` keep ten more around it."""
 Checked = tuple[dict[str, Any] | None, str | None]
 
 
@@ -21,7 +22,8 @@ def check_submissions(module: dspy.RLM) -> None:
         if isinstance(output, dict):
             fields = module.signature.output_fields
             if len(names) == 1 and isinstance(inner := output.get(names[0]), dict) and set(inner) == set(names):
-                output = inner if fields[names[0]].annotation is str else output  # SUBMIT({'answer': …})
+                kind = fields[names[0]].annotation
+                output = inner if kind is str or _fits(inner[names[0]], kind) > _fits(inner, kind) else output
             for name in names:
                 if name in output and (why := _problem(output[name], fields[name].annotation)):
                     return None, f"[Error] {name}: {why}"
@@ -37,13 +39,18 @@ def check_submissions(module: dspy.RLM) -> None:
 def _problem(value: Any, annotation: object) -> str:
     if value is None and annotation is str:
         return "None was submitted where a text is asked for. SUBMIT the answer's text, such as 'not found'."
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST):
-        level = [part for one in level if isinstance(one, dict | list) for part in _parts(one)]
+        parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
+        level = [part for part in parts if isinstance(part, dict | list)]
         if not level:
             return ""
     return f"lists or objects more than {DEEPEST} levels deep can't be submitted. Flatten the value."
 
 
-def _parts(value: dict[Any, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value
+def _fits(value: Any, annotation: Any) -> bool:
+    try:
+        parse_value(value, annotation)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return False
+    return True

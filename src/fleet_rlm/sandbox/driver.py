@@ -67,6 +67,7 @@ TICK_SECONDS = 0.033  # output is forwarded at most once a tick and stream
 REPEAT_SECONDS = 0.1  # between the signals of one interrupt
 LATE_PIPES, LATE_BYTES = 16, 64 << 10
 BEGIN_SECONDS = 20.0  # in which a worker has begun the cell that it was given, or it never will
+DIGITS = 4300  # of an integer, as many as Python reads at the other end
 CLOSED = 72  # exit code of a worker without its socket
 DEFAULTS = {"cap": 2 << 20, "tail": 64 << 10, "value": 64 << 20, "beat": 1.0, "orphan": 0.0}
 DRIVER = sys._getframe().f_code.co_filename
@@ -148,19 +149,51 @@ def plain(value: Any) -> Any:
         return {name: getattr(value, name) for name in kind.__dataclass_fields__}
     if callable(getattr(value, "model_dump", None)):
         return value.model_dump(mode="json")
-    raise TypeError(f"a {kind.__name__} can't leave the sandbox; make it text, a number, a list or a dict first")
+    if isinstance(value, collections.abc.ItemsView):
+        return list(value)
+    raise TypeError(
+        f"a value of type {kind.__name__} can't leave the sandbox; make it text, a number, a list or a dict first"
+    )
 
 
 plain_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=plain).encode
 
 
+UNFIT_WORDS = {  # what json says, and what to do about it
+    "Exceeds the limit": f"an integer has more than {DIGITS:,} digits; make it text first, or round it",
+    "Out of range float": "nan and infinity are no JSON numbers; make them text or None first",
+    "keys must be": "a dict's keys must be text or numbers; make them text first",
+    "Circular": "the value contains itself",
+}
+
+
+def check_keys(value: Any) -> None:
+    """Raises ValueError for a dict of which JSON would lose a member, such as `{1: "a", "1": "b"}`."""
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            if len({key if isinstance(key, str) else as_text(key) for key in one}) < len(one):
+                raise ValueError("two keys of a dict are the same as text")
+            rest.extend(one.values())
+        elif isinstance(one, (list, tuple)):
+            rest.extend(part for part in one if isinstance(part, (dict, list, tuple)))
+
+
 def body(value: Any, what: str, most: int) -> str:
     """A value as JSON text, or a TypeError or ValueError that says how to repair it."""
+    digits = sys.get_int_max_str_digits()
+    if not 0 < digits <= DIGITS:  # the host reads no longer integers, whatever the code allowed itself
+        sys.set_int_max_str_digits(DIGITS)
     try:
         text = plain_text(value)
+        check_keys(value)
     except (TypeError, ValueError, RecursionError) as error:
         reason = "the value is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        reason = next((words for start, words in UNFIT_WORDS.items() if reason.startswith(start)), reason)
         raise TypeError(f"{what}: {reason}") from None
+    finally:
+        sys.set_int_max_str_digits(digits)
     if len(text) > most:
         raise ValueError(f"{what}: {len(text):,} characters as JSON, and at most {most:,} can cross at once")
     return text
@@ -749,6 +782,9 @@ class Worker:
         if self.outside():
             raise RuntimeError("SUBMIT was called outside of the cell that is executing; nothing was submitted")
         names = self.fields if self.fields is not None else ["output"]
+        given = args[0] if len(args) == 1 and len(names) > 1 and not kwargs else None
+        if type(given) is dict and set(given) == set(names):
+            args, kwargs = (), given
         takes = f"SUBMIT takes {', '.join(names)}"
         if args and kwargs:
             raise TypeError(f"{takes}: all by position or all by name, not both")
@@ -762,7 +798,7 @@ class Worker:
         texts = {
             name: body(value, f"SUBMIT can't deliver {name}", self.config["value"]) for name, value in values.items()
         }
-        text = "{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in texts.items()) + "}"
+        text = "{" + ",".join(f"{as_text(name)}:{text}" for name, text in texts.items()) + "}"
         if len(text) > self.config["value"]:
             raise ValueError(f"SUBMIT can't deliver {len(text):,} characters; at most {self.config['value']:,}")
         if self.final is None:  # the first one counts
