@@ -163,7 +163,8 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         if end is not None and not self._told_end and not fresh:
             self._told_end = True
             if not end.complete:
-                self.notify(f"{end.words}. {end.hint}".strip(), title="The record ends early", severity="warning")
+                words = f"{end.words.rstrip('. ')}. {end.hint}".strip()
+                self.notify(words, title="The record ends early", severity="warning")
         if fresh or end is not None:
             self.draw()
 
