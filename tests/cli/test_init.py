@@ -8,7 +8,9 @@ import json
 import os
 import pty
 import shutil
+import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -256,6 +258,78 @@ def test_settings_that_cannot_be_changed_safely_stop_everything(fleet: Shell, cl
     assert "--no-hooks" in done.stderr
     assert contents(claude) == before
     ok(fleet.inside("init", "--no-hooks"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\ufeff{"model": "opus"}',
+        '{\r\n\t"a": 1,\r\n\t"hooks": {\r\n\t}\r\n}\r\n',
+        '\ufeff{\r\n  "hooks": {\r\n    "PreToolUse": [ ]\r\n  }\r\n}',
+        "{ }",
+        "{\n\n}\n",
+        '{"hooks": {"PreToolUse": [\n\t\t], "PostToolUse": [], "UserPromptSubmit": [ ]}}',
+        '{\r"hooks":{\r}}',
+    ],
+)
+def test_marks_line_ends_and_blanks_of_settings_are_as_before_in_the_end(fleet: Shell, claude: Path, text: str) -> None:
+    settings = claude / "settings.json"
+    settings.write_bytes(text.encode())
+    assert fleet.inside("init", "--yes").returncode == 0
+    assert b"llm-query-error.py" in settings.read_bytes()
+    assert settings.read_bytes().startswith(b"\xef\xbb\xbf") == text.startswith("\ufeff")
+    json.loads(settings.read_text("utf-8-sig"))
+    assert fleet.inside("init", "--yes").returncode == 0  # a second time changes nothing
+    assert fleet.inside("init", "--uninstall").returncode == 0
+    assert settings.read_bytes() == text.encode()
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        os.chdir(path.parent)  # a socket's path may be short only
+        bound.bind(path.name)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [pipe, socket_at, device, Path.mkdir], ids=["pipe", "socket", "device", "folder"])
+@pytest.mark.parametrize(
+    "name", ["settings.json", "fleet-rlm.manifest.json", "hooks", "hooks/fleet-rlm/large-file.py", "agents"]
+)
+def test_what_is_no_file_in_the_place_of_one_is_said_without_waiting(
+    fleet: Shell, claude: Path, make: Callable[[Path], None], name: str
+) -> None:
+    if name == "hooks" and make is Path.mkdir:
+        return
+    path = claude / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make(path)
+    for options in (["--dry-run"], ["--check"], ["--yes"], ["--uninstall"]):
+        done = fleet.inside("init", *options)
+        assert done.returncode in (0, 1)
+        assert "Traceback" not in done.stderr
+        assert done.stdout + done.stderr
+        assert os.path.lexists(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+@pytest.mark.parametrize("name", ["settings.json", "fleet-rlm.manifest.json", "agents", "."])
+def test_what_may_not_be_read_is_said(fleet: Shell, claude: Path, name: str) -> None:
+    assert fleet.inside("init", "--yes").returncode == 0
+    (claude / name).chmod(0)
+    done = fleet.inside("init", "--yes")
+    (claude / name).chmod(0o700)
+    assert done.returncode == 1
+    assert "Permission denied" in done.stderr
 
 
 def test_an_upgrade_replaces_what_is_ours_and_unchanged(

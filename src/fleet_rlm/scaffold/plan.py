@@ -17,6 +17,8 @@ from fleet_rlm.scaffold.places import Refused
 
 What = Literal["install", "update", "same", "keep", "replace", "remove", "gone"]
 SETTINGS = "settings.json"
+_MARK = "\ufeff"
+"""The byte order mark with which some editors on Windows begin a file: it stays."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def _step(target: Path, path: str, data: bytes, hashes: list[str], *, force: boo
 
 
 def _settings_with(target: Path, hooks: list[Asset], manifest: Manifest) -> Settings:
-    path, link, text = _read_settings(target)
+    path, link, mark, text = _read_settings(target)
     entries = entries_for(target, hooks)
     wanted = {entry.command for entry in entries}
     try:
@@ -196,18 +198,19 @@ def _settings_with(target: Path, hooks: list[Asset], manifest: Manifest) -> Sett
         raise _unusable(path, error, "or leave the hooks out with --no-hooks") from error
     if text is None:
         after, made = after + "\n", [*made, "."]
-    return Settings(path, link, text, after, [entry.command for entry in entries], made, disabled)
+    before = None if text is None else mark + text
+    return Settings(path, link, before, mark + after, [entry.command for entry in entries], made, disabled)
 
 
 def _settings_without(target: Path, manifest: Manifest) -> Settings | None:
-    path, link, text = _read_settings(target)
+    path, link, mark, text = _read_settings(target)
     if text is None:
         return None
     try:
         after, count = settings_text.unmerged(text, set(manifest.commands), [m for m in manifest.made if m != "."])
     except settings_text.NotSettings as error:
         raise _unusable(path, error, "then run this again") from error
-    return Settings(path, link, text, after, [], []) if count else None
+    return Settings(path, link, mark + text, mark + after, [], []) if count else None
 
 
 def _unusable(path: Path, error: Exception, otherwise: str) -> Refused:
@@ -217,17 +220,20 @@ def _unusable(path: Path, error: Exception, otherwise: str) -> Refused:
     )
 
 
-def _read_settings(target: Path) -> tuple[Path, bool, str | None]:
+def _read_settings(target: Path) -> tuple[Path, bool, str, str | None]:
+    """The file itself, whether a link leads there, the byte order mark before its text, and the text."""
     place = target / SETTINGS
     link = place.is_symlink()
     path = place.resolve() if link else place
     if not os.path.lexists(path):
         if link:
             raise Refused(f"{place} is a link to {path}, which does not exist.", "Nothing was changed. Mend the link.")
-        return path, link, None
+        return path, link, "", None
     if not path.is_file():
         raise Refused(f"{path} is not a file.", "Nothing was changed. Move it away, or use --no-hooks.")
     try:
-        return path, link, places.read_file(path).decode("utf-8")
+        text = places.read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise _unusable(path, error, "or leave the hooks out with --no-hooks") from error
+    plain = text.removeprefix(_MARK)
+    return path, link, text[: len(text) - len(plain)], plain
