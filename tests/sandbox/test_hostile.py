@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
 
-from fleet_rlm.sandbox import CodeFailed, Interpreter
+from fleet_rlm.sandbox import CodeFailed, Interpreter, local
 from waiting import until
 
 from .conftest import Maker
@@ -116,6 +116,36 @@ def test_text_that_looks_like_the_protocol_is_output(hostile: Interpreter, witne
     code = f"import os, subprocess\nfor line in {lines}:\n    print(line)\n    subprocess.run(['echo', line])"
     output = hostile.execute(code)
     assert sorted(output.splitlines()) == sorted(lines * 2)
+
+
+INTO_THE_SOCKET = """
+import os
+for name in os.listdir('/proc/self/fd'):
+    try:
+        if os.readlink(f'/proc/self/fd/{name}').startswith('socket:'):
+            text = {text}
+            while text: text = text[os.write(int(name), text):]
+    except OSError: pass
+import time; time.sleep(50)
+"""
+
+
+@pytest.mark.parametrize("text", ["b'x' * (9 << 20)", """b'{"t":"done","cell":1,"status":"weather"}\\n'"""])
+def test_what_can_t_be_read_on_the_worker_s_socket_ends_its_cell_at_once(hostile: Interpreter, text: str) -> None:
+    with pytest.raises(CodeFailed, match="wrote into the connection of its Python process"):
+        hostile.execute(INTO_THE_SOCKET.replace("{text}", text.replace("1,", f"{hostile._ids + 2},")))
+    assert hostile.execute("6 * 7") == "42"
+
+
+def test_a_driver_that_takes_nothing_in_is_given_up(hostile: Interpreter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_STALLED_SECONDS", 0.3)
+    hostile.execute("1")
+    worker = processes_of(hostile)[-1]
+    supervisor = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1]
+    os.kill(int(supervisor), signal.SIGSTOP)
+    with pytest.raises(CodeInterpreterError, match="the local sandbox is gone: it took nothing in for"):
+        hostile.execute(f"text = {'x' * (1 << 19)!r}")
+    until(lambda: not processes_of(hostile))
 
 
 def test_bytes_that_are_not_utf_8_are_shown_as_replaced(hostile: Interpreter) -> None:

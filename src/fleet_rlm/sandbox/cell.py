@@ -134,6 +134,8 @@ class Cell:
         """Why the Python process ended, in words."""
         if done.status == "killed":
             return "the code did not stop when it was interrupted, so its Python process was ended"
+        if done.garbled:
+            return "the code wrote into the connection of its Python process, so that was ended"
         if done.closed:
             return "the Python process lost its connection (did the code close file descriptors, or write to them?)"
         if done.signal:

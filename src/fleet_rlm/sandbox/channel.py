@@ -12,7 +12,7 @@ from fleet_rlm.log_text import logger
 from fleet_rlm.sandbox import protocol
 from fleet_rlm.sandbox.clock import awake
 from fleet_rlm.sandbox.protocol import FromDriver, ProtocolError, ToDriver
-from fleet_rlm.sandbox.transport import Transport, TransportError
+from fleet_rlm.sandbox.transport import Stalled, Transport, TransportError
 
 _log = logger("fleet_rlm.sandbox")
 _SECONDS_TO_SAY_WHY = 0.5
@@ -38,6 +38,8 @@ class Channel:
         self._room = threading.Condition(threading.Lock())
         self._sent = self._acknowledged = 0
         self._violations = 0
+        self._stalled = ""
+        """Why nothing more can be sent, though the driver lives."""
         self._over = threading.Event()
         self._reader = threading.Thread(target=self._read, name="sandbox-reader", daemon=True)
         self._taken = awake()
@@ -122,6 +124,9 @@ class Channel:
                 _log.debug("writing to the sandbox failed: %s", error)
                 with self._lock:
                     self._writing = False
+                if isinstance(error, Stalled):
+                    self._stalled = str(error)
+                    self._transport.kill()
                 return
             except BaseException:  # such as KeyboardInterrupt, in the midst of a line: it can't be finished
                 with self._lock:
@@ -146,7 +151,7 @@ class Channel:
         self._over.set()
         with self._room:
             self._room.notify_all()
-        self._call(lambda: self._ended(why or self._why()))
+        self._call(lambda: self._ended(self._stalled or why or self._why()))
 
     def _take(self, line: bytes | None) -> None:
         try:

@@ -98,7 +98,7 @@ class Lines:
     """Complete lines out of chunks of bytes; a line over the limit is skipped."""
 
     def __init__(self, most: int = LINE_BYTES) -> None:
-        self.most, self.size = most, 0
+        self.most, self.size, self.over = most, 0, False
         self.parts: list[bytes] = []
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -118,7 +118,7 @@ class Lines:
         if self.size <= self.most:
             self.parts.append(piece)
         else:
-            self.parts = self.parts[:1]
+            self.over, self.parts = True, self.parts[:1]
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -1442,7 +1442,7 @@ class Supervisor:
                         if int(start_of(f"/proc/{entry.name}/stat").rpartition(b")")[2].split()[1]) == os.getpid():
                             yield int(entry.name)
 
-    def lost(self, closed: bool = False) -> None:
+    def lost(self, closed: bool = False, garbled: bool = False) -> None:
         """The worker is gone, or must go: say so, and begin again with an empty one."""
         self.drain()
         alive = closed and not self.ends_soon()
@@ -1450,6 +1450,7 @@ class Supervisor:
         self.drain()
         end: Message = {"lost": True, "code": code, "signal": number, "closed": alive or code == CLOSED}
         if self.running is not None:
+            end["garbled"] = garbled
             self.settle({"t": "done", "cell": self.running, "status": "killed" if self.why else "crashed", **end})
         else:
             self.emit({"t": "died", **end})
@@ -1646,8 +1647,10 @@ class Supervisor:
             if sound(message):
                 self.from_worker(message)
             elif self.running is not None:
-                self.lost(closed=True)  # the code wrote it: without this cell's end the host would wait
+                self.lost(garbled=True)  # the code wrote it: without this cell's end the host would wait
                 return
+        if self.pid == worker and self.worker_lines.over:
+            self.lost(garbled=True)  # what was lost by it may have been an answer that the cell waits for
         while len(self.fds) > 2:
             os.close(self.fds.pop())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fleet_rlm.sandbox.cell import instructions
+from fleet_rlm.sandbox.clock import awake
 from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolatedProcess, launch
 from fleet_rlm.sandbox.protocol import DRIVER
-from fleet_rlm.sandbox.transport import IsolationReport, Limits, Stored, Transport, TransportError
+from fleet_rlm.sandbox.transport import IsolationReport, Limits, Stalled, Stored, Transport, TransportError
 
 _READ_BYTES = 64 << 10
 _SAID_BYTES = 16 << 10
+_STALLED_SECONDS = 20.0
+"""In which a driver that lives reads something: it never waits for the generated code."""
 
 
 class LocalTransport(Transport):
@@ -48,16 +52,26 @@ class LocalTransport(Transport):
         if killed:
             process.close()
             raise TransportError("the sandbox was ended while it started")
+        os.set_blocking(process.stdin_fd, False)
         threading.Thread(target=self._listen, name="sandbox-stderr", daemon=True).start()
         return process.report
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
         with self._writing:
-            if self._process is None or self._process.stdin_fd < 0:
-                raise TransportError("the sandbox has ended")
+            end = awake() + _STALLED_SECONDS
             while view:
-                view = view[os.write(self._process.stdin_fd, view) :]
+                if self._process is None or self._killed or self._process.stdin_fd < 0:
+                    raise TransportError("the sandbox has ended")
+                try:
+                    view = view[os.write(self._process.stdin_fd, view) :]
+                    end = awake() + _STALLED_SECONDS
+                except BlockingIOError:
+                    if awake() > end:
+                        raise Stalled(f"it took nothing in for {_STALLED_SECONDS:.0f} s") from None
+                    room = select.poll()
+                    room.register(self._process.stdin_fd, select.POLLOUT)
+                    room.poll(500)  # in turns: it may be killed meanwhile, and the clock wants to be looked at
 
     def read(self) -> bytes:
         process = self._running()

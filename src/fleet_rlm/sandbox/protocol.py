@@ -208,6 +208,8 @@ class Done(_Message, frozen=True, kw_only=True, tag="done"):
     signal: Count | None = None
     closed: bool = False
     """The worker lived, but had closed its connection."""
+    garbled: bool = False
+    """The worker lived, but what it sent could not be read."""
 
 
 class Vars(_Message, frozen=True, kw_only=True, tag="vars"):

@@ -63,6 +63,10 @@ class TransportError(RuntimeError):
         self.hint = hint
 
 
+class Stalled(TransportError):
+    """Nothing could be sent for too long; half a message may have gone, so that nothing can follow it."""
+
+
 class Stored(NamedTuple):
     """A large input in the sandbox."""
 
@@ -89,9 +93,9 @@ class Transport(Protocol):
         """Start the driver; blocks until its process runs. `progress` hears what is being waited for."""
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the driver's standard input; blocks while the driver is not reading.
+        """Send bytes to the driver's standard input; waits while the driver is not reading, but not for long.
 
-        Raises `TransportError` (or `OSError`) when the driver is gone.
+        Raises `TransportError` (or `OSError`) when the driver is gone, `Stalled` when it took nothing in for too long.
         """
 
     def read(self) -> bytes:

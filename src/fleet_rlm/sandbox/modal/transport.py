@@ -16,6 +16,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from types import ModuleType
 from typing import Any
 
+from fleet_rlm.sandbox.clock import awake
 from fleet_rlm.sandbox.modal import probe, volumes
 from fleet_rlm.sandbox.modal.client import Caller, Deadlines, connect, load, within
 from fleet_rlm.sandbox.modal.ending import Ended, how_it_ended
@@ -24,7 +25,7 @@ from fleet_rlm.sandbox.modal.files import Files
 from fleet_rlm.sandbox.modal.images import Images, image_for
 from fleet_rlm.sandbox.modal.secrets import open_secret
 from fleet_rlm.sandbox.protocol import DRIVER
-from fleet_rlm.sandbox.transport import IsolationReport, Limits, Stored, Transport, TransportError
+from fleet_rlm.sandbox.transport import IsolationReport, Limits, Stalled, Stored, Transport, TransportError
 from fleet_rlm.spec import ModalOptions
 
 TAG = "fleet-rlm"
@@ -34,7 +35,7 @@ WRITE_BYTES = 8 << 20
 _SAID_BYTES = 32 << 10
 _CHUNKS_AHEAD = 256
 _FULL_SECONDS = 0.01
-_LONGEST_PAUSE = 2.0
+_LONGEST_PAUSE = 1.0
 _ASK_SECONDS = 5.0
 _CUT_HINT = "Check the network, then start the run again; what was recorded is kept."
 
@@ -192,16 +193,16 @@ class ModalTransport(Transport):
         sent: Future[None] = Future()
         self._caller.soon(self._to_write.put_nowait, (data, sent))
         limit = self._deadlines.reconnect + self._deadlines.close + len(data) / 1e6
-        end = time.monotonic() + limit
+        end = awake() + limit
         while True:
             try:
                 sent.result(0.5)
             except FutureTimeout:
                 if self._over.is_set():
                     raise TransportError("the sandbox has ended") from None
-                if time.monotonic() > end:
+                if awake() > end:
                     self.hint = _CUT_HINT
-                    raise TransportError(f"nothing could be sent to the sandbox for {limit:.0f} s", _CUT_HINT) from None
+                    raise Stalled(f"nothing could be sent to it for {limit:.0f} s", _CUT_HINT) from None
             else:
                 return
 
@@ -255,7 +256,7 @@ class ModalTransport(Transport):
             except Exception as error:
                 if not is_passing(self._modal, error):
                     raise
-                now = time.monotonic()
+                now = awake()
                 self._cut_since = self._cut_since or now
                 if now - self._cut_since > self._deadlines.reconnect:
                     seconds = now - self._cut_since
