@@ -152,6 +152,13 @@ def test_bytes_that_are_not_utf_8_are_shown_as_replaced(hostile: Interpreter) ->
     assert hostile.execute("import os\n_ = os.write(1, b'a\\xff\\xfeb\\n')\nprint('\\ud800')") == "a��b\n\\ud800"
 
 
+def test_many_small_prints_are_put_together_and_pass_the_bounds(hostile: Interpreter, witness: Witness) -> None:
+    hostile.execute("for number in range(20_000): print('x' * 50, flush=True)")
+    assert hostile.last is not None
+    assert hostile.last.stdout_chars == 20_000 * 51
+    assert len(witness.of("output")) < 1000
+
+
 def test_a_gigabyte_of_output_is_counted_and_dropped(hostile: Interpreter) -> None:
     text = hostile.execute("import os\nblock = b'x' * (1 << 20)\nfor _ in range(1024): os.write(1, block)\nNone")
     assert hostile.last is not None

@@ -137,7 +137,7 @@ class Cell:
         if done.garbled:
             return "the code wrote into the connection of its Python process, so that was ended"
         if done.closed:
-            return "the Python process lost its connection (did the code close file descriptors, or write to them?)"
+            return "the Python process lost its connection (did the code close file descriptors?)"
         if done.signal:
             name = signal.Signals(done.signal).name if done.signal in set(signal.Signals) else "unknown"
             memory = ": out of memory?" if done.signal == signal.SIGKILL else ""
