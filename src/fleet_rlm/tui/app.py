@@ -10,15 +10,17 @@ the app says it when the key is pressed all the same, and the command palette sh
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from textual import work
 from textual.actions import ActionParseResult, parse
-from textual.app import App, SystemCommand
+from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -93,6 +95,7 @@ class FleetApp(App[list[str]]):
         Binding("ctrl+q", "quit", "Quit", tooltip="Leave; asks about runs that go on", id="app.quit", priority=True),
         Binding("question_mark,f1", "help", "Help", tooltip="The keys of this screen", id="app.help"),
         Binding("f8", "toggle_mouse", "Mouse", tooltip="The app's or the terminal's", id="app.mouse", show=False),
+        Binding("ctrl+z", "suspend_process", "To the shell", tooltip="`fg` comes back", id="app.suspend", show=False),
         Binding("f9", "change_theme", "Theme", tooltip="Choose the colours", id="app.theme", show=False),
     ]  # fmt: skip
 
@@ -270,6 +273,14 @@ class FleetApp(App[list[str]]):
                 self.notify(clean_line(state.question, 200) or "A run has ended.", title=f"Run {words}", timeout=8)
 
     # The end
+
+    def action_suspend_process(self) -> None:
+        """Stop this program and what started it in this terminal, such as `make`, until the shell's `fg`."""
+        if os.getsid(0) == os.getpgrp():
+            self.notify("No shell waits in this terminal that could bring the app back with `fg`.", severity="warning")
+            return
+        with suppress(SuspendNotSupported), self.suspend():  # the terminal first: `make` would give it back too early
+            os.killpg(0, signal.SIGSTOP)
 
     async def action_quit(self) -> None:
         running = self.live_runs.running()
