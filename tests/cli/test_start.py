@@ -37,7 +37,7 @@ print("\\n" + json.dumps([code or 0, [name for name in {heavy!r} if name in sys.
             ["runs", "list"],
             ["runs", "show", "--help"],
             ["runs", "schema"],
-            ["volume", "ls", "--help"],
+            ["runs", "list", "--help"],
             ["check-secret", "--help"],
             ["check-secret-key", "--help"],
             ["doctor", "--help"],
