@@ -11,7 +11,7 @@ ARGS ?=
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help tui sync sync-dev test test-newest lint format check release-check precommit-install precommit-run bench screenshots clean
+.PHONY: help tui sync sync-dev test test-newest lint format check release-check notebook precommit-install precommit-run bench screenshots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ precommit-run: $(VENV)/.dev ## What a commit is checked for, over all files
 bench: $(VENV)/.test ## Measure, and print tables with ratios against a peer in the same run (ARGS="engine runs")
 	@$(BIN)/python bench/run.py $(ARGS)
 
+notebook: $(VENV)/.notebook ## Open the notebook in a browser
+	@$(BIN)/jupyter lab notebooks/rlm-with-fleet-rlm.ipynb $(ARGS)
+
 screenshots: $(VENV)/.test ## Make the README's pictures again from real screens
 	@$(BIN)/python scripts/screenshots.py
 
@@ -75,6 +78,10 @@ $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.base
 	@$(PIP_INSTALL) --group test
+	@touch $@
+
+$(VENV)/.notebook: $(VENV)/.base
+	@$(PIP_INSTALL) --group notebook --group lab
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test
