@@ -23,6 +23,8 @@ Json: TypeAlias = Any
 
 Int = Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)]
 """A whole number that every index and calculation can hold: a run file may be anybody's."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number of things, a size or a place, which is never below 0."""
 
 Role = Literal["planner", "sub_llm"]
 Status = Literal["submitted", "extracted", "stopped", "failed", "aborted"]
@@ -46,9 +48,9 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Usage(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens of one model call, or of many added up."""
 
-    input: Int = 0
-    output: Int = 0
-    cached: Int = 0
+    input: Count = 0
+    output: Count = 0
+    cached: Count = 0
     estimated: bool = False
     """True when the provider did not say and the numbers are characters divided by four."""
 
@@ -66,7 +68,7 @@ class Failure(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
     type: str
     message: str
-    line: Int | None = None
+    line: Count | None = None
     """Line of the model's code, from 1."""
     traceback: str | None = None
     hint: str | None = None
@@ -108,9 +110,9 @@ class DocumentRef(_Part, frozen=True, kw_only=True, omit_defaults=True):
     path: str
     name: str
     """The key under which the planner sees it when there are several."""
-    bytes: Int
+    bytes: Count
     sha256: str
-    chars: Int
+    chars: Count
     encoding: str = "utf-8"
     format: str = ""
     """What the text was taken out of (pdf, docx, html, mail, mbox, notebook); '' for plain text."""
@@ -121,12 +123,12 @@ class DocumentRef(_Part, frozen=True, kw_only=True, omit_defaults=True):
 class Input(_Part, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     type: str
-    chars: Int
+    chars: Count
     sha256: str | None = None
     documents: tuple[DocumentRef, ...] = ()
     value: Json = None
     """The value itself when it is small (4,096 characters at most as JSON)."""
-    first_chars: Int | None = None
+    first_chars: Count | None = None
     """Only so many characters from the beginning of each document were used, where some have more."""
 
 
@@ -152,16 +154,16 @@ class Sandbox(_Part, frozen=True, kw_only=True, omit_defaults=True):
 class BudgetLimits(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """What the run may spend; None is *no limit*."""
 
-    max_iterations: Int
-    max_llm_calls: Int | None = None
-    max_tokens: Int | None = None
+    max_iterations: Count
+    max_llm_calls: Count | None = None
+    max_tokens: Count | None = None
     max_seconds: float | None = None
     max_cost_usd: float | None = None
 
 
 class ForkPoint(_Part, frozen=True, kw_only=True, omit_defaults=True):
     run_id: str
-    iteration: Int
+    iteration: Count
 
 
 class Message(_Part, frozen=True, kw_only=True, omit_defaults=True):
@@ -171,27 +173,27 @@ class Message(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
     role: str
     content: str
-    reuse: Int = 0
+    reuse: Count = 0
 
 
 class Shown(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """How much of an execution's output the planner got to see, in characters from its start and its end."""
 
-    head: Int
-    tail: Int = 0
+    head: Count
+    tail: Count = 0
 
 
 class Dropped(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """Output that was thrown away at the cap, in bytes."""
 
-    stdout: Int = 0
-    stderr: Int = 0
+    stdout: Count = 0
+    stderr: Count = 0
 
 
 class Variable(_Part, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     type: str
-    size: Int | None = None
+    size: Count | None = None
     """Characters, items or bytes, by type; None where a size says nothing."""
     preview: str = ""
     digest: str = ""
@@ -200,29 +202,29 @@ class Variable(_Part, frozen=True, kw_only=True, omit_defaults=True):
 class FanOut(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """What a batch of sub-calls is about to send."""
 
-    prompts: Int
-    chars: Int
-    duplicates: Int = 0
+    prompts: Count
+    chars: Count
+    duplicates: Count = 0
     estimated_cost_usd: float | None = None
     samples: tuple[str, ...] = ()
     """The first few prompts, shortened."""
 
 
 class Totals(_Part, frozen=True, kw_only=True, omit_defaults=True):
-    iterations: Int = 0
-    calls: Int = 0
-    failed_calls: Int = 0
-    input_tokens: Int = 0
-    output_tokens: Int = 0
-    cached_tokens: Int = 0
+    iterations: Count = 0
+    calls: Count = 0
+    failed_calls: Count = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cached_tokens: Count = 0
     tokens_estimated: bool = False
     """True when a provider did not count, so that some of the tokens are estimated."""
     cost_usd: float | None = None
     """None when no call's price is known."""
-    unpriced_calls: Int = 0
+    unpriced_calls: Count = 0
     """Model calls whose price is not known: `cost_usd` is without them."""
     planner_cost_usd: float | None = None
-    sub_tokens: Int = 0
+    sub_tokens: Count = 0
     """Input and output of sub-models; the rest is the planner's."""
     sub_cost_usd: float | None = None
     seconds: float = 0.0
@@ -243,7 +245,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     """From 0, no gaps."""
     t: float = float(UNSTAMPED)
     """Seconds since the run began, on a monotonic clock."""
-    iteration: Int | None = None
+    iteration: Count | None = None
     """From 1, within the nearest enclosing run or sub-agent."""
     span: str | None = None
     """Id of the thing that begins, ends or speaks. Run ⊃ iteration ⊃ planner call | execution ⊃ call ⊃ …"""
@@ -261,7 +263,7 @@ class Breakpoints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     on_error: bool = False
     code_pattern: str | None = None
     """A regular expression searched in the code that is about to run."""
-    fanout: Int | None = None
+    fanout: Count | None = None
     """A batch of this many sub-calls or more."""
     spend_usd: float | None = None
     """Once, when the run's cost passes this."""
@@ -324,14 +326,14 @@ class SandboxStopped(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
 
 class InputSent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="input.sent"):
     name: str
-    bytes: Int
+    bytes: Count
     seconds: float
     how: str
     """`inline`, `file`, `volume`, …"""
 
 
 class IterationStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="iteration.started"):
-    of: Int
+    of: Count
 
 
 class PlannerStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="planner.started"):
@@ -347,13 +349,13 @@ class HistoryShortened(Event, frozen=True, kw_only=True, omit_defaults=True, tag
     The record keeps them whole; from here on the model sees them so.
     """
 
-    steps: Int
+    steps: Count
     """How many steps are shortened or left out by now."""
-    of: Int
-    chars_before: Int
+    of: Count
+    chars_before: Count
     """Of the history as it stands in the prompt."""
-    chars_after: Int
-    window: Int | None = None
+    chars_after: Count
+    window: Count | None = None
     """Of the model, in tokens; None: not known."""
 
     @property
@@ -390,8 +392,8 @@ class PlannerFinished(Event, frozen=True, kw_only=True, omit_defaults=True, tag=
 class ModelRetrying(Event, frozen=True, kw_only=True, omit_defaults=True, tag="model.retrying"):
     """A model call (its `span`) failed and is tried again after a wait."""
 
-    attempt: Int
-    of: Int
+    attempt: Count
+    of: Count
     error: Failure
     delay_seconds: float
 
@@ -427,8 +429,8 @@ class ExecutionFinished(Event, frozen=True, kw_only=True, omit_defaults=True, ta
     seconds: float = 0.0
     value: str | None = None
     """What the cell's last expression evaluated to, as text."""
-    stdout_chars: Int = 0
-    stderr_chars: Int = 0
+    stdout_chars: Count = 0
+    stderr_chars: Count = 0
     dropped: Dropped | None = None
     shown_to_planner: Shown | None = None
     state_lost: bool = False
@@ -456,9 +458,9 @@ class CallStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="cal
     type: CallType
     function: str
     """`llm_query`, `llm_query_batched`, a tool's name, a sub-agent's class."""
-    index: Int | None = None
+    index: Count | None = None
     """Place in the batch (`parent`), from 0."""
-    size: Int | None = None
+    size: Count | None = None
     """For a batch, how many calls it has."""
     prompt: str | None = None
     arguments: Json = None
@@ -535,8 +537,8 @@ class Progress(Event, frozen=True, kw_only=True, omit_defaults=True, tag="progre
     """Long work under way outside planner, sandbox and calls; `done` equals `total` when it is over."""
 
     what: str
-    done: Int
-    total: Int
+    done: Count
+    total: Count
     unit: str = "bytes"
 
 
@@ -561,7 +563,7 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     seq: Int = UNSTAMPED
     t: float = float(UNSTAMPED)
-    iteration: Int | None = None
+    iteration: Count | None = None
     span: str | None = None
     parent: str | None = None
     fields: dict[str, Json] = {}
@@ -618,7 +620,7 @@ class _Common(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     seq: Int = UNSTAMPED
     t: float = float(UNSTAMPED)
-    iteration: Int | None = None
+    iteration: Count | None = None
     span: str | None = None
     parent: str | None = None
 

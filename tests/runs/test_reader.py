@@ -118,11 +118,29 @@ def test_a_number_beyond_63_bits_is_made_smaller_and_an_answer_keeps_its_own(tmp
     assert len(events) == len(lines)
     assert file.repaired_lines == 2
     assert file.header is not None
-    assert abs(file.header.inputs[0].chars) == 2**63 - 1
+    nearest = 2**63 - 1 if number > 0 else 0
+    assert file.header.inputs[0].chars == nearest
     assert isinstance(events[-1], ev.RunFinished)
-    assert abs(events[-1].totals.input_tokens) == 2**63 - 1
+    assert events[-1].totals.input_tokens == nearest
     assert events[-1].outputs == {"answer": number}
     assert summarise(path).answer == str(number)
+
+
+def test_a_count_below_zero_is_read_as_zero_and_an_exit_code_keeps_its_sign(tmp_path: Path) -> None:
+    path = record(tmp_path / "run.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    odd = [
+        '{"kind":"execution.finished","outcome":"ok","stdout_chars":-5,"shown_to_planner":{"head":-9,"tail":-1}}\n',
+        '{"kind":"sandbox.lost","backend":"local","reason":"killed","exit_code":-9}\n',
+    ]
+    path.write_text("".join([*lines[:3], *odd, *lines[3:]]))
+    events, file = read(path)
+    finished, lost = events[3:5]
+    assert isinstance(finished, ev.ExecutionFinished)
+    assert (finished.stdout_chars, finished.shown_to_planner) == (0, ev.Shown(head=0))
+    assert isinstance(lost, ev.SandboxLost)
+    assert lost.exit_code == -9
+    assert (file.repaired_lines, file.repairs[0].line) == (1, 4)
 
 
 def test_unknown_kinds_and_fields_are_kept(tmp_path: Path) -> None:

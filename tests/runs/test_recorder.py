@@ -328,11 +328,11 @@ def test_processes_that_record_at_once_never_collide(tmp_path: Path) -> None:
     assert all(verify(path) is None for path in files)
 
 
-def test_a_number_beyond_63_bits_is_recorded_as_the_largest(tmp_path: Path) -> None:
+def test_a_number_out_of_range_is_recorded_as_the_nearest_that_is_not(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     with Recorder(path) as recorder:
         recorder.emit(started())
-        recorder.emit(ev.CallFinished(usage=ev.Usage(input=10**30), answer=10**30, span="c"))
+        recorder.emit(ev.CallFinished(usage=ev.Usage(input=10**30, output=-7), answer=10**30, span="c"))
     call = ev.decode(path.read_bytes().splitlines()[1])
     assert isinstance(call, ev.CallFinished)
     assert call.usage == ev.Usage(input=2**63 - 1)

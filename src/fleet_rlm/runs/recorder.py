@@ -38,8 +38,8 @@ BACKLOG_BYTES = 64 << 20
 """What is kept in memory while the disk takes nothing."""
 RETRY_SECONDS = 0.5
 
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
-"""In a number of this length a reader looks for more than fits into 63 bits."""
+_ODD_NUMBER = re.compile(rb":-[0-9]|[0-9]{19}")
+"""Below 0, or so long that it may not fit into 63 bits: few fields can have such a number."""
 _ENDS = (ev.PlannerFinished, ev.CallFinished, ev.ExecutionFinished, ev.ModelRetrying)
 
 
@@ -205,7 +205,7 @@ class Recorder:
         event = msgspec.structs.replace(event, seq=self._seq, t=self._t)
         self._seq += 1
         line = ev.encode(event)
-        if not redacted and _LONG_NUMBER.search(line) and (mended := repaired(line)):
+        if not redacted and _ODD_NUMBER.search(line) and (mended := repaired(line)):
             assert not isinstance(mended.event, ev.Unknown)
             event, line = mended.event, ev.encode(mended.event)
         if not redacted and self.redactor.may_be_in(line):

@@ -1,7 +1,7 @@
 """Repair a line of a run file that can't be decoded as it is, where it is clear what it says.
 
-Bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD; numbers beyond 63 bits, which no index and few
-calculations can hold, become the largest that fit. A value of the run's own (an output, an argument) keeps its size.
+Bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD; numbers that a field can't have, below 0 or
+beyond 63 bits, become the nearest that it can. A value of the run's own (an output, an argument) keeps its size.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ def repaired(line: bytes | bytearray | memoryview) -> Repaired | None:
         raw = json.loads(text, parse_int=_integer, parse_constant=_refuse)
         if not isinstance(raw, dict):
             return None
-        kind = ev.KINDS.get(str(raw.get("kind")))
-        leaves = frozenset({kind}) if kind else frozenset()
-        event = ev.decode(msgspec.json.encode(_fitted(raw, leaves, changes)))
+        kind = ev.KINDS.get(str(raw.get("kind")), ev.Unknown)
+        event = ev.decode(msgspec.json.encode(_fitted(raw, frozenset({kind}), changes)))
     except (ValueError, TypeError, RecursionError):
         return None
     return Repaired(event, ", ".join(changes)) if changes else None
@@ -61,9 +60,12 @@ def _fitted(value: Any, leaves: frozenset[Any], changes: dict[str, None]) -> Any
         if whole != value:
             changes["halves of surrogate pairs were replaced"] = None
         return whole
-    if isinstance(value, int) and not -LARGEST <= value <= LARGEST and leaves & {int, float}:
-        changes["numbers beyond 63 bits were made smaller"] = None
-        return LARGEST if value > 0 else -LARGEST
+    if isinstance(value, int) and not isinstance(value, bool) and leaves & {int, float}:
+        bounds = [int(leaf.ge) for leaf in leaves if isinstance(leaf, msgspec.Meta) and leaf.ge is not None]
+        fitting = min(max(value, *bounds, -LARGEST), LARGEST)
+        if fitting != value:
+            changes["numbers out of range were replaced"] = None
+        return fitting
     if isinstance(value, list):
         return [_fitted(item, leaves, changes) for item in value]
     if isinstance(value, dict):

@@ -89,6 +89,20 @@ def test_numbers_of_any_size_open(make_app: Callable[..., FleetApp], tmp_path: P
     drive(app, scenario)
 
 
+def test_a_record_in_which_everything_stands_twice_opens(make_app: Callable[..., FleetApp], tmp_path: Path) -> None:
+    document = tmp_path / "a.txt"
+    document.write_text("some text\n" * 30)
+    app, path = make_app(), tmp_path / "twice.jsonl"
+    first, *rest = hostile_run(document)
+    path.write_bytes(b"".join(ev.encode(event) + b"\n" for event in [first, *(one for one in rest for _ in range(2))]))
+
+    async def scenario(pilot: Pilot[list[str]]) -> None:
+        await walk_through(pilot, app, path)
+        assert not [words for words in messages(app) if "crash" in words]
+
+    drive(app, scenario)
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_texts_of_any_kind_open(name: str, make_app: Callable[..., FleetApp], tmp_path: Path) -> None:
     document = tmp_path / "a.txt"

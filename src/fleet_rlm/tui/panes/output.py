@@ -163,7 +163,9 @@ class OutputLog:
         shown, total = finished.shown_to_planner, self._chars.get(execution.span, 0)
         if shown is None or shown.head + shown.tail >= total - ENDING:
             return
-        places = self._lengths.get(execution.span, [])
+        places = self._lengths.get(execution.span)
+        if not places:  # an odd record may end a cell twice
+            return
         for (row, start), (_, after) in zip(places, [*places[1:], (0, total)], strict=True):
             if start >= shown.head and after <= total - shown.tail and row >= self.rows.first:
                 old = self.rows.row(row)
