@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,13 +98,17 @@ def test_ctrl_c_in_the_pager_is_the_pager_s(environment: Mapping[str, str], repo
         screen.press("enter", "enter")
         screen.wait("PAUSED before the planner")
 
-        def asked() -> bool:  # until the app reads its keys again
-            screen.press("ctrl+c")
-            return "Abort the run" in screen.text()
+        def answered(key: str, words: str) -> bool:  # until the app reads its keys again
+            screen.press(key)
+            end = time.monotonic() + 2
+            while words not in screen.text() and time.monotonic() < end:
+                screen.pump()
+            return words in screen.text()
 
-        until(asked, 10, "the question")
-        screen.press("n", "ctrl+q")
-        screen.wait("still going")
+        until(lambda: answered("ctrl+c", "Abort the run"), 20, "the question")
+        screen.press("n")
+        screen.wait("Abort the run", absent=True)
+        until(lambda: answered("ctrl+q", "still going"), 20, "the question at the end")
         screen.press("s")
         assert screen.wait_exit() == 0
 

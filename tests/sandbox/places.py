@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -43,6 +44,7 @@ class BootTransport(Transport):
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._reading = threading.Lock()
         self._scratch = TemporaryDirectory(prefix="boot-")
         self.folder = Path(self._scratch.name)
 
@@ -73,13 +75,16 @@ class BootTransport(Transport):
 
     def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
+        if self.process.stdin.closed:
+            raise BrokenPipeError
         view = memoryview(data)
         while view:
             view = view[self.process.stdin.write(view) or 0 :]
 
     def read(self) -> bytes:
         assert self.process.stdout is not None
-        return self.process.stdout.read(1 << 16) or b""
+        with self._reading:
+            return b"" if self.process.stdout.closed else self.process.stdout.read(1 << 16) or b""
 
     def put(self, name: str, chunks: Iterator[bytes]) -> Stored:
         path = self.folder / name
@@ -99,6 +104,13 @@ class BootTransport(Transport):
         if self._process:
             self.process.kill()
             self.process.wait()
+            assert self.process.stdin is not None
+            assert self.process.stdout is not None
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+            if self._reading.acquire(timeout=5):  # the reader comes back at the end of the stream
+                self.process.stdout.close()
+                self._reading.release()
         self._scratch.cleanup()
 
 

@@ -113,10 +113,10 @@ def test_submitted_values_arrive(place: Interpreter) -> None:
         ("SUBMIT(answer='yes')", "and got no count"),
         ("SUBMIT(answer='yes', count=1, sure=True)", "and got an unknown sure"),
         ("SUBMIT('yes', count=1)", "all by position or all by name"),
-        ("SUBMIT(object(), 1)", "SUBMIT can't deliver answer: a object can't leave the sandbox"),
-        ("SUBMIT('yes', float('nan'))", "SUBMIT can't deliver count: Out of range float"),
+        ("SUBMIT(object(), 1)", "SUBMIT can't deliver answer: a value of type object can't leave the sandbox"),
+        ("SUBMIT('yes', float('nan'))", "SUBMIT can't deliver count: nan and infinity are no JSON numbers"),
         ("x = []\nx.append(x)\nSUBMIT(x, 1)", "SUBMIT can't deliver answer"),
-        ("SUBMIT({('a', 'b'): 1}, 1)", "SUBMIT can't deliver answer: keys must be str"),
+        ("SUBMIT({('a', 'b'): 1}, 1)", "SUBMIT can't deliver answer: a dict's keys must be text or numbers"),
     ],
 )
 def test_a_wrong_submission_is_an_error_that_the_planner_reads(place: Interpreter, code: str, says: str) -> None:

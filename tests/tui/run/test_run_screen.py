@@ -629,7 +629,7 @@ def test_the_panes_follow_the_size_of_the_terminal(make_app: Make, size: tuple[i
     async def scenario(pilot) -> None:
         screen = await show(pilot, source)
         assert len(screen.grid.in_view()) == panes
-        for key, text in (("1", "no documents"), ("2", "SUBMIT"), ("3", "GEPA is newer"), ("4", "batch 8/8"),
+        for key, text in (("1", "no documents"), ("2", "SUBMIT"), ("3", "GEPA is newer"), ("4", "8/8"),
                           ("5", "answers"), ("6", "Three optimizers"), ("7", "run.finished")):  # fmt: skip
             await pilot.press(key)
             await pilot.pause()

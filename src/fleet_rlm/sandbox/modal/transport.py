@@ -202,7 +202,9 @@ class ModalTransport(Transport):
                     raise TransportError("the sandbox has ended") from None
                 if awake() > end:
                     self.hint = _CUT_HINT
-                    raise Stalled(f"nothing could be sent to it for {limit:.0f} s", _CUT_HINT) from None
+                    raise Stalled(
+                        f"the network to Modal was cut: nothing could be sent for {limit:.0f} s", _CUT_HINT
+                    ) from None
             else:
                 return
 
