@@ -101,6 +101,17 @@ def test_run_trajectory_gives_every_step_whole(fleet: Shell) -> None:
     assert said["summary"]
 
 
+def test_every_command_counts_the_lines_and_characters_of_several_documents_alike(fleet: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for name, text in {"a.md": "# One\n\ntext\n", "b.md": "# Two\nlast line without an end"}.items():
+        (folder / name).write_text(text)
+    size = answer(fleet, "run-architecture", "--docs-path", str(folder), "--query", "What is in it?")
+    assert (size["doc_chars"], size["doc_lines"]) == (42, 5)
+    said = answer(fleet, "run-custom-tool", "--docs-path", str(folder), "--chars", "0")
+    assert "42 characters in 5 lines" in said["structure_summary"]
+
+
 def test_run_custom_tool_finds_all_43_headers_and_6_code_blocks_with_its_tool(fleet: Shell) -> None:
     said = answer(fleet, "run-custom-tool", "--docs-path", GUIDE, "--chars", "0")
     assert set(said) == {*("headers", "code_blocks", "structure_summary", "headers_count", "code_blocks_count", "run")}

@@ -159,7 +159,8 @@ _STRUCTURE = (
         """\
 import re
 
-text = "\\n\\n".join(docs.values()) if isinstance(docs, dict) else docs
+texts = list(docs.values()) if isinstance(docs, dict) else [docs]
+text = "\\n\\n".join(texts)
 fence = r"^(`{3,}|~{3,})[ \\t]*([\\w+-]*)[^\\n]*\\n(.*?)^\\1[ \\t]*$"
 blocks = regex_extract(text, fence, re.MULTILINE | re.DOTALL)
 code_blocks = [{"language": language, "code": code} for _, language, code in blocks]
@@ -175,7 +176,8 @@ levels = [len(signs) for signs in regex_extract(prose, r"^(#{1,6})[ \\t]", re.MU
 languages = sorted({block["language"] or "plain" for block in code_blocks})
 structure_summary = (
     f"{len(headers)} headings down to level {max(levels, default=0)}, {len(code_blocks)} code blocks"
-    f" ({', '.join(languages) or 'none'}), {len(text):,} characters in {len(text.splitlines()):,} lines."
+    f" ({', '.join(languages) or 'none'}), {sum(map(len, texts)):,} characters"
+    f" in {sum(len(one.splitlines()) for one in texts):,} lines."
 )
 SUBMIT(headers=headers, code_blocks=code_blocks, structure_summary=structure_summary)""",
     ),
