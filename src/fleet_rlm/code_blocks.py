@@ -61,7 +61,7 @@ class _Block:
 
 
 def parses(code: str) -> bool:
-    """Whether this is Python; lines for a shell or for IPython (`!pip`, `%time`) count as statements."""
+    """True if the text parses as Python; shell and IPython lines (`!pip`, `%time`) count as statements."""
     for source in (code, _MAGIC.sub(r"\1pass", code)):
         try:
             syntax.parse(source)
@@ -185,7 +185,7 @@ def _tagged(text: str) -> _Block | None:
 
 
 def looks_like_code(text: str) -> bool:
-    """Whether a text without any mark is a program, and not prose that happens to parse (`Done`, `yes, no`)."""
+    """True if a text without a code fence is a program, not prose that happens to parse (`Done`, `yes, no`)."""
     calls = re.search(r"^[ \t]*[\w.]*\w\(|=[ \t]*\S|^[ \t]*(?:import|from|for|def|with|while|if) ", text, re.MULTILINE)
     label = re.search(r"^[ \t]*(?:[A-Z]\w*|reasoning|thought|code|action)\s*:(?!=)", text, re.MULTILINE)
     return calls is not None and label is None and text.lstrip()[:1] not in "{[<" and parses(text)
@@ -210,7 +210,7 @@ def mended(code: str) -> str:
 
 
 def _without_prompts(code: str) -> str:
-    """Of an interactive session what was typed, without prompts and without what it printed."""
+    """The code typed in an interactive session, without its `>>>` prompts and its output."""
     if not code.lstrip().startswith((">>>", "In [")):
         return code
     return "\n".join(match.group(1) for line in code.splitlines() if (match := _PROMPT.match(line)))

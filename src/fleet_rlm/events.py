@@ -350,13 +350,13 @@ class HistoryShortened(Event, frozen=True, kw_only=True, omit_defaults=True, tag
     """
 
     steps: Count
-    """How many steps are shortened or left out by now."""
+    """Number of steps that are shortened or left out by now."""
     of: Count
     chars_before: Count
-    """Of the history as it stands in the prompt."""
+    """Characters of the history as it stands in the prompt."""
     chars_after: Count
     window: Count | None = None
-    """Of the model, in tokens; None: not known."""
+    """The model's context window in tokens; None: not known."""
 
     @property
     def words(self) -> str:

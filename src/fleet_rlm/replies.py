@@ -84,7 +84,7 @@ _MARKS = (
     re.compile(rf"\s*[#*_ ]*\b(?:{_CODE})[*_ ]*:[*_]*\s*\Z", re.IGNORECASE),
     re.compile(r"[\s\[{>]+\Z|\A\s*(?:`{3,}|~{3,})\s*\Z"),
 )
-"""What stands around reasoning and is none of it."""
+"""Characters that surround reasoning without being part of it."""
 EMPTY = "Your answer held no Python code in a form that could be read."
 
 
@@ -94,7 +94,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the planner wants done."""
+    """The action that a planner's reply asks for."""
 
     reasoning: str
     code: str

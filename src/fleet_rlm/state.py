@@ -182,7 +182,7 @@ class CallState:
     """Of a batch: how many of its calls came back, failed ones included."""
     members_failed: int = 0
     failed_why: str = ""
-    """Of a batch: why the last of its failed calls failed, in a word or an HTTP status."""
+    """For a batch, why its last failed call failed: a word or an HTTP status."""
 
     @property
     def answer(self) -> str:
@@ -273,7 +273,7 @@ class RunState:
     """Sub-LLM calls under way or queued."""
     failed_calls: int = 0
     failed_sub_calls: int = 0
-    """Of `failed_calls`, the sub-LLM calls."""
+    """The number of failed sub-LLM calls among `failed_calls`."""
     sub_calls: int = 0
     """Sub-LLM calls made so far, batches counted by their members."""
     sub_llm_since: float | None = None

@@ -223,7 +223,7 @@ def _is_recorded(path: str) -> bool:
 
 
 def _totals(done: Done) -> list[str]:
-    """What it took and cost; and why sub-LLM calls failed, when some did."""
+    """Tell iterations, calls, seconds and cost, and why sub-LLM calls failed if some did."""
     finished, state = done.finished, done.state
     totals = finished.totals
     failed = f", {totals.failed_calls:,} failed" if totals.failed_calls else ""

@@ -179,7 +179,7 @@ def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
 
 
 def _calls_of(state: RunState, step: IterationState) -> tuple[int, int]:
-    """How many calls a step made, and how many of them failed; a batch counts by its members."""
+    """Count the calls of a step and those that failed; a batch counts as its members."""
     cells = {execution.span for execution in step.executions}
     made = [call for call in state.calls if call.execution in cells and call.type != "batch"]
     return len(made), sum(call.status == "failed" for call in made)

@@ -81,14 +81,14 @@ def by_group() -> Iterable[Setting]:
 
 
 def asked_of(given: Mapping[str, Any]) -> dict[str, Parsed | None]:
-    """What the options say, by the settings' keys; `given` are a command's parameters."""
+    """Collect the values of options by the settings' keys; `given` are a command's parameters."""
     found = {one.key: given.get(one.parameter) for one in SETTINGS if one.options}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What was said; None: nothing. Beside `asked`, the fields are the options, in the order of the help."""
+    """The options of one command as they were given; None where one was left out. Fields stand in the help's order."""
 
     asked: Mapping[str, Parsed | None] = field(default_factory=dict)
     """By the settings' keys."""

@@ -34,9 +34,9 @@ _STEERS = re.compile(
     r"|DSPY_.*|PYTHON.*|LD_.*|DYLD_.*|PATH|HOME|SHELL|EDITOR|VISUAL|PAGER|BROWSER|BASH_ENV|TMPDIR|XDG_.*|GIT_.*"
     r"|AWS_ENDPOINT_URL.*|AWS_(CONFIG|SHARED_CREDENTIALS)_FILE|GOOGLE_APPLICATION_CREDENTIALS|HF_ENDPOINT"
 )
-"""What programs and libraries obey; a `.env` that says one of these hears that it is not taken."""
+"""Variables that programs and libraries obey; a `.env` may not set them, and that is told."""
 _STOPS = re.compile(r"(?i).*_PROXY|SSL_CERT.*|.*_CA_BUNDLE|FLEET_RLM_(ISOLATION|HOME)|MODAL_(SERVER|CONFIG|PROFILE).*")
-"""Of these, what changes where keys and documents go, or takes protection away: a run does not start beside it."""
+"""Variables that redirect keys or documents, or weaken protection: with one in a `.env` no run starts."""
 
 
 def places(cwd: Path, problems: list[Problem]) -> tuple[Path, ...]:
@@ -80,7 +80,7 @@ def read(path: Path, problems: list[Problem]) -> dict[str, str] | None:
 
 
 def may_say(name: str, value: str) -> bool:
-    """Whether a `.env` decides this variable, with this value."""
+    """True if a `.env` may set this variable to this value."""
     if name in _SAYABLE:
         return True
     if name in _REFUSED or not (found := _OF_PROVIDERS.fullmatch(name)):
@@ -90,7 +90,7 @@ def may_say(name: str, value: str) -> bool:
 
 
 def refusal(name: str, path: Path) -> Problem | None:
-    """What a person is told of a variable that a `.env` may not say; None where nothing would obey it anyway."""
+    """The problem with a variable that a `.env` may not set; None where nothing would obey it anyway."""
     if name not in _REFUSED and not _STEERS.fullmatch(name):
         return None
     stops = name in _REFUSED or _STOPS.fullmatch(name) is not None

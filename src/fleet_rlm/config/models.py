@@ -104,7 +104,7 @@ class _Role:
 
     @property
     def differs(self) -> bool:
-        """Whether something is set for the sub-model alone."""
+        """True if a setting applies to the sub-model alone."""
         return any(self.settings.value(key) for key in BY_KEY if key.startswith("model.sub_"))
 
     def config(self, named: Value | None) -> ModelConfig:
@@ -154,7 +154,7 @@ class _Role:
         return None, None, None
 
     def _may_go(self, candidate: _Candidate) -> bool:
-        """Whether a key may be sent where the model and the address lead: no less trusted source decides that."""
+        """True if a key may go to the model's address: no less trusted source has chosen model or address."""
         key, leads = candidate.key, candidate.leads
         if leads is None or leads.trust <= key.trust:
             return True
@@ -205,7 +205,7 @@ class _Role:
             yield next((one for one in held if one is not None), missing), True
 
     def _generic(self, provider: str, value: Value | None = None) -> bool:
-        """Whether a generic key or address was configured for this provider: by the model named beside it."""
+        """True if a generic key or address belongs to this provider, judged by the model named beside it."""
         if value is not None and value.trust is Trust.OPTION:
             return True
         beside = self.settings.at(value.trust, "model.name") if value else None

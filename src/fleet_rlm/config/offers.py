@@ -25,9 +25,9 @@ class Offer:
     """A model that could be used."""
 
     found: str
-    """What is there: `OPENAI_API_KEY is in the environment`."""
+    """Words for what was found, such as `OPENAI_API_KEY is in the environment`."""
     lines: tuple[str, ...]
-    """What chooses it, as lines for `.env`."""
+    """Lines for `.env` that choose this model."""
 
 
 @dataclass(frozen=True, slots=True)

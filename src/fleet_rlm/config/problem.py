@@ -13,7 +13,7 @@ class Problem:
     hint: str = ""
     """What to write, and where."""
     stops: bool = False
-    """Whether no run starts before this is fixed."""
+    """True if no run starts before this is fixed."""
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

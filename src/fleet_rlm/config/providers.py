@@ -72,7 +72,7 @@ _COMMON: Final = (
     "azure_ai",
     "litellm_proxy",
 )
-"""Of the others those that a slip of the pen is compared with."""
+"""Further provider names that a mistyped one is compared with."""
 _GUESSES: Final = {"gpt-": "openai", "claude-": "anthropic", "gemini-": "gemini"}
 _BRANDS: Final = {"gpt": "openai", "chatgpt": "openai", "claude": "anthropic", "google": "gemini", "grok": "xai"}
 

@@ -46,11 +46,11 @@ class Value:
     """`the environment`, the path of a file, or empty for an option."""
     trust: Trust
     raw: object = field(default=None, repr=False)
-    """What config.toml or an option gives that is no text."""
+    """The value from config.toml or an option, where it is not a text."""
 
     @property
     def where(self) -> str:
-        """For a person: `DSPY_LM_MODEL in the environment`, `--model`."""
+        """The value's place in words, such as `DSPY_LM_MODEL in the environment` or `--model`."""
         return f"{self.variable} in {self.source}" if self.source else self.variable
 
 

@@ -40,7 +40,7 @@ class Setting:
     variables: tuple[str, ...] = ()
     """Environment variables; the first that says something counts."""
     options: tuple[str, ...] = ()
-    """Of a secret: the option takes the name of the variable that holds it."""
+    """True for a secret: its option takes the name of the variable that holds it."""
     low: float | None = None
     high: float | None = None
     above: float | None = None
@@ -59,7 +59,7 @@ class Setting:
 
     @property
     def in_file(self) -> bool:
-        """Whether config.toml may say it."""
+        """True if config.toml may hold this setting."""
         return "." in self.key
 
     @property
@@ -147,7 +147,7 @@ class Setting:
                 return text
 
     def accepts(self, value: object) -> bool:
-        """Whether config.toml may give it this value."""
+        """True if config.toml may hold this value."""
         match self.kind:
             case "whole" | "number":
                 types = int if self.kind == "whole" else (int, float)
@@ -186,12 +186,12 @@ def _of_models(name: str, words: str, **more: object) -> tuple[Setting, Setting]
     option, label = str(common.pop("option")), str(common.pop("label"))
     planner = Setting(
         key=f"model.{name}", help=f"{words}.", variables=(f"{_LM}{name.upper()}",), options=(f"--{option}",),
-        label=label, **common,  # type: ignore[arg-type]
+        label=label, **common,  # type: ignore[arg-type]  # keyword arguments of several types in one dict
     )  # fmt: skip
     sub = Setting(
         key=f"model.sub_{name}", help=f"Sub-model: {words[0].lower()}{words[1:]}.",
         variables=(f"{_SUB}{name.upper()}",), options=(f"--sub-{option}",), label=f"sub {label}",
-        **{**common, "default": "the planner's, where it is the same model"},  # type: ignore[arg-type]
+        **{**common, "default": "the planner's, where it is the same model"},  # type: ignore[arg-type]  # keyword arguments of several types in one dict
     )  # fmt: skip
     return planner, sub
 
@@ -223,7 +223,7 @@ def _timeout(name: str, words: str, label: str, default: str, example: str) -> S
 def _budget(name: str, words: str, options: tuple[str, ...], example: str, **more: object) -> Setting:
     return Setting(
         key=f"run.{name}", group=BUDGETS, help=words, variables=(f"{_FLEET}{name.upper()}",), options=options,
-        default="the task's", example=example, **{"kind": "whole", "low": 0, **more},  # type: ignore[arg-type]
+        default="the task's", example=example, **{"kind": "whole", "low": 0, **more},  # type: ignore[arg-type]  # keyword arguments of several types in one dict
     )  # fmt: skip
 
 

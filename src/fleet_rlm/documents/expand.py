@@ -18,7 +18,7 @@ from fleet_rlm.documents.work import Cancelled, Stopped
 
 @dataclass(slots=True)
 class Matching:
-    """What matches a glob."""
+    """List the paths that match a glob."""
 
     paths: list[Path] = field(default_factory=list)
     """In order of name, a folder before what is in it."""
@@ -44,7 +44,7 @@ def matching(base: Path, parts: Sequence[str], cancelled: Cancelled) -> Matching
 
 
 def leads_out(path: Path, root: str) -> bool:
-    """Whether a path is a link to something that is not in the folder `root`, a real path."""
+    """True if a path is a link that leads out of the folder `root` (a real path)."""
     if not path.is_symlink():
         return False
     target = os.path.realpath(path)

@@ -117,7 +117,7 @@ def open_extracted(
     request = {"do": "read", "path": str(path.absolute()), "name": path.name, "kind": kind, "member": member}
     try:
         _ask(request, path, 0, lambda data: _write_all(fd, data), cancelled)
-    except BaseException:
+    except BaseException:  # ctrl+c too: nothing half done is left behind; it is raised again
         os.close(fd)
         raise
     text = _open[key] = TextFile(fd, printable(name), None, Encoding(), None)

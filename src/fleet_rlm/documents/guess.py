@@ -38,13 +38,13 @@ def guess(sample: bytes) -> str:
 
 
 def is_plausible(sample: bytes, codec: str) -> bool:
-    """Whether what is not ASCII in it reads like the letters of words."""
+    """True if the characters beyond ASCII read like letters of words."""
     odd = [c for c in sample[:MOST_BYTES].decode(codec, "replace") if c > "\x7f" and c not in "“”„‘’‚–—…€£§°·«»"]
     return sum(c.isalpha() for c in odd) >= len(odd) * 0.9
 
 
 def _is_western(sample: bytes) -> bool:
-    """Whether all of it reads like a Western language in cp1252."""
+    """True if the whole text reads like a Western language in cp1252."""
     try:
         text = sample[:MOST_BYTES].decode("cp1252")
     except UnicodeDecodeError:

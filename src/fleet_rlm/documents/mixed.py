@@ -71,7 +71,7 @@ def is_other(line: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What the lines of some pieces of a text are in."""
+    """Find the encodings of the lines of some pieces of a text."""
 
     utf8: int
     """Lines beyond ASCII that are UTF-8."""

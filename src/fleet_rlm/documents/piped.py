@@ -21,7 +21,7 @@ _KEPT = re.compile(r"(?:stdin|pipe)-[0-9a-f]{10}")
 
 
 def is_pipe(name: str) -> bool:
-    """Whether a path is a pipe, such as a shell makes of `<(command)`."""
+    """True if a path is a pipe, such as a shell makes of `<(command)`."""
     try:
         return stat.S_ISFIFO(os.stat(name).st_mode)  # noqa: PTH116 - no error on odd names
     except (OSError, ValueError):
@@ -52,7 +52,7 @@ def keep_stream(source: IO[bytes], kind: str, runs: Path) -> Path:
     except OSError as error:
         forget(runs, [path.name])
         raise unreadable(error, f"{kind}, which is to be kept in {shown(path)}") from error
-    except BaseException:
+    except BaseException:  # ctrl+c too: nothing half done is left behind; it is raised again
         forget(runs, [path.name])
         raise
     return path

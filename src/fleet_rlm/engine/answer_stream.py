@@ -33,7 +33,7 @@ class Withheld(dspy.LMError):
 
 
 class Response(Protocol):
-    """What a transport gives."""
+    """The pieces of a reply as a transport yields them."""
 
     status: int
     reason: str

@@ -74,7 +74,7 @@ class Extraction(dspy.Module):
 
     @property
     def signature(self) -> type[dspy.Signature]:
-        """As the module in whose place this stands."""
+        """The signature of the extraction module that this one replaces."""
         signature: type[dspy.Signature] = self.inner.signature
         return signature
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from dspy.primitives.repl_types import REPLEntry, REPLHistory
 
 KEPT_CHARS = 400
-"""Of an old step's output, half of it from each end."""
+"""Characters kept of an old step's output, half of them from each end."""
 AFTER = 0.7
-"""Of the room, filled once it was shortened, so that the prompt's beginning stays the same for some steps."""
+"""Share of the window that a shortened history fills, so that the prompt's beginning stays the same for some steps."""
 LEFT_OUT = "[… {left:,} of {of:,} characters left out here, to fit the context window; print what you still need …]"
 STEPS_LEFT_OUT = "(The steps up to here are left out, to fit the context window. Their variables are still there.)"
 

@@ -19,7 +19,7 @@ from dspy.clients.model_metadata import model_info
 from fleet_rlm.events import Json
 
 _MAKERS = ("openai", "anthropic", "gemini", "deepseek", "mistral", "xai")
-"""Whose models other providers and proxies serve under the same name."""
+"""Providers whose models are served by others and by proxies under the same name."""
 _SAMPLES, _SAMPLE_CHARS = 64, 1024
 _PIECES = re.compile(r"[A-Za-z]+|[0-9]+|[^\S\n]+|\n+|[^\x00-\x7f]|[^\sA-Za-z0-9]+")
 

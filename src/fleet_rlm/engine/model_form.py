@@ -39,7 +39,7 @@ _NAMES = {
 
 
 def is_openai_reasoning_model(model: str) -> bool:
-    """Whether a model is one of OpenAI's that think, whose temperature is fixed."""
+    """True for OpenAI's reasoning models, whose temperature is fixed."""
     return bool(_is_openai_reasoning_model(model))
 
 

@@ -58,7 +58,7 @@ class EmptyAnswer(lm15.ServerError):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a finished model call cost, all its attempts together."""
+    """The usage and cost of a finished model call, all its attempts together."""
 
     model: str
     usage: ev.Usage
@@ -127,7 +127,7 @@ class ObservedEngine:
 
     @property
     def is_priced(self) -> bool:
-        """Whether the model's price is known before it says what an answer cost."""
+        """True if the model's price is known before the first answer."""
         return self._price is not None or self._settings.engine is not None
 
     @property
@@ -137,7 +137,7 @@ class ObservedEngine:
         return host not in ("localhost", "::1") and not host.startswith("127.")
 
     def notices(self) -> list[str]:
-        """What of the person's settings the model can't take."""
+        """List the person's settings that the model can't take."""
         return self._form.notices()
 
     def stream(self, request: lm15.Request) -> Iterator[StreamEvent]:

@@ -57,7 +57,7 @@ class Seat:
     observer: Observer
     emit: Callable[[ev.Event], object]
     window: Window
-    """Of the run's own planner."""
+    """The context window of the run's own planner."""
     sub_window: Window
 
     def take(self, module: dspy.RLM, *, root: bool) -> GatedPlanner:

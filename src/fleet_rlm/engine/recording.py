@@ -74,9 +74,9 @@ _SETTING = "fleet_rlm_recordings"
 """Name under which dspy's settings, which dspy hands on to its own threads, hold the recordings around a call."""
 _lock = threading.Lock()
 _chains: list[tuple[Recording, ...]] = []
-"""Of each open recording: those around it and itself."""
+"""For each open recording, the recordings around it and itself."""
 _replaced: dict[str, Any] = {}
-"""What `dspy.RLM` itself had in place of the recorded methods."""
+"""The methods of `dspy.RLM` that the recorded ones replace."""
 
 
 def _open(chain: tuple[Recording, ...]) -> None:

@@ -31,7 +31,7 @@ _ASKED = re.compile(
 _SURE = 0.85
 """A prompt is refused unasked only when it is too long even if it is estimated that much too high."""
 _MARGIN = 0.03
-"""Of a window, kept free for what an estimate misses."""
+"""Share of a window that is kept free, since token counts are estimates."""
 
 
 class PromptTooLong(CallRefused):
@@ -39,7 +39,7 @@ class PromptTooLong(CallRefused):
 
 
 def is_overflow(error: BaseException) -> bool:
-    """Whether a model's error says that the prompt is too long, whatever class it came as."""
+    """True if a model's error says that the prompt is too long, whatever its class."""
     if isinstance(error, PromptTooLong | dspy.ContextWindowExceededError | lm15.ContextLengthError):
         return True
     of_the_request = isinstance(error, dspy.LMInvalidRequestError | lm15.InvalidRequestError)

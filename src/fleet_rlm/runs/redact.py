@@ -158,7 +158,7 @@ class Redactor:
         self._window = max([1, *map(len, self._literals), *(len(shape.start) + shape.least for shape in shapes)])
 
     def may_be_in(self, line: bytes) -> bool:
-        """Whether an encoded event, or a text in UTF-8, can hold a secret: quick, never wrongly False."""
+        """True if an encoded event or a UTF-8 text may hold a secret; quick, and never wrongly False."""
         if len(line) < self._shortest:
             return False
         for needle in self._needles:  # a plain loop: this is asked for every event, and a generator would double it

@@ -66,7 +66,7 @@ class Cell:
         self._gaps: set[str] = set()
         self.bounds = Bounds()
         self.limit = ""
-        """What it sent too much of, in words."""
+        """The kind of data that exceeded a bound, in words."""
         self.held = 0
         """How many persons decide something for it: its time stands still."""
         self.told_to_end = False

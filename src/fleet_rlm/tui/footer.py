@@ -7,7 +7,7 @@ from textual.screen import Screen
 from fleet_rlm.tui.widgets.key_bar import KeyBar, KeyHint
 
 LAST = ("run.search", "run.zoom", "run.leave", "app.quit", "app.help")
-"""What always has room, in this order."""
+"""Keys that the footer always shows, in this order."""
 
 
 class KeyFooter(KeyBar):

@@ -21,7 +21,7 @@ class Finding:
     needed: bool = True
     """Whether the run that was asked about stops where this is missing."""
     configured: bool = False
-    """Whether what is wrong is how something is configured; a run then ends as used wrongly."""
+    """True if the fault lies in the configuration: a run then ends with exit status 2."""
 
     @property
     def stops_a_run(self) -> bool:

@@ -22,7 +22,7 @@ def look(settings: Settings, *, probe: bool) -> list[Finding]:
 
 
 def _offered(settings: Settings) -> list[Finding]:
-    """What could be used instead, with the lines that choose it."""
+    """List models within reach that could be used instead, each with the line to paste."""
     from fleet_rlm.config.offers import offers
 
     return [

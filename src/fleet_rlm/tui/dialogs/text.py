@@ -97,7 +97,7 @@ class EditCode(Dialog[str]):
         self._original, self._shown = code, clean(code)
         self._title, self._first = clean_line(title, TITLE_LIMIT), clean(code if edited is None else edited)
         self._refused: str | None = None
-        """What was found to be no Python when it was accepted last."""
+        """The text that was not valid Python when it was last accepted."""
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:

@@ -38,7 +38,7 @@ class Line:
     row: Row
     opens: Opened | None = None
     cells: tuple[tuple[int, int, Opened], ...] = ()
-    """Of a row of a table: (first character, after the last, what enter opens)."""
+    """The cells of a table row: (first character, end, the value that enter opens)."""
 
 
 class AnswerPane(TextPane):
@@ -56,7 +56,7 @@ class AnswerPane(TextPane):
         self._shown: list[Line] = []
         self.cursor = 0
         self.column = 0
-        """Of the cell under the cursor, where that is on a row of a table."""
+        """The place of the cell under the cursor, if the cursor is on a table row."""
 
     def show(self, moment: Moment) -> None:
         self._moment, state = moment, moment.state
@@ -124,7 +124,7 @@ class AnswerPane(TextPane):
                 break
 
     def _goes_on(self, step: int) -> bool:
-        """Whether the row under the cursor has lines below (above) what can be seen."""
+        """True if the row under the cursor goes on below (or above) the visible part."""
         seen = [start for number, start, _, _ in self._layout() if number == self.cursor]
         pieces = self._lines(self.cursor)
         return pieces[-1 if step > 0 else 0][0] not in seen
