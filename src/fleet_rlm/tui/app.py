@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from textual import work
 from textual.actions import ActionParseResult, parse
-from textual.app import App, SuspendNotSupported, SystemCommand
+from textual.app import SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -36,6 +36,7 @@ from fleet_rlm.tui.live_runs import LiveRun, LiveRuns
 from fleet_rlm.tui.memory import Memory
 from fleet_rlm.tui.safe_output import SafeOutput, SixteenColors
 from fleet_rlm.tui.screens.home import HomeScreen
+from fleet_rlm.tui.seams import OpenApp, SteadyDriver
 from fleet_rlm.tui.settings import Settings, load_settings
 from fleet_rlm.tui.terminal import TerminalDriver, TerminalWatch
 from fleet_rlm.tui.themes import DEFAULT_THEME, FaultyTheme, load_folder, load_theme, notice, semantic_defaults
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from fleet_rlm.tui.source import RunSource
 
 TOAST_CHARS = 1000
-MOUSE_MODES = ("1000", "1003", "1015", "1006")
-
 
 _SIGNS = {
     "question_mark": "?", "slash": "/", "colon": ":", "left_square_bracket": "[", "right_square_bracket": "]",
@@ -85,7 +84,7 @@ class StartsWork(Protocol):
         """A worker of this node has failed: don't wait for it any more. `words` says why, in a line."""
 
 
-class FleetApp(App[list[str]]):
+class FleetApp(OpenApp[list[str]]):
     """Returns, when it ends, the lines to print: where the runs are that it leaves."""
 
     TITLE = "fleet-rlm"
@@ -145,16 +144,15 @@ class FleetApp(App[list[str]]):
         """Show a message. It is cleaned, cut at a length a toast can show, and never read as markup."""
         text = clean(message)
         text = text if len(text) <= TOAST_CHARS else text[: TOAST_CHARS - 1] + "…"
-        for shown in list(self._notifications):
-            if _kind_of_toast(shown.severity, shown.title, shown.message) == _kind_of_toast(severity, title, text):
-                self._unnotify(shown, refresh=False)
+        kind = _kind_of_toast(severity, title, text)
+        self.withdraw_toasts(lambda shown: _kind_of_toast(shown.severity, shown.title, shown.message) == kind)
         super().notify(text, title=clean_line(title, 80), severity=severity, timeout=timeout, markup=False)
 
     def tell(self, node: DOMNode, callback: Callable[..., object], *args: object, **more: object) -> None:
         """From a worker's thread: call back on the UI's, unless the app is ending or the node has left it meanwhile."""
 
         def call() -> None:
-            if not self._exit and node.is_attached and node.screen.display:
+            if not self.ending and node.is_attached and node.screen.display:
                 callback(*args, **more)
 
         self.call_from_thread(call)
@@ -170,8 +168,8 @@ class FleetApp(App[list[str]]):
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda theme: self.memory.set("theme", theme.name))
-        if isinstance(self._driver, TerminalDriver):
-            self._driver.watch = self.terminal
+        if isinstance(self.driver_in_use, TerminalDriver):
+            self.driver_in_use.watch = self.terminal
             self.terminal.start(self._end_from_outside)
         source, spec = self._first
         if source is not None:
@@ -184,8 +182,6 @@ class FleetApp(App[list[str]]):
         self._load_themes()
         if self.settings.keys or self.settings.faults:
             self._check_settings()
-        if not self.mouse_on:
-            self._report_mouse(False)
 
     def open_run(self, source: RunSource, spec: RunSpec | None = None) -> None:
         """Show a run. A live one goes on when its screen is left."""
@@ -310,8 +306,7 @@ class FleetApp(App[list[str]]):
         """From another thread: the terminal has gone, or a signal told the process to end."""
         asked = config.load(asked={"run.on_hang_up": self._on_hang_up})
         let_go = number == signal.SIGHUP and asked.get("run.on_hang_up") == "let-go"
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._leave, let_go, 128 + number)
+        self.call_from_outside(self._leave, let_go, 128 + number)
 
     def _leave(self, let_go: bool = False, code: int = 0) -> None:
         lines = []
@@ -329,26 +324,14 @@ class FleetApp(App[list[str]]):
             self.live_runs.stop_all()
         self.exit(lines, code)
 
-    def _fatal_error(self) -> None:
-        # Textual would print a traceback with every local variable: documents, prompts, keys. This is the one place
-        # that it asks what to print instead.
-        error = self._exception
-        if error is None or "debug" in self.features:
-            super()._fatal_error()
-            return
-        from rich.text import Text
-
+    def lines_of_crash(self, error: BaseException) -> list[str]:
         from fleet_rlm.tui.crash import report
 
-        self._exit_renderables.append(Text("\n".join(report(error, config.state_file().parent))))
-        self._close_messages_no_wait()
+        return report(error, config.state_file().parent)
 
-    def _handle_exception(self, error: Exception) -> None:
-        if not isinstance(error, WorkerFailed):
-            super()._handle_exception(error)
-            return
-        # An error in a worker would end the app; instead it is told, and whoever started the worker takes note.
-        from fleet_rlm.tui.crash import redact, report
+    def worker_failed(self, error: WorkerFailed) -> None:
+        """Tell the error, and whoever started the worker; the app goes on."""
+        from fleet_rlm.tui.crash import redact
 
         what = clean_line(redact(f"{type(error.error).__name__}: {error.error}"), 300)
         worker = get_current_worker()
@@ -356,7 +339,7 @@ class FleetApp(App[list[str]]):
             worker.node.work_failed(worker.group, what)
         if what not in self._crashes:
             self._crashes.add(what)
-            where = report(error.error, config.state_file().parent)[-1]
+            where = self.lines_of_crash(error.error)[-1]
             self.notify(f"{what}\n{where}", title="Something failed; the app goes on", severity="error")
 
     # Keys, commands, help
@@ -406,7 +389,8 @@ class FleetApp(App[list[str]]):
 
     def action_toggle_mouse(self) -> None:
         self.mouse_on = not self.mouse_on
-        self._report_mouse(self.mouse_on)
+        if isinstance(self.driver_in_use, SteadyDriver):
+            self.driver_in_use.use_mouse(self.mouse_on)
         key = next((key for key, active in self.active_bindings.items() if active.binding.id == "app.mouse"), "f8")
         self.notify("The mouse works in the app." if self.mouse_on else
                     f"The mouse is the terminal's: select and copy as usual. {key} takes it back.")  # fmt: skip
@@ -416,13 +400,6 @@ class FleetApp(App[list[str]]):
         if binding.key_display:
             return binding.key_display
         return key_words(binding.key)
-
-    def _report_mouse(self, on: bool) -> None:
-        # Textual can only choose this when it starts; its driver is the one place whose writes never interleave.
-        driver = self._driver
-        if driver is not None and not driver.is_headless:
-            driver.write("".join(f"\x1b[?{mode}{'h' if on else 'l'}" for mode in MOUSE_MODES))
-            driver.flush()
 
     @work(thread=True, group="settings")
     def _check_settings(self) -> None:

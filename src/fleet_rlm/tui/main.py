@@ -57,7 +57,7 @@ def _run(source: RunSource | None, spec: RunSpec | None, on_hang_up: str | None)
 
     clean_process()
     app = FleetApp(source, spec, on_hang_up=on_hang_up)
-    lines = app.run() or []
+    lines = app.run(mouse=app.mouse_on) or []
     lines += _engines_left(app)
     from fleet_rlm.screen_text import clean_line
 

@@ -11,15 +11,14 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, TextIO, cast
+from typing import TextIO
 
-from textual.drivers.linux_driver import LinuxDriver
+from fleet_rlm.tui.seams import SteadyDriver
 
 LOOK_MILLISECONDS = 1000
 """How often the terminal is looked at where the system doesn't report its end by itself."""
@@ -118,14 +117,13 @@ class TerminalWatch:
         os._exit(128 + number)
 
 
-class TerminalDriver(LinuxDriver):
-    """Textual's driver, of which neither thread fails when the terminal goes away."""
+class TerminalDriver(SteadyDriver):
+    """The driver, of which neither thread fails when the terminal goes away."""
 
     watch: TerminalWatch | None = None
 
-    def __init__(self, *args: Any, **more: Any) -> None:  # Textual's own, as they are
-        super().__init__(*args, **more)
-        self._file = cast("Any", _Unfailing(sys.__stderr__ or sys.stderr))
+    def output_stream(self, usual: TextIO) -> _Unfailing:
+        return _Unfailing(usual)
 
     def run_input_thread(self) -> None:
         """Read what is typed, until the app ends or the terminal can't be read any more."""
