@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from corpus import write_corpus
-from fleet_rlm.offline import MODEL, OfflineEngine
+from fleet_rlm.config import OFFLINE_MODEL
+from fleet_rlm.offline import OfflineEngine
 from fleet_rlm.offline.typed_values import ABSENT
 from fleet_rlm.sandbox import equipment, toolbox
 
@@ -112,7 +113,7 @@ def ask(text: str, question: str) -> tuple[str, float, float]:
         def __init__(self) -> None:
             super().__init__(cells)
 
-    with dspy.context(lm=dspy.LM(MODEL, engine=engine, cache=False, num_retries=0)):
+    with dspy.context(lm=dspy.LM(OFFLINE_MODEL, engine=engine, cache=False, num_retries=0)):
         rlm = dspy.RLM("context, question -> answer", interpreter_factory=Timing)
         answer = rlm(context=text, question=question).answer
     return answer, sum(cells), max(engine.seconds)

@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from fleet_rlm.events import Boundary, Decision, Failure, Json
 from fleet_rlm.events import Breakpoints as Breakpoints
-from fleet_rlm.events import Failure, Json
 
 DEFAULT_MAX_ITERATIONS = 20
 DEFAULT_MAX_LLM_CALLS = 50
@@ -208,6 +208,22 @@ Command: TypeAlias = (
     | SetBreakpoints
     | Detach
 )
+
+
+ALLOWED_AT: dict[Decision | Literal["eval"], frozenset[Boundary]] = {
+    "edit": frozenset({"code"}),
+    "retry": frozenset({"code", "error"}),
+    "skip": frozenset({"code", "fanout"}),
+    "sample": frozenset({"fanout"}),
+    "restart": frozenset({"error"}),
+    "eval": frozenset({"planner", "code", "error"}),
+}
+"""The boundaries at which a command means something; one that is not named is taken at each of them."""
+
+
+def is_allowed(decision: Decision | Literal["eval"], at: Boundary | None) -> bool:
+    """Return whether a decision means something at the boundary where a run waits; None: it does not wait."""
+    return at is not None and at in ALLOWED_AT.get(decision, (at,))
 
 
 class EngineRecording(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="engine.recording"):

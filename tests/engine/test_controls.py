@@ -214,12 +214,17 @@ def test_commands_that_mean_nothing_now_say_so_and_change_nothing(start: Start) 
     run.wait_at("planner")
     for command in (spec.Edit(code="x"), spec.Skip(), spec.Retry(), spec.Sample(), spec.Interrupt()):
         run.send(command)
-    run.send(spec.SetBreakpoints(breakpoints=spec.Breakpoints(code_pattern="(")))
+    for wrong in (
+        spec.Breakpoints(code_pattern="("), spec.Breakpoints(code_pattern="(a{999}){999}"), spec.Breakpoints(fanout=0),
+        spec.Breakpoints(spend_usd=-1),
+    ):  # fmt: skip
+        run.send(spec.SetBreakpoints(breakpoints=wrong))
     run.send(spec.Continue())
     assert run.finished().status == "submitted"
     errors = [e.error.message for e in run.of(ev.Operator) if e.error]
     assert errors[0] == "the run waits at `planner`, where this does nothing"
-    assert any("regular expression" in message for message in errors)
+    refused = ("not a regular expression", "too large", "a batch of 0", "a cost of -1")
+    assert all(any(words in message for message in errors) for words in refused)
     assert run.state().breakpoints == spec.Breakpoints()
     assert sum("where this does nothing" in notice.text for notice in run.of(ev.Notice)) == 3
 

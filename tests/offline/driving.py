@@ -10,7 +10,8 @@ from typing import Any
 
 import dspy
 
-from fleet_rlm.offline import MODEL, OfflineEngine
+from fleet_rlm.config import OFFLINE_MODEL
+from fleet_rlm.offline import OfflineEngine
 from fleet_rlm.offline.typed_values import ABSENT, HEAD
 from fleet_rlm.sandbox import LocalInterpreter
 
@@ -23,7 +24,7 @@ FILLER = (
 
 @contextmanager
 def offline() -> Iterator[dspy.LM]:
-    lm = dspy.LM(MODEL, engine=OfflineEngine(pace=0), cache=False, num_retries=0)
+    lm = dspy.LM(OFFLINE_MODEL, engine=OfflineEngine(pace=0), cache=False, num_retries=0)
     with dspy.context(lm=lm):
         yield lm
 

@@ -10,12 +10,13 @@ from fleet_rlm.config.models import DEFAULT_MAX_TOKENS, ModelChoice, ModelConfig
 from fleet_rlm.config.problem import Problem
 from fleet_rlm.config.providers import PROVIDER_KEYS, provider_of
 from fleet_rlm.config.sources import Settings, Trust, Value, load
-from fleet_rlm.config.table import BY_KEY, OFFLINE, SETTINGS, Setting
+from fleet_rlm.config.table import BY_KEY, OFFLINE, OFFLINE_MODEL, SETTINGS, Setting
 
 __all__ = [
     "BY_KEY",
     "DEFAULT_MAX_TOKENS",
     "OFFLINE",
+    "OFFLINE_MODEL",
     "PROVIDER_KEYS",
     "SETTINGS",
     "ModelChoice",

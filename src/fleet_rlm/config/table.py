@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 OFFLINE: Final = "offline"
-"""The name of the built-in model without weights."""
+"""What a person types for the built-in model without weights."""
+OFFLINE_MODEL: Final = "offline/extractive"
+"""The built-in model's name in a record, and for `dspy.LM`."""
 
 Kind = Literal["text", "whole", "number", "switch", "names", "address", "choice", "secret"]
 Parsed = str | int | float | bool | tuple[str, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from fleet_rlm import breakpoints
 from fleet_rlm import events as ev
 from fleet_rlm import spec as sp
 from fleet_rlm.engine.gate import Answer
@@ -58,8 +59,8 @@ class Commands:
                     self._tell("eval", expression, why)
             case sp.Note(text=text, bookmark=bookmark):
                 self._tell("bookmark" if bookmark else "note", text)
-            case sp.SetBreakpoints(breakpoints=breakpoints):
-                self._set_breakpoints(breakpoints)
+            case sp.SetBreakpoints(breakpoints=chosen):
+                self._set_breakpoints(chosen)
             case sp.Detach():
                 gate.watched = False
             case sp.Start():
@@ -80,14 +81,14 @@ class Commands:
         else:
             self._tell("interrupt", why_not="no cell is executing")
 
-    def _set_breakpoints(self, breakpoints: sp.Breakpoints) -> None:
+    def _set_breakpoints(self, chosen: sp.Breakpoints) -> None:
         try:
-            self._session.gate.set_breakpoints(breakpoints)
+            self._session.gate.set_breakpoints(chosen)
         except ValueError as error:
             self._tell("breakpoints", why_not=str(error))
         else:
-            words = _in_words(breakpoints)
-            self._session.tell(ev.Operator(action="breakpoints", text=words, breakpoints=breakpoints))
+            words = breakpoints.in_words(chosen)
+            self._session.tell(ev.Operator(action="breakpoints", text=words, breakpoints=chosen))
 
     def _answer(self, decision: ev.Decision, answer: Answer, text: str = "", *, step: bool = False) -> None:
         why_not = self._session.gate.answer(answer, step=step)
@@ -99,14 +100,3 @@ class Commands:
     def _tell(self, action: ev.OperatorAction, text: str = "", why_not: str | None = None) -> None:
         failure = ev.Failure(type="NotNow", message=why_not) if why_not else None
         self._session.tell(ev.Operator(action=action, text=text, error=failure))
-
-
-def _in_words(breakpoints: sp.Breakpoints) -> str:
-    words = [
-        "every cell" if breakpoints.every_cell else "",
-        "errors" if breakpoints.on_error else "",
-        f"code with /{breakpoints.code_pattern}/" if breakpoints.code_pattern else "",
-        f"batches of {breakpoints.fanout} or more" if breakpoints.fanout is not None else "",
-        f"spending ${breakpoints.spend_usd:g}" if breakpoints.spend_usd is not None else "",
-    ]
-    return ", ".join(word for word in words if word) or "none"

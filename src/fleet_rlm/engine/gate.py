@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fleet_rlm import breakpoints as rules
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.documents.search import BadPattern, Matcher, Query
 from fleet_rlm.engine.cancel import CancelToken
 
 Emit = Callable[[ev.Event], object]
@@ -31,14 +31,6 @@ _STARTED, _PAUSED, _STEPPED = "started paused", "you paused", "step"
 _BY_PERSON = frozenset({_STARTED, _PAUSED, _STEPPED})
 _GOES_ON_STEPPING: frozenset[ev.Decision] = frozenset({"retry", "skip", "sample", "restart"})
 """Decisions that let a person who was stepping see what comes of them."""
-
-_ALLOWED: dict[ev.Decision, frozenset[ev.Boundary]] = {
-    "edit": frozenset({"code"}),
-    "retry": frozenset({"code", "error"}),
-    "skip": frozenset({"code", "fanout"}),
-    "sample": frozenset({"fanout"}),
-    "restart": frozenset({"error"}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +86,8 @@ class Gate:
     # -- from the person -------------------------------------------------------------------------------------------
 
     def set_breakpoints(self, breakpoints: spec.Breakpoints) -> None:
-        """Raises `ValueError` when the code pattern is no regular expression."""
-        pattern = None
-        if breakpoints.code_pattern:
-            try:  # of `documents`: it refuses patterns that fill the memory, and each of its matches can be timed
-                pattern = Matcher(Query(breakpoints.code_pattern, regex=True, case="exact")).pattern
-            except BadPattern as error:
-                raise ValueError(f"the breakpoint's pattern can't be used: {error}") from error
+        """Raises `ValueError` when one of them can't be used; those that were set stay."""
+        pattern = rules.check(breakpoints)
         with self._change:
             self._breakpoints, self._pattern, self._spend_seen = breakpoints, pattern, False
 
@@ -126,10 +113,9 @@ class Gate:
     def answer(self, answer: Answer, *, step: bool = False) -> str | None:
         """Leave the boundary with this decision; says why when it means nothing now."""
         with self._change:
-            allowed = _ALLOWED.get(answer.decision)
             if self._waiting is None:
                 return "the run is not waiting"
-            if allowed is not None and self._waiting not in allowed:
+            if not spec.is_allowed(answer.decision, self._waiting):
                 return f"the run waits at `{self._waiting}`, where this does nothing"
             if answer.decision == "restart" and not self._lost:
                 return "the sandbox is not lost"
@@ -154,7 +140,7 @@ class Gate:
         with self._change:
             if self._waiting is None:
                 return "the run is not waiting: pause it first"
-            if self._waiting == "fanout":
+            if not spec.is_allowed("eval", self._waiting):
                 return "a cell is executing: evaluate at another boundary"
             if self._lost:
                 return "the sandbox is lost: restart it first"

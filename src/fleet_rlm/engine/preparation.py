@@ -26,8 +26,6 @@ from fleet_rlm.tasks.references import is_reference
 if TYPE_CHECKING:
     import dspy
 
-OFFLINE_MODEL = "offline/extractive"
-"""How the built-in model calls itself in a run."""
 CUSTOM = "custom"
 """Name of the task when the person wrote the signature."""
 DOCUMENT_NAMES = ("context", "document", "documents", "text", "docs", "corpus", "logs")
@@ -250,7 +248,7 @@ def _configured(settings: config.Settings, spec: RunSpec) -> tuple[ModelSettings
 def model_settings(model: config.ModelConfig, *, watched: bool = False) -> ModelSettings:
     """How a run asks a configured model."""
     if model.offline:
-        return ModelSettings(model=OFFLINE_MODEL, offline=True, watched=watched)
+        return ModelSettings(model=config.OFFLINE_MODEL, offline=True, watched=watched)
     return ModelSettings(
         model=model.model,
         api_key=model.api_key,

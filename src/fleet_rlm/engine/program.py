@@ -10,7 +10,7 @@ from dspy.utils.exceptions import LMConfigurationError
 from fleet_rlm import config
 from fleet_rlm.engine.errors import SetupError
 from fleet_rlm.engine.preparation import retries, timeouts
-from fleet_rlm.offline.model import MODEL, OfflineEngine
+from fleet_rlm.offline import OfflineEngine
 
 
 def lm(model: str | None = None) -> dspy.LM:
@@ -25,7 +25,7 @@ def lm(model: str | None = None) -> dspy.LM:
         raise SetupError(chosen.problem.message, chosen.problem.hint)
     settings.export()  # where clients look, Modal's too, and where a recording finds what it must not write
     if chosen.offline:
-        return dspy.LM(MODEL, engine=OfflineEngine(pace=0), cache=False, num_retries=0)
+        return dspy.LM(config.OFFLINE_MODEL, engine=OfflineEngine(pace=0), cache=False, num_retries=0)
     given = {
         "api_key": chosen.api_key,
         "api_base": chosen.api_base,

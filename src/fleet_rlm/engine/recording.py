@@ -23,6 +23,7 @@ from dspy.dsp.utils.utils import dotdict
 from dspy.primitives.code_interpreter import resolve_interpreter_factory
 from dspy.utils.callback import ACTIVE_CALL_ID
 
+from fleet_rlm import config
 from fleet_rlm import events as ev
 from fleet_rlm.engine.call_events import Emit, jsonable
 from fleet_rlm.engine.errors import RunAborted
@@ -30,7 +31,7 @@ from fleet_rlm.engine.failures import failure_in_program
 from fleet_rlm.engine.inputs import SMALL_CHARS
 from fleet_rlm.engine.models import Answered
 from fleet_rlm.engine.observer import Observer, fields_of
-from fleet_rlm.engine.preparation import OFFLINE_MODEL, QUESTION_NAMES, versions
+from fleet_rlm.engine.preparation import QUESTION_NAMES, versions
 from fleet_rlm.engine.spans import SPAN_CHARS, Node
 from fleet_rlm.engine.totals import Meter
 from fleet_rlm.runs.recorder import Listener, Recorder, RecordError, RunIsOver, new_run_id, run_path
@@ -379,7 +380,7 @@ def _started(run_id: str, span: str, module: dspy.RLM, fields: Mapping[str, Any]
             question=question,
         ),
         inputs=tuple(_input(name, value) for name, value in inputs.items()),
-        models=ev.Models(planner=planner, sub=sub or planner, offline=planner == OFFLINE_MODEL),
+        models=ev.Models(planner=planner, sub=sub or planner, offline=planner == config.OFFLINE_MODEL),
         sandbox=ev.Sandbox(backend=getattr(factory, "__name__", type(factory).__name__), isolation=""),
         budgets=ev.BudgetLimits(max_iterations=module.max_iters, max_llm_calls=module.max_llm_calls),
         versions=versions(),

@@ -7,6 +7,6 @@
 
 from __future__ import annotations
 
-from fleet_rlm.offline.model import DEFAULT_PACE, MODEL, OfflineEngine
+from fleet_rlm.offline.model import DEFAULT_PACE, OfflineEngine
 
-__all__ = ["DEFAULT_PACE", "MODEL", "OfflineEngine"]
+__all__ = ["DEFAULT_PACE", "OfflineEngine"]

@@ -29,8 +29,6 @@ from fleet_rlm.offline.next_cell import next_action
 from fleet_rlm.offline.quoting import reply
 from fleet_rlm.offline.reply_format import write_code, write_fields
 
-MODEL = "offline/extractive"
-"""The name to give `dspy.LM`."""
 DEFAULT_PACE = 0.02
 """Seconds between two chunks of a stream: a run on a short document takes some ten seconds and can be watched."""
 _CHUNK = re.compile(r"(?:\S*\s*){1,4}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from textual.binding import Binding
 
-from fleet_rlm.events import Boundary
+from fleet_rlm.events import Boundary, Decision
+from fleet_rlm.spec import is_allowed
 from fleet_rlm.tui.playhead import Playhead
 from fleet_rlm.tui.run_words import speed
 
@@ -110,7 +111,7 @@ def _step(now: Standing) -> Offer:
 def _change(now: Standing) -> Offer:
     if not now.live:
         return Offer(why_not=_not_live(now))
-    if now.gate != "code":
+    if not is_allowed("edit", now.gate):
         return Offer(why_not="Code can be changed while the run waits before it: space pauses, s steps.")
     return Offer(shown=False)
 
@@ -128,7 +129,7 @@ def _retry(now: Standing) -> Offer:
         return Offer(why_not=_not_live(now))
     if now.lost:
         return Offer("Another step", shown=False)
-    if now.gate not in ("code", "error"):
+    if not is_allowed("retry", now.gate):
         return Offer(why_not="Another version can be asked for while the run waits before code or on an error.")
     return Offer(shown=False)
 
@@ -136,7 +137,7 @@ def _retry(now: Standing) -> Offer:
 def _skip(now: Standing) -> Offer:
     if not now.live:
         return Offer(why_not=_not_live(now))
-    if now.gate not in ("code", "fanout"):
+    if not is_allowed("skip", now.gate):
         return Offer(why_not="A cell can be skipped while the run waits before it.")
     return Offer("Skip" if now.gate == "code" else "Refuse", shown=False)
 
@@ -146,7 +147,7 @@ def _evaluate(now: Standing) -> Offer:
         return Offer(why_not=_not_live(now))
     if now.gate is None:
         return Offer(why_not="An expression can be evaluated while the run waits: space pauses.")
-    if now.gate == "fanout":
+    if not is_allowed("eval", now.gate):
         return Offer(why_not="A cell is executing: evaluate at another boundary.")
     if now.lost:
         return Offer(why_not="The sandbox is lost: restart it first.")
@@ -161,16 +162,8 @@ def _interrupt(now: Standing) -> Offer:
     return Offer(shown=True)
 
 
-def _breakpoints(now: Standing) -> Offer:
-    return Offer(why_not="" if now.live else _not_live(now), shown=now.gate is None)
-
-
 def _live_shown(now: Standing) -> Offer:
     return Offer(why_not="" if now.live else _not_live(now), shown=now.gate is None)
-
-
-def _tell(now: Standing) -> Offer:
-    return Offer(why_not="" if now.live else _not_live(now), shown=now.gate in (None, "fanout"))
 
 
 def _speed(now: Standing) -> Offer:
@@ -235,8 +228,8 @@ _SPECIAL = {
     "skip": _skip,
     "evaluate": _evaluate,
     "interrupt": _interrupt,
-    "breakpoints": _breakpoints,
-    "tell": _tell,
+    "breakpoints": _live_shown,
+    "tell": _live_shown,
     "finish": _live_shown,
     "faster": _speed,
     "slower": _slower,
@@ -327,26 +320,20 @@ BINDINGS: tuple[Binding, ...] = (
 )
 LEAVE = Binding("q", "app.back", "Back", tooltip="A live run goes on", id="run.leave", show=True)
 
+_ORDER: tuple[tuple[str, str, Decision | Literal["eval"]], ...] = (
+    ("space", "pause", "continue"),
+    ("s", "step", "step"),
+    ("5", "sample", "sample"),
+    ("c", "change", "edit"),
+    ("r", "retry", "retry"),
+    ("K", "skip", "skip"),
+    ("t", "tell", "hint"),
+    (":", "evaluate", "eval"),
+    ("x", "finish", "finish"),
+)
 GATE_ACTIONS: dict[Boundary, tuple[tuple[str, str], ...]] = {
-    "planner": (("space", "pause"), ("s", "step"), ("t", "tell"), (":", "evaluate"), ("x", "finish")),
-    "code": (
-        ("space", "pause"),
-        ("s", "step"),
-        ("c", "change"),
-        ("r", "retry"),
-        ("K", "skip"),
-        ("t", "tell"),
-        (":", "evaluate"),
-        ("x", "finish"),
-    ),
-    "fanout": (
-        ("space", "pause"),
-        ("s", "step"),
-        ("5", "sample"),
-        ("K", "skip"),
-        ("x", "finish"),
-    ),
-    "error": (("space", "pause"), ("s", "step"), ("r", "retry"), ("t", "tell"), (":", "evaluate"), ("x", "finish")),
+    at: tuple((key, action) for key, action, decision in _ORDER if is_allowed(decision, at))
+    for at in get_args(Boundary)
 }
 """What the gate's bar offers: (usual key, action), most wanted first."""
 LOST_ACTIONS = (("R", "restart"), ("r", "retry"), ("t", "tell"), ("x", "finish"), ("^c", "abort"))

@@ -191,6 +191,13 @@ def test_breakpoints_are_set_and_remembered_in_the_dialog(make_app: Make) -> Non
         await pilot.press("ctrl+r")
         await pilot.pause()
         assert "not a regular expression" in screen_text(pilot.app)
+        for wrong, field, words in [("(a{999}){999}", "pattern", "too large"), ("0", "fanout", "a batch of 0"),
+                                    ("nan", "spend", "a cost of nan")]:  # fmt: skip
+            for each in dialog.query(Input):
+                each.value = ""
+            dialog.query_one(f"#{field}", Input).value = wrong
+            await pilot.press("ctrl+r")
+            await settle(pilot, lambda words=words: words in screen_text(pilot.app))
         dialog.query_one("#pattern", Input).value = "open\\("
         dialog.query_one("#fanout", Input).value = "10"
         dialog.query_one("#spend", Input).value = "$0.50"
@@ -198,10 +205,10 @@ def test_breakpoints_are_set_and_remembered_in_the_dialog(make_app: Make) -> Non
         await settle(pilot, lambda: source.commands)
         wanted = spec.Breakpoints(every_cell=True, code_pattern="open\\(", fanout=10, spend_usd=0.5)
         assert source.commands == [spec.SetBreakpoints(breakpoints=wanted)]
-        refused = ev.Failure(type="NotNow", message="the breakpoint's pattern can't be used: too large")
+        refused = ev.Failure(type="NotNow", message="code pattern: too large")
         source.push(ev.Operator(seq=899, t=9, action="breakpoints", error=refused))
         await settle(pilot, lambda: messages(pilot.app), "the refusal")
-        assert "can't be used: too large" in messages(pilot.app)[0]
+        assert "code pattern: too large" in messages(pilot.app)[0]
         await pilot.press("b")
         await settle(pilot, lambda: isinstance(pilot.app.screen, BreakpointsDialog))
         assert pilot.app.screen.query_one("#fanout", Input).value == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 from textual import on
@@ -12,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from fleet_rlm import breakpoints
 from fleet_rlm.spec import Breakpoints
 from fleet_rlm.tui.dialogs.dialog import Dialog
 from fleet_rlm.tui.new_run.tick import Tick
@@ -70,23 +70,18 @@ class BreakpointsDialog(Dialog[Breakpoints]):
         self.dismiss(chosen)
 
     def _chosen(self) -> Breakpoints:
-        pattern = self.query_one("#pattern", Input).value
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"code matches: not a regular expression: {error}") from error
         fanout, spend = self.query_one("#fanout", Input).value.strip(), self.query_one("#spend", Input).value.strip()
         try:
             batch = int(fanout) if fanout else None
             cost = float(spend.removeprefix("$")) if spend else None
         except ValueError as error:
             raise ValueError("A batch is a whole number, a cost is dollars such as 0.50.") from error
-        if (batch is not None and batch < 1) or (cost is not None and not cost >= 0):
-            raise ValueError("A batch is at least 1, a cost is not negative.")
-        return Breakpoints(
+        chosen = Breakpoints(
             every_cell=self.query_one("#every", Tick).value,
             on_error=self.query_one("#error", Tick).value,
-            code_pattern=pattern or None,
+            code_pattern=self.query_one("#pattern", Input).value or None,
             fanout=batch,
             spend_usd=cost,
         )
+        breakpoints.check(chosen)
+        return chosen

@@ -21,7 +21,7 @@ from textual.notifications import SeverityLevel
 
 from fleet_rlm.events import Notice, Operator
 from fleet_rlm.figures import plural
-from fleet_rlm.spec import RunSpec
+from fleet_rlm.spec import RunSpec, is_allowed
 from fleet_rlm.state import CallState, RunState
 from fleet_rlm.tui import run_keys
 from fleet_rlm.tui.about_run import about
@@ -308,7 +308,7 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         if action == "abort" and self.selections:
             return True  # what is selected is copied
         if action == "sample":
-            return self.playhead.live and self.standing.gate == "fanout"
+            return self.playhead.live and is_allowed("sample", self.standing.gate)
         return None if offer(action, self.standing).why_not else True
 
     def why_disabled(self, action: str) -> str:
