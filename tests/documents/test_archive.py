@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -250,3 +251,159 @@ def test_a_second_file_of_the_same_name_is_told(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="Duplicate"):
             packed.writestr("a.txt", "two")
     assert "left out a.txt in t.zip: a second file of that name" in select([tmp_path / "t.zip"]).notices
+
+
+class _Pipe(io.BytesIO):
+    """A place to write to that can't go back, as a program's standard output."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError
+
+    def seek(self, *_: int) -> int:
+        raise OSError
+
+
+def _streamed(how: int, texts: dict[str, bytes], *, zip64: bool = False) -> bytes:
+    """A zip archive whose headers say no sizes: they stand behind each member."""
+    out = _Pipe()
+    with zipfile.ZipFile(out, "w", how) as packed:
+        for name, data in texts.items():
+            with packed.open(name, "w", force_zip64=zip64) as member:
+                member.write(data)
+    return out.getvalue()
+
+
+def _as_zip(how: int, texts: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", how) as packed:
+        for name, data in texts.items():
+            packed.writestr(name, data)
+    return out.getvalue()
+
+
+def _as_tar(mode: str, texts: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as packed:  # type: ignore[call-overload]
+        for name, data in texts.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            packed.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
+def _lines(seed: int, count: int) -> bytes:
+    return b"".join(b"%d\n" % zlib.crc32(b"%d %d" % (seed, n)) for n in range(count))
+
+
+CUT_TEXTS = {f"{n}-ü.txt": _lines(n, 300 * (n + 1)) for n in range(4)}
+CUT_KINDS = {
+    "deflated": lambda: _as_zip(zipfile.ZIP_DEFLATED, CUT_TEXTS),
+    "stored": lambda: _as_zip(zipfile.ZIP_STORED, CUT_TEXTS),
+    "bzip2": lambda: _as_zip(zipfile.ZIP_BZIP2, CUT_TEXTS),
+    "deflated, sizes behind": lambda: _streamed(zipfile.ZIP_DEFLATED, CUT_TEXTS),
+    "stored, sizes behind": lambda: _streamed(zipfile.ZIP_STORED, CUT_TEXTS),
+    "zip64, sizes behind": lambda: _streamed(zipfile.ZIP_DEFLATED, CUT_TEXTS, zip64=True),
+    "tar": lambda: _as_tar("w", CUT_TEXTS),
+    "tar.gz": lambda: _as_tar("w:gz", CUT_TEXTS),
+    "tar.xz": lambda: _as_tar("w:xz", CUT_TEXTS),
+}
+
+
+@pytest.mark.parametrize("kind", CUT_KINDS)
+def test_a_cut_archive_gives_the_members_before_the_cut_and_never_passes_for_whole(tmp_path: Path, kind: str) -> None:
+    data = CUT_KINDS[kind]()
+    path, found, most = tmp_path / "t.bin", 0, 0
+    for cut in sorted({*range(600, len(data) - 30, len(data) // 37), data.rfind(b"PK\x01\x02"), len(data) - 21}):
+        if cut < 600 or (kind == "tar" and not any(data[cut - 512 : cut])):
+            continue  # behind the end mark of a tar is nothing but filling
+        path.write_bytes(data[:cut])
+        try:
+            listing = archive.listing(path)
+        except BadArchive:
+            continue
+        missing = {member.name: member.bytes for member in listing.members} != {
+            name: len(text) for name, text in CUT_TEXTS.items()
+        }
+        if missing or not kind.startswith("tar."):  # of a packed tar only what is behind its end mark may be cut off
+            assert any("t.bin is cut off or damaged" in notice for notice in listing.notices), cut
+        for name, text, notices in archive.contents(path, [member.name for member in listing.members]):
+            assert CUT_TEXTS[name].startswith(text)
+            assert text == CUT_TEXTS[name] or notices or kind.startswith("tar.")
+        whole = [one.name for one in listing.members if one.bytes == len(CUT_TEXTS[one.name])]
+        found, most = found + len(whole), max(most, len(whole))
+    assert most >= (2 if kind == "tar.xz" else 3)
+    assert found > 20 or kind == "tar.xz"
+
+
+def test_an_archive_inside_a_cut_one_does_not_pass_for_it(tmp_path: Path) -> None:
+    inner = _as_zip(zipfile.ZIP_DEFLATED, {"inner.txt": b"in the inner one"})
+    outer = _as_zip(zipfile.ZIP_STORED, {"first.txt": b"the first", "inner.zip": inner})
+    path = tmp_path / "t.zip"
+    path.write_bytes(outer[: outer.index(inner) + len(inner)])
+    listing = archive.listing(path)
+    assert [member.name for member in listing.members] == ["first.txt", "inner.zip/inner.txt"]
+    assert "t.zip is cut off or damaged" in listing.notices[0]
+
+
+def _header(name: bytes, packed: int, size: int, *, flags: int = 0, extra: bytes = b"", method: int = 0) -> bytes:
+    lengths = (len(name), len(extra))
+    return struct.pack("<4s5H3L2H", b"PK\x03\x04", 45, flags, method, 0, 0, 0, packed, size, *lengths) + name + extra
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        _header(b"b.txt", 0xFFFFFFFE, 0xFFFFFFFE) + b"text",
+        _header(b"b.txt", 0xFFFFFFFF, 0xFFFFFFFF, extra=struct.pack("<HHQQ", 1, 16, 1 << 63, 1 << 63)) + b"text",
+        _header(b"b.txt", 0xFFFFFFFF, 0xFFFFFFFF, extra=b"\x01\x00\xff\xff" * 9) + b"text",
+        _header(b"b.txt", 0, 0, flags=8, method=8) + b"\xff" * 90,
+        _header(b"b.txt", 0, 0, flags=8) + b"text PK\x07\x08 and more",
+        _header(b"\xff\xfe.txt", 4, 4, flags=0x800) + b"text",
+        _header(b"b.txt", 4, 4, method=77) + b"text",
+        _header(b"b.txt", 0, 0)[:-5] + b"",
+        b"PK\x03\x04" + b"\xff" * 26 + b"a" * 70_000,
+        _header(b"../b.txt", 4, 4) + b"text",
+    ],
+    ids=["4 GB", "zip64", "no zip64", "no deflate", "no sizes", "no UTF-8", "no method", "no name", "all ones", "path"],
+)
+def test_what_the_headers_of_a_cut_zip_claim_harms_nothing(tmp_path: Path, last: bytes) -> None:
+    whole = _as_zip(zipfile.ZIP_DEFLATED, {"a.txt": b"the first text"})
+    path = tmp_path / "t.zip"
+    path.write_bytes(whole[: whole.index(b"PK\x01\x02")] + last)
+    listing = archive.listing(path)
+    assert listing.members[0] == archive.Member("a.txt", 14)
+    assert {member.name for member in listing.members} <= {"a.txt", "b.txt"}
+    found = list(archive.contents(path, [member.name for member in listing.members]))
+    assert found[0] == ("a.txt", b"the first text", [])
+    assert all(text in b"text PK\x07\x08 and more" and notices for _, text, notices in found[1:])
+
+
+def test_a_cut_zip_of_countless_members_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MOST_MEMBERS", 50)
+    (tmp_path / "t.zip").write_bytes(_header(b"a", 0, 0) * 51)
+    with pytest.raises(BadArchive, match="more than 50 members"):
+        archive.listing(tmp_path / "t.zip")
+
+
+def test_a_bomb_in_a_cut_zip_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MOST_BYTES", 5_000_000)
+    for data in (_as_zip(8, {"a.txt": b" " * 8_000_000}), _streamed(8, {"a.txt": b" " * 8_000_000})):
+        (tmp_path / "t.zip").write_bytes(data[: data.index(b"PK\x01\x02")])
+        with pytest.raises(BadArchive, match="unpacks to more than"):
+            archive.listing(tmp_path / "t.zip")
+
+
+def test_a_run_is_told_what_of_a_cut_zip_it_reads(tmp_path: Path) -> None:
+    path = tmp_path / "t.zip"
+    data = _as_zip(zipfile.ZIP_DEFLATED, CUT_TEXTS)
+    path.write_bytes(data[: len(data) * 3 // 4])
+    selection = select([path])
+    documents = load_all(selection.files).documents
+    assert [document.name for document in documents] == [*CUT_TEXTS]
+    assert [document.text.encode() == CUT_TEXTS[document.name] for document in documents] == [True, True, True, False]
+    assert "t.zip is cut off or damaged" in selection.notices[0]
+    assert "there may have been more" in selection.notices[0]
+    assert "3-ü.txt is cut off or damaged" in documents[3].notices[0]

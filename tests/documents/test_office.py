@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import zipfile
+import zlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from documents.office_files import WORD, docx, paragraph
 from fleet_rlm.documents.formats import Extracted, Unextractable, extract
+from fleet_rlm.documents.load import load
 
 _MATHS = 'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
 _COMPATIBLE = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
@@ -203,3 +206,23 @@ def test_rtf_that_is_cut_is_read_to_the_cut_and_that_is_said() -> None:
 def test_any_order_of_rtf_s_words_is_read_or_refused_in_words(words: list[str]) -> None:
     with contextlib.suppress(Unextractable):
         rtf(" " + "".join(words)).text.encode()
+
+
+@pytest.mark.parametrize("cut", [0.4, 0.7, 1.0])
+def test_a_cut_word_document_is_read_as_far_as_it_goes_and_that_is_said(tmp_path: Path, cut: float) -> None:
+    words = [f"Paragraph {n} of {zlib.crc32(b'%d' % n)}." for n in range(2_000)]
+    data = docx("".join(map(paragraph, words)))
+    (tmp_path / "t.docx").write_bytes(data[: int(data.index(b"PK\x01\x02") * cut)])
+    document = load(tmp_path / "t.docx")
+    read = [line for line in document.text.split("\n") if line]
+    assert read[:-1] == words[: len(read) - 1]
+    assert len(words) * cut * 0.8 < len(read) <= len(words)
+    assert "t.docx is cut off or damaged and was read as far as it goes" in document.notices[-1]
+    assert ("word/document.xml in it is cut off" in document.notices[-1]) == (cut < 1)
+
+
+def test_a_word_document_that_is_cut_before_its_text_is_refused(tmp_path: Path) -> None:
+    data = docx(paragraph("text"))
+    (tmp_path / "t.docx").write_bytes(data[: data.index(b"word/document.xml") + 20])
+    with pytest.raises(Unextractable, match=r"t\.docx"):
+        load(tmp_path / "t.docx")

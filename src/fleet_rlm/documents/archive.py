@@ -21,9 +21,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
+from fleet_rlm.documents.cut_zip import CutZip, open_zip, read_some
 from fleet_rlm.documents.decode import HEAD_BYTES, NotText, refuse_binary
 from fleet_rlm.documents.formats.recognise import ARCHIVE, recognise
-from fleet_rlm.documents.work import BLOCK_BYTES, DocumentError, shown, size_in_words, unreadable
+from fleet_rlm.documents.work import DocumentError, shown, size_in_words, unreadable
 
 MOST_BYTES = 2_000_000_000
 """What an archive may unpack to."""
@@ -70,8 +71,10 @@ class _Entry:
     name: str
     size: int
     """Unpacked; -1 where only reading it to its end tells."""
-    stream: IO[bytes] | None
+    stream: _ToTheCut | None
     """None where it is encrypted."""
+    is_alone: bool = False
+    """True for a packed file that is no archive."""
 
 
 @dataclass(slots=True)
@@ -92,10 +95,11 @@ class _Looking:
                 "If that is meant, unpack it and pass the folder.",
             )
 
-    def damaged(self, name: str, error: Exception) -> None:
-        """Note that a file ends too early."""
+    def damaged(self, name: str, error: Exception) -> str:
+        """Note that a file ends too early, and return the notice."""
         why = shown(str(error)).rstrip(".") or "it ends too early"
         self.notices.append(f"{shown(name)} is cut off or damaged and was read as far as it goes ({why})")
+        return self.notices[-1]
 
 
 def listing(path: Path) -> Listing:
@@ -137,9 +141,8 @@ def contents(path: Path, wanted: Sequence[str]) -> Iterator[tuple[str, bytes, li
     for entry in _opened(looking):
         if entry.name in left and entry.stream is not None:
             left.remove(entry.name)
-            known = len(looking.notices)
-            data = b"".join(_blocks(entry, looking))
-            yield entry.name, data, looking.notices[known:]
+            data = b"".join(_blocks(entry))
+            yield entry.name, data, entry.stream.notices
         if not left:
             return
     raise BadArchive(f"{shown(path)} holds no {shown(min(left))} any more.", "It changed since it was looked into.")
@@ -155,7 +158,7 @@ def texts_in(data: bytes, name: str) -> tuple[list[tuple[str, str, bytes]], list
     with _broken_is_said(looking.path):
         for entry in _entries(io.BytesIO(data), name, looking, deepest=1):
             if not _unwanted(entry.name) and entry.stream is not None and len(found) < MOST_MEMBERS:
-                inner = b"".join(_blocks(entry, looking))
+                inner = b"".join(_blocks(entry))
                 found.append((entry.name, recognise(entry.name, inner[:HEAD_BYTES]), inner))
     return found, looking.notices
 
@@ -196,39 +199,26 @@ def _opened(looking: _Looking) -> Iterator[_Entry]:
 def _entries(file: BinaryIO, name: str, looking: _Looking, deepest: int) -> Iterator[_Entry]:
     head = file.read(HEAD_BYTES)
     file.seek(0)
-    for entry in _zipped(file, looking) if head.startswith(b"PK") else _tarred(file, head, name, looking):
+    for entry in _zipped(file, name, looking) if head.startswith(b"PK") else _tarred(file, head, name, looking):
         inner = None
-        if deepest and entry.stream is not None and not _unwanted(entry.name):
-            start = entry.stream.read(512)
-            entry.stream = cast("IO[bytes]", _Rejoined(start, entry.stream))
-            if recognise(entry.name, start) == ARCHIVE and entry.size <= MOST_INNER_BYTES:
-                inner = b"".join(_blocks(entry, looking))
+        stream = None if _unwanted(entry.name) else entry.stream
+        if deepest and stream is not None and entry.size <= MOST_INNER_BYTES:
+            head = stream.peeked(512)
+            inner = b"".join(_blocks(entry)) if recognise(entry.name, head) == ARCHIVE else None
         if inner is None:
             yield entry
             continue
         try:
             for one in _entries(io.BytesIO(inner), PurePosixPath(entry.name).name, looking, deepest - 1):
-                packed_alone = one.size < 0
-                yield _Entry(entry.name if packed_alone else f"{entry.name}/{one.name}", one.size, one.stream)
+                yield _Entry(entry.name if one.is_alone else f"{entry.name}/{one.name}", one.size, one.stream)
         except (*_BROKEN, OSError) as error:
             looking.damaged(entry.name, error)
 
 
-class _Rejoined:
-    """A stream with its beginning, which somebody looked at, put back."""
-
-    def __init__(self, start: bytes, stream: IO[bytes]) -> None:
-        self._start, self._stream = start, stream
-
-    def read(self, count: int = -1) -> bytes:
-        if self._start:
-            found, self._start = (self._start, b"") if count < 0 else (self._start[:count], self._start[count:])
-            return found
-        return self._stream.read(count)
-
-
-def _zipped(file: BinaryIO, looking: _Looking) -> Iterator[_Entry]:
-    with zipfile.ZipFile(file) as packed:
+def _zipped(file: BinaryIO, name: str, looking: _Looking) -> Iterator[_Entry]:
+    with open_zip(file, MOST_MEMBERS) as packed:
+        if isinstance(packed, CutZip):
+            looking.damaged(name, zipfile.BadZipFile("its list of members is missing, so there may have been more"))
         for info in packed.infolist():
             if info.is_dir() or info.external_attr >> 28 == 0o12:  # a folder, or a link
                 continue
@@ -240,8 +230,9 @@ def _zipped(file: BinaryIO, looking: _Looking) -> Iterator[_Entry]:
             except (*_BROKEN, OSError) as error:
                 looking.damaged(info.filename, error)
                 continue
+            is_cut = isinstance(packed, CutZip) and info.filename == packed.unfinished
             with member:
-                yield _Entry(info.filename, info.file_size, member)
+                yield _Entry(info.filename, -1 if is_cut else info.file_size, _ToTheCut(member, info.filename, looking))
 
 
 def _tarred(file: BinaryIO, head: bytes, name: str, looking: _Looking) -> Iterator[_Entry]:
@@ -250,59 +241,62 @@ def _tarred(file: BinaryIO, head: bytes, name: str, looking: _Looking) -> Iterat
     stream = _ToTheCut(unpacked, name, looking)
     first = stream.peeked(HEAD_BYTES)
     if first[257:262] != b"ustar":
-        yield _Entry(PurePosixPath(name).stem if packer is not None else name, -1, cast("IO[bytes]", stream))
+        yield _Entry(PurePosixPath(name).stem if packer is not None else name, -1, stream, is_alone=True)
         return
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as packed:
             for info in packed:
                 if info.isfile() and (member := packed.extractfile(info)) is not None:
-                    yield _Entry(info.name.removeprefix("./"), info.size, member)
+                    inner = info.name.removeprefix("./")
+                    yield _Entry(inner, info.size, _ToTheCut(member, inner, looking, counts=False))
+        if any(stream.last):  # a whole one ends in zero bytes
+            raise tarfile.TarError("its end mark is missing, so there may have been more")
     except (tarfile.TarError, EOFError) as error:
-        if not stream.is_cut:
+        if not stream.notices:
             looking.damaged(name, error)
 
 
 class _ToTheCut:
-    """A packed stream that ends where it is cut off or damaged, which is noted."""
+    """A stream that ends where it is cut off or damaged, which is noted."""
 
-    def __init__(self, stream: IO[bytes], name: str, looking: _Looking) -> None:
-        self._stream, self._name, self._looking = stream, name, looking
+    def __init__(self, stream: IO[bytes], name: str, looking: _Looking, *, counts: bool = True) -> None:
+        self._stream, self._name, self._looking, self._counts = stream, name, looking, counts
         self._ahead = b""
-        self.is_cut = False
+        self.notices: list[str] = []
+        """That it is cut off or damaged; empty as long as that did not show."""
+        self.last = b""
+        """The last 512 bytes that were read."""
 
     def peeked(self, count: int) -> bytes:
-        """What will be read first."""
-        found = self.read(count)
+        """The bytes that will be read first: at least 512 where there are as many."""
+        found = b""
         while len(found) < min(count, 512) and (more := self.read(count - len(found))):
             found += more
-        self._ahead = found
+        self._ahead = found + self._ahead
         return found
 
     def read(self, count: int = -1) -> bytes:
-        count = BLOCK_BYTES if count < 0 else min(count, BLOCK_BYTES)
+        count = HEAD_BYTES if count < 0 else min(count, HEAD_BYTES)
         if self._ahead:
             found, self._ahead = self._ahead[:count], self._ahead[count:]
             return found
-        if self.is_cut:
+        if self.notices:
             return b""
         try:
-            # `read1` gives what there is before the damage; `read` would lose it
-            found = getattr(self._stream, "read1", self._stream.read)(count)
-        except _BROKEN as error:
-            self.is_cut, found = True, b""
-            self._looking.damaged(self._name, error)
-        except OSError as error:
-            if error.errno is not None:
+            found = read_some(self._stream, count)
+        except (*_BROKEN, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
                 raise
-            self.is_cut, found = True, b""
-            self._looking.damaged(self._name, error)
-        self._looking.add(len(found))
-        return bytes(found)
+            self.notices, found = [self._looking.damaged(self._name, error)], b""
+        if self._counts:
+            self._looking.add(len(found))
+        self.last = (self.last + found[-512:])[-512:]
+        return found
 
 
 def _looked_at(entry: _Entry, looking: _Looking) -> tuple[bytes, int]:
     """A member's beginning, and its size, which only reading to the end tells where nobody wrote it down."""
-    blocks = _blocks(entry, looking)
+    blocks = _blocks(entry)
     head = b""
     for block in blocks:
         head += block
@@ -314,22 +308,10 @@ def _looked_at(entry: _Entry, looking: _Looking) -> tuple[bytes, int]:
     return head[:HEAD_BYTES], len(head) + sum(map(len, blocks))
 
 
-def _blocks(entry: _Entry, looking: _Looking) -> Iterator[bytes]:
-    """A member's bytes as far as they can be read; where they end too early, that is noted."""
+def _blocks(entry: _Entry) -> Iterator[bytes]:
+    """Yield a member's bytes as far as they can be read."""
     assert entry.stream is not None
-    counted = isinstance(entry.stream, _ToTheCut)  # it counts, and notes, itself
-    while True:
-        try:
-            block = entry.stream.read(BLOCK_BYTES if counted else HEAD_BYTES)
-        except (*_BROKEN, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            looking.damaged(entry.name, error)
-            return
-        if not block:
-            return
-        if not counted:
-            looking.add(len(block))
+    while block := entry.stream.read():
         yield block
 
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 from xml.etree import ElementTree as ET
+
+from fleet_rlm.documents.cut_zip import CutZip, read_to_the_cut
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -29,36 +32,53 @@ _NO_TEXT = frozenset([
 ])  # fmt: skip
 
 
-def prepared(data: bytes) -> tuple[io.BytesIO, list[str]]:
-    """The document with those parts as text, and what it holds that is left out."""
+def prepared(packed: zipfile.ZipFile, most_bytes: int) -> tuple[io.BytesIO, list[str]]:
+    """The document with those parts as text, and what it holds that is left out.
+
+    Of a document that is cut off, at most `most_bytes` of the last part are read.
+    """
     out = io.BytesIO()
     left_out: list[str] = []
-    with zipfile.ZipFile(io.BytesIO(data)) as packed, zipfile.ZipFile(out, "w") as made:
-        names = list(dict.fromkeys(packed.namelist()))
-        margins = _margins(packed, names)
-        main = next((name for name in names if re.fullmatch(r"word/document\d*\.xml", name)), "")
-        for name in names:
-            content = packed.read(name)
-            if name.endswith((".xml", ".rels")):
-                content = _STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/", content)
-            if _BODIES.fullmatch(name):
-                content = _body(content, margins if name == main else ("", ""))
-            made.writestr(name, content)
-        for start, kind in _OBJECTS:
-            if count := sum(name.startswith(start) and not name.endswith("/") for name in names):
-                left_out.append(f"{count} {kind}{'s' * (count != 1)}")
-        if any(b"altChunk" in packed.read(name) for name in names if name == main):
-            left_out.append("documents that are included in it")
+    cut = packed.unfinished if isinstance(packed, CutZip) else ""
+    names = list(dict.fromkeys(packed.namelist()))
+    main = next((name for name in names if re.fullmatch(r"word/document\d*\.xml", name)), "")
+    parts: dict[str, bytes] = {}
+    for name in names:
+        content = read_to_the_cut(packed, name, most_bytes) if name == cut else packed.read(name)
+        if name.endswith((".xml", ".rels")):
+            content = _STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/", content)
+            if name == cut:
+                content = _closed_where_cut(content)
+        if content or name != cut:
+            parts[name] = content
+    margins = _margins(parts)
+    with zipfile.ZipFile(out, "w") as made:
+        for name, content in parts.items():
+            is_body = _BODIES.fullmatch(name)
+            made.writestr(name, _body(content, margins if name == main else ("", "")) if is_body else content)
+    for start, kind in _OBJECTS:
+        if count := sum(name.startswith(start) and not name.endswith("/") for name in names):
+            left_out.append(f"{count} {kind}{'s' * (count != 1)}")
+    if b"altChunk" in parts.get(main, b""):
+        left_out.append("documents that are included in it")
     out.seek(0)
     return out, left_out
 
 
-def _margins(packed: zipfile.ZipFile, names: Iterable[str]) -> tuple[str, str]:
+def _closed_where_cut(content: bytes) -> bytes:
+    """XML that is cut off, with every element closed; empty when not even its first element begins."""
+    parser: ET.XMLPullParser[ET.Element] = ET.XMLPullParser(["start"])
+    parser.feed(content)
+    events = cast("Iterator[tuple[str, ET.Element]]", parser.read_events())
+    return next((bytes(ET.tostring(root, encoding="utf-8")) for _, root in events), b"")
+
+
+def _margins(parts: Mapping[str, bytes]) -> tuple[str, str]:
     """The texts of the page headers and of the page footers, each once."""
     found: dict[str, dict[str, None]] = {"header": {}, "footer": {}}
-    for name in names:
+    for name, content in parts.items():
         if match := _MARGINS.fullmatch(name):
-            root = ET.fromstring(_STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/", packed.read(name)))
+            root = ET.fromstring(content)
             _simplify(root)
             lines = ("".join(_runs(paragraph)).strip() for paragraph in root.iter(f"{_W}p"))
             if text := " / ".join(filter(None, lines)):
