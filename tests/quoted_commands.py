@@ -67,9 +67,7 @@ def complaint(command: str) -> str:
 
 
 def _unknown_in(program: str, rest: list[str]) -> str:
-    if program == "fleet-rlm-tui":
-        return _unknown(rest, set(command_line._parser()._option_string_actions))
-    node: Any = typer.main.get_command(app)
+    node: Any = typer.main.get_command(command_line.app if program == "fleet-rlm-tui" else app)
     known = {"-h", "--help"}
     while rest and not rest[0].startswith("-") and hasattr(node, "commands"):
         if rest[0] not in node.commands:

@@ -30,18 +30,19 @@ from fleet_rlm.cli.main import app
 from fleet_rlm.config import reference
 from fleet_rlm.run_settings import complete
 from fleet_rlm.spec import Budgets, RunSpec
-from fleet_rlm.tui.command_line import _parser, first_to_open, parse
+from fleet_rlm.tui.command_line import app as screen
+from fleet_rlm.tui.command_line import first_to_open, parse
 from fleet_rlm.tui.new_run.draft import FURTHER, Draft, command_line, draft_of, spec_of
 
-def cli(*words):
-    return CliRunner().invoke(app, words).stdout
+def cli(*words, of=app):
+    return CliRunner().invoke(of, words).stdout
 
 def seen(**environ):
     value = config.load(".", environ).value("model.glow")
     return value and [value.text, value.where]
 
 Path("a.txt").write_text("text")
-found = {"run": cli("run", "--help"), "run-basic": cli("run-basic", "--help"), "screen": _parser().format_help()}
+found = {"run": cli("run", "--help"), "run-basic": cli("run-basic", "--help"), "screen": cli("--help", of=screen)}
 found["show"] = [one for one in json.loads(cli("config", "show", "--glow", "3", "--json"))["settings"]
                  if one["name"] == "model.glow"]
 found["example"], found["docs"] = reference.env_example(), reference.settings_table()

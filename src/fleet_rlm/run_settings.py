@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 import msgspec
@@ -40,3 +41,14 @@ def budgets(settings: Settings, of_task: Budgets) -> Budgets:
         said = settings.number(f"run.{name}")
         limits[name] = getattr(of_task, name) if said is None else said or None
     return msgspec.convert(limits, Budgets)
+
+
+def named_values(texts: Iterable[str]) -> dict[str, str]:
+    """The further inputs in texts like `limit=5`, by their names. Raises `ValueError` in words for the person."""
+    values = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip().isidentifier():
+            raise ValueError(f"write it as NAME=VALUE, such as limit=5, not {text[:60]!r}.")
+        values[name.strip()] = value
+    return values

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.shell import Shell
-from fleet_rlm.cli.run import _told_apart
+from fleet_rlm.cli.run import _question_and_documents
 from fleet_rlm.documents.load import load
 from fleet_rlm.documents.select import NotFound, select
 from fleet_rlm.documents.textfile import TextFile
@@ -21,17 +21,26 @@ from fleet_rlm.tui.command_line import first_to_open, parse
 
 @pytest.mark.parametrize("question", ["why? " * 100, "a\0b", "gr\udcf6\udcdfer?", "x/" * 3000])
 def test_the_file_system_is_not_asked_about_a_question(question: str) -> None:
-    asked, documents = _told_apart([question], ["a.txt"], False)
+    asked, documents = _question_and_documents([question], ["a.txt"], False)
     assert (asked or "")[0] == question[0]
     assert (asked or "").encode()
     assert documents == ["a.txt"]
 
 
-def test_documents_that_a_shell_named_after_the_first_are_told_from_the_question(tmp_path: Path) -> None:
+def test_documents_that_a_shell_named_after_the_first_are_told_from_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = tmp_path / "b.txt"
     other.touch()
-    assert _told_apart(["why? " * 100, str(other)], ["a.txt"], False) == ("why? " * 100, ["a.txt", str(other)])
-    assert parse(["--docs", "a", "b", "c", "--question", "q"]).docs == ["a", "b", "c"]
+    assert _question_and_documents(["why? " * 100, str(other)], ["a.txt"], False) == (
+        "why? " * 100,
+        ["a.txt", str(other)],
+    )
+    monkeypatch.chdir(tmp_path)
+    Path("c.txt").touch()
+    _, spec = first_to_open(parse(["--docs", "b.txt", "c.txt", "--question", "q", "--model", "offline"]))
+    assert spec is not None
+    assert spec.documents == ("b.txt", "c.txt")
 
 
 CLI = "from fleet_rlm.cli.main import main; main()"

@@ -66,9 +66,9 @@ def test_a_task_without_a_question_sends_none() -> None:
     assert spec_of(Draft(documents="a", task="summarize"), ".").question is None
 
 
-def test_inputs_are_json_where_they_are_some_and_text_elsewhere() -> None:
+def test_inputs_stay_as_typed_for_the_engine_to_read_by_their_types() -> None:
     spec = spec_of(Draft(documents="a", signature="x -> y", inputs="n=3 who='new staff' list='[1, 2]'"), ".")
-    assert spec.inputs == {"n": 3, "who": "new staff", "list": [1, 2]}
+    assert spec.inputs == {"n": "3", "who": "new staff", "list": "[1, 2]"}
 
 
 def test_the_form_of_a_run_asks_for_the_same_run() -> None:

@@ -64,7 +64,7 @@ def test_a_file_that_is_no_run_is_refused_before_the_screen_opens(tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--nonsense"], "No such option: --nonsense"),
         (["--doc", "x"], "--doc"),
         (["a.jsonl", "--demo"], "choose one"),
         (["--docs", "x", "--follow", "y"], "choose one"),
@@ -143,7 +143,7 @@ from fleet_rlm.tui import keys
 keys.all_keys()                     # imports every screen, pane and dialog
 import fleet_rlm.tui.main, fleet_rlm.tui.command_line
 print(*sorted(name for name in sys.modules if name.split(".")[0] in ("dspy", "litellm", "modal", "openai")
-      or name.startswith(("fleet_rlm.engine", "fleet_rlm.sandbox"))))
+      or (name + ".").startswith(("fleet_rlm.engine.", "fleet_rlm.sandbox."))))
 """
 FIRST = """
 import sys

@@ -25,7 +25,6 @@ from fleet_rlm.documents import piped
 from fleet_rlm.documents.work import DocumentError
 from fleet_rlm.figures import plural, seconds
 from fleet_rlm.spec import RunSpec
-from fleet_rlm.standard_streams import readable
 from fleet_rlm.state import RunState
 
 if TYPE_CHECKING:
@@ -68,8 +67,8 @@ Answer = Callable[[Done], None]
 """Tells what came of a run, on stdout."""
 
 
-def carry_out(spec: RunSpec, given: list[str], options: RunOptions, tell_answer: Answer) -> NoReturn:
-    """Run it, tell its end, and leave with its exit status. `given` are `NAME=VALUE` of further inputs."""
+def carry_out(spec: RunSpec, options: RunOptions, tell_answer: Answer) -> NoReturn:
+    """Run it, tell its end, and leave with its exit status."""
     as_json = options.as_json
     with _pipes_kept(spec, as_json) as spec, Progress(quiet=options.quiet, verbose=options.verbose) as progress:
         try:
@@ -79,7 +78,6 @@ def carry_out(spec: RunSpec, given: list[str], options: RunOptions, tell_answer:
         except ImportError as error:
             _no_engine(error, as_json)
         try:
-            spec = msgspec.structs.replace(spec, inputs=_typed_inputs(spec, given))
             documents = read_documents(spec)
             session = RunSession(spec, [progress.hear], documents=documents)
             progress.watch = lambda: f"Watch it: fleet-rlm-tui --follow {_quoted(str(session.path))}"
@@ -126,42 +124,6 @@ def _no_engine(error: ImportError, as_json: bool) -> NoReturn:
     message = f"The engine can't be loaded: {error}."
     hint = "Install fleet-rlm again, in its folder: make clean sync"
     printing.leave(message, hint, printing.FAILED, as_json=as_json)
-
-
-def _typed_inputs(spec: RunSpec, given: list[str]) -> dict[str, ev.Json]:
-    """`NAME=VALUE` options as values: text where the signature wants text, else JSON. Raises `SetupError`."""
-    if not given:
-        return {}
-    from fleet_rlm.engine import extensions, signatures
-    from fleet_rlm.engine.errors import SetupError
-
-    texts: dict[str, str] = {}
-    for option in map(readable, given):
-        name, equals, value = option.partition("=")
-        if not equals or not name.strip():
-            raise SetupError(f"--input {option!r} is not of the form NAME=VALUE.", "Write it like --input limit=5.")
-        texts[name.strip()] = value
-    if spec.signature is None:
-        return dict(texts)  # the inputs of every task are text
-    asked = extensions.signature_of(spec.signature, spec.instructions or "", spec.cwd)
-    types = {field["name"]: field["type"] for field in signatures.fields_of(asked)["inputs"]}
-    return {name: _typed(name, text, types.get(name, "str")) for name, text in texts.items()}
-
-
-def _typed(name: str, text: str, kind: str) -> ev.Json:
-    from fleet_rlm.engine.errors import SetupError
-
-    if kind == "str":
-        return text
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        if kind.split("[")[0] in ("int", "float", "bool", "list", "dict", "tuple", "set"):
-            raise SetupError(
-                f"The input {name} must be {kind}, written as JSON; {text[:60]!r} is not.",
-                f'Write it like --input \'{name}=["a", "b"]\' or --input {name}=5.',
-            ) from error
-        return text
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def _run(spec: RunSpec, options: RunOptions, shape: Shape, limits: Budgets | Non
         if has_steps:
             steps.say(done.state, None if options.full_output else STEP_CHARS)
 
-    carry_out(options.complete(spec, limits), [], options, tell)
+    carry_out(options.complete(spec, limits), options, tell)
 
 
 def _outputs(done: Done, *names: str) -> Result:

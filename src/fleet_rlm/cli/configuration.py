@@ -11,11 +11,11 @@ import typer
 from fleet_rlm import config, sandbox_choice
 from fleet_rlm.cli import printing
 from fleet_rlm.cli.plain_help import App
-from fleet_rlm.cli.run_options import by_group, with_settings
 from fleet_rlm.cli.secrets import configured_name
 from fleet_rlm.config import modal_login
 from fleet_rlm.config.table import BUDGETS, SETTINGS, Parsed, Setting
 from fleet_rlm.events import Json
+from fleet_rlm.run_options import by_group, with_options
 from fleet_rlm.runs import redact
 
 app = App(name="config", help="What is configured, and where it came from.", no_args_is_help=True)
@@ -55,7 +55,7 @@ class ShownSetting:
 
 
 @app.command()
-@with_settings(by_group())
+@with_options(by_group())
 def show(asked: Mapping[str, Parsed | None], as_json: AsJson = False) -> None:
     """Show every setting with its value and source: an option given here, the environment, config.toml, a .env file,
     or the default; the first of these that says something wins.

@@ -3,74 +3,38 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from fleet_rlm import tasks
 from fleet_rlm.cli import printing, steps
 from fleet_rlm.cli.carry_out import Done, carry_out, plain
 from fleet_rlm.cli.run_options import RunOptions, with_run_options
-from fleet_rlm.spec import RunSpec
+from fleet_rlm.run_options import RunRequest
 from fleet_rlm.standard_streams import readable
 
 
 @with_run_options()
 def run(
     options: RunOptions,
+    request: RunRequest,
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="QUESTION", help="What you want to know; tasks that need no question do without."),
-    ] = None,
-    docs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--docs",
-            "--docs-path",
-            "-d",
-            metavar="PATH",
-            help="A document, a folder or a glob; - is standard input. May be repeated.",
-        ),
-    ] = None,
-    task: Annotated[str, typer.Option("--task", "-t", help=f"One of: {', '.join(tasks.TASKS)}.")] = "ask",
-    signature: Annotated[
-        str | None,
-        typer.Option(
-            "--signature",
-            "-s",
-            help='Your own task: DSPy\'s notation "context, question -> answer: str", or module:Class.',
-        ),
-    ] = None,
-    instructions: Annotated[
-        str | None, typer.Option("--instructions", help="What the planner is told to do, instead of the task's words.")
-    ] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input", "-i", metavar="NAME=VALUE", help="A further input of the signature (JSON unless text)."
-        ),
-    ] = None,
-    chars: Annotated[
-        int | None, typer.Option("--chars", min=1, help="Only so many first characters of each document.")
     ] = None,
 ) -> None:
     """Answer a question about documents, or do another task with them.
 
     Exit status: 0 with an answer, 1 when the run failed, 2 when it could not begin, 130 when it was aborted.
     """
-    question, documents = _told_apart(words or [], docs or [], options.as_json)
-    spec = RunSpec(
-        question=question,
-        documents=tuple(documents),
-        first_chars=chars,
-        task=task,
-        signature=signature and readable(signature),
-        instructions=instructions and readable(instructions),
-    )
-    carry_out(options.complete(spec), given or [], options, lambda done: _tell_answer(done, options))
+    asked = [] if request.question is None else [request.question]
+    question, documents = _question_and_documents([*asked, *(words or [])], request.docs or [], options.as_json)
+    spec = replace(request, question=question, docs=documents).spec()
+    carry_out(options.complete(spec), options, lambda done: _tell_answer(done, options))
 
 
-def _told_apart(words: list[str], docs: list[str], as_json: bool) -> tuple[str | None, list[str]]:
+def _question_and_documents(words: list[str], docs: list[str], as_json: bool) -> tuple[str | None, list[str]]:
     """The question, and the documents with those that a shell made of an unquoted `--docs *.txt`."""
     several = bool(docs) and len(words) > 1  # one word is the question: the file system is not asked about it
     files = [word for word in words if several and os.path.exists(word)]  # noqa: PTH110 - no error on odd names

@@ -93,7 +93,7 @@ def bind(spec: RunSpec, wanted: Wanted, documents: Documents) -> Bound:
         raise SetupError(
             f"The signature has no input named {', '.join(unknown)}.", f"Its inputs are {', '.join(wanted.names)}."
         )
-    values: dict[str, Any] = dict(spec.inputs)
+    values: dict[str, Any] = {name: _typed(name, value, wanted.types[name]) for name, value in spec.inputs.items()}
     records = {name: _record(name, value) for name, value in values.items()}
     told: dict[str, str] = {}
     field = wanted.document_field
@@ -115,6 +115,22 @@ def bind(spec: RunSpec, wanted: Wanted, documents: Documents) -> Bound:
         raise SetupError(f"The input {', '.join(missing)} has no value.", "Give it with --input NAME=VALUE.")
     asked = question if question is not None else _text(values.get(wanted.question_field or ""))
     return Bound(values, tuple(records[name] for name in wanted.names), told, asked)
+
+
+def _typed(name: str, value: Json, type_words: str) -> Json:
+    """A text as JSON where the signature wants something else than text. Raises `SetupError`."""
+    if not isinstance(value, str) or type_words in ("Any", "Optional[str]") or "str" in type_words.split(" | "):
+        return value
+    try:
+        decoded: Json = msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        if type_words.split("[")[0] in ("int", "float", "bool", "list", "dict", "tuple", "set"):
+            raise SetupError(
+                f"The input {name} must be {type_words}, written as JSON; {value[:60]!r} is not.",
+                f'Write it like --input \'{name}=["a", "b"]\' or --input {name}=5.',
+            ) from error
+        return value
+    return decoded
 
 
 def _question(spec: RunSpec, wanted: Wanted, values: Mapping[str, Json]) -> str | None:

@@ -9,9 +9,9 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from fleet_rlm import standard_streams
+from fleet_rlm import __version__, standard_streams
 
 if TYPE_CHECKING:
     from fleet_rlm.spec import RunSpec
@@ -37,13 +37,16 @@ def _main(argv: Sequence[str] | None) -> int:
 
         try:
             arguments = parse(given)
-            if arguments.keys:
+            if arguments.opened.version:
+                sys.stdout.write(f"fleet-rlm {__version__}\n")
+                return 0
+            if arguments.opened.keys:
                 from fleet_rlm.tui.keys import printable
 
                 sys.stdout.write(printable() + "\n")
                 return 0
             source, spec = first_to_open(arguments)
-            on_hang_up = getattr(arguments, "run.on_hang_up")
+            on_hang_up = cast("str | None", arguments.options.asked.get("run.on_hang_up"))
         except UsageError as error:
             return _refuse(str(error))
     if missing := _missing_terminal():

@@ -15,15 +15,15 @@ from fleet_rlm import config
 from fleet_rlm.cli import printing
 from fleet_rlm.cli.doctor.at_once import at_once
 from fleet_rlm.cli.doctor.finding import Finding
-from fleet_rlm.cli.run_options import by_group, with_settings
 from fleet_rlm.config.table import MODELS, TUNING, Parsed
+from fleet_rlm.run_options import by_group, with_options
 from fleet_rlm.screen_text import clean_line
 
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "missing": ("✗", "red"), "not needed": ("–", "yellow")}
 _LINE = 4000
 
 
-@with_settings(one for one in by_group() if one.group in (MODELS, TUNING) or one.key == "run.sandbox")
+@with_options(one for one in by_group() if one.group in (MODELS, TUNING) or one.key == "run.sandbox")
 def doctor(
     asked: Mapping[str, Parsed | None],
     probe: Annotated[bool, typer.Option("--probe", help="Ask the model one tiny question, too.")] = False,

@@ -11,6 +11,7 @@ from fleet_rlm.config import BY_KEY, SETTINGS, Settings
 from fleet_rlm.config.sources import NOTHING
 from fleet_rlm.config.table import TUNING, NotAValue, Parsed
 from fleet_rlm.run_settings import budgets as budgets_of
+from fleet_rlm.run_settings import named_values
 from fleet_rlm.screen_text import clean, clean_line
 from fleet_rlm.spec import DEFAULT_CONCURRENCY, ModalOptions, OnSandboxLost, RunSpec, SandboxChoice
 from fleet_rlm.tasks.catalog import TASKS, Task
@@ -264,22 +265,16 @@ def _split(text: str) -> list[str]:
         return [text]
 
 
-def _values(typed: str) -> dict[str, Any]:  # JSON, which has no narrower type here
-    """Each value as JSON when it is some, else as the text it is. Raises `Incomplete`."""
-    values: dict[str, Any] = {}
+def _values(typed: str) -> dict[str, Any]:  # as a spec holds them
+    """The further inputs as texts, which the engine reads by their types. Raises `Incomplete`."""
     try:
         several = shlex.split(typed)
     except ValueError as error:
         raise Incomplete("inputs", "a quote is not closed") from error
-    for given in several:
-        name, sign, text = given.partition("=")
-        if not sign or not name.isidentifier():
-            raise Incomplete("inputs", f"write inputs as name=value, not {given[:40]!r}")
-        try:
-            values[name] = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            values[name] = text
-    return values
+    try:
+        return dict(named_values(several))
+    except ValueError as error:
+        raise Incomplete("inputs", str(error)) from error
 
 
 def _written(value: object) -> str:
