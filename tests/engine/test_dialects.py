@@ -103,3 +103,23 @@ def test_a_cut_extraction_is_asked_for_again_with_more_room_or_marked(
     assert done.status == "extracted"
     again = [retry for retry in run.of(ev.ModelRetrying) if retry.error.type == "AnswerCut"]
     assert (done.outputs == {"answer": "from what is known"} and again) or run.of(ev.ExtractionFinished)[0].cut
+
+
+@each
+@pytest.mark.parametrize("half", ["[[ ## pages ## ]]\n[1, 2", "Let me see: the pages", ""])
+def test_an_extraction_that_is_always_cut_fails_with_the_limit_and_what_to_set(
+    dialect: str, half: str, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSPY_LM_MAX_TOKENS", "600")
+
+    def script(text: str) -> Reply | str:
+        return Reply(half, finish="length") if role(text) == "extraction" else action("look", "print('on')")
+
+    wanted = {"signature": "context, question -> pages: list[int]", "budgets": Budgets(max_iterations=1)}
+    _, done, _ = answered(dialect, script, start, monkeypatch, **wanted)
+    assert done.status == "failed"
+    assert done.error is not None
+    assert done.error.type == "AnswerCut"
+    thought = "" if half else ", all used to think"
+    assert done.error.message == f"the final answer was cut off at its limit of 600 output tokens{thought}"
+    assert "Set DSPY_LM_MAX_TOKENS to more than 600" in (done.error.hint or "")

@@ -12,6 +12,7 @@ from dspy.primitives.repl_types import REPLHistory
 
 from fleet_rlm import events as ev
 from fleet_rlm.engine.call_events import Emit
+from fleet_rlm.engine.failures import AnswerCut
 from fleet_rlm.engine.history import Shortened
 from fleet_rlm.engine.models import CallInterrupted
 from fleet_rlm.engine.observer import fields_of
@@ -65,12 +66,19 @@ class Extraction(dspy.Module):
     """In the place of dspy's: asks on shorter histories, and another model, before it gives up."""
 
     def __init__(
-        self, inner: dspy.Module, prompting: Prompting, others: Callable[[], Iterator[tuple[Any, Window]]]
+        self,
+        inner: dspy.Module,
+        prompting: Prompting,
+        others: Callable[[], Iterator[tuple[Any, Window]]],
+        is_cut: Callable[[], bool],
     ) -> None:
-        """`others` are models to ask when the agent's own fails, with their windows."""
+        """`others` are models to ask when the agent's own fails, with their windows.
+
+        `is_cut` tells whether the newest answer ended at its limit of tokens.
+        """
         super().__init__()
         self.inner = inner
-        self._prompting, self._others = prompting, others
+        self._prompting, self._others, self._is_cut = prompting, others, is_cut
 
     @property
     def signature(self) -> type[dspy.Signature]:
@@ -84,7 +92,12 @@ class Extraction(dspy.Module):
             return self._asked(fields, self._prompting)
         except CallInterrupted:
             raise
-        except (dspy.LMError, dspy.AdapterParseError) as error:
+        except (dspy.LMError, dspy.AdapterParseError) as failed:
+            error = failed
+            if isinstance(failed, AnswerCut):
+                error = self._cut(failed.text)
+            elif isinstance(failed, dspy.AdapterParseError) and self._is_cut():
+                error = self._cut(failed.lm_response)
             for lm, window in self._others():
                 other = Prompting(self._prompting._emit, window)
                 try:
@@ -96,12 +109,18 @@ class Extraction(dspy.Module):
                     continue
             raise error from None
 
+    def _cut(self, text: str) -> AnswerCut:
+        return AnswerCut(self._prompting.window.answer, text, "the final answer")
+
     def _asked(self, fields: dict[str, Any], prompting: Prompting) -> SimpleNamespace:
         rest, room = beside(self.signature, fields), None
         for attempt in range(ATTEMPTS):
             history = prompting.history(fields["repl_history"], rest, {}, room)
             try:
-                return SimpleNamespace(**(fields_of(self.inner(**{**fields, "repl_history": history})) or {}))
+                given = self.inner(**{**fields, "repl_history": history})
+                if self._is_cut() and [*self.signature.output_fields.values()][-1].annotation is not str:
+                    raise self._cut(str(given))  # half a text can be read; half a number or list would be another one
+                return SimpleNamespace(**(fields_of(given) or {}))
             except dspy.AdapterParseError as error:
                 return SimpleNamespace(**self._text_alone(error))
             except dspy.LMError as error:

@@ -24,11 +24,11 @@ class CallRefused(dspy.LMError):
 class AnswerCut(dspy.LMError):
     """An answer that ends at the limit of its tokens, and must not be used as if it were whole; `text` is what came."""
 
-    def __init__(self, limit: int | None, text: str = "") -> None:
+    def __init__(self, limit: int | None, text: str = "", what: str = "the answer") -> None:
         self.limit, self.text = limit, text
         most = f"its limit of {limit:,} output tokens" if limit else "its limit of output tokens"
         empty = ", all used to think" if not text else ""
-        super().__init__(f"the answer was cut off at {most}{empty}")
+        super().__init__(f"{what} was cut off at {most}{empty}")
 
     def failure(self) -> ev.Failure:
         """In words for a person."""

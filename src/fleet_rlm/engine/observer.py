@@ -323,6 +323,11 @@ class Observer(CallEvents):
         if node is not None:
             node.answered = answered
 
+    def is_cut(self) -> bool:
+        """Return whether the newest answer to the module that runs in this thread ended at its limit of tokens."""
+        node = self.tree.current()
+        return node is not None and _truncated(node)
+
     # -- sandboxes -------------------------------------------------------------------------------------------------
 
     def on_interpreter_execute_start(self, call_id: str, instance: object, inputs: Mapping[str, Json]) -> None:

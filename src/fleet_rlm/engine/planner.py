@@ -72,7 +72,10 @@ class Seat:
             if root and self.sub_window is not self.window:
                 yield module.sub_lm, self.sub_window
 
-        module.generate_action, module.extract = planner, Extraction(module.extract, prompting, others)
+        module.generate_action, module.extract = (
+            planner,
+            Extraction(module.extract, prompting, others, self.observer.is_cut),
+        )
         check_submissions(module)
         if not root:  # the run's own planner is driven by one who knows how it ends
             module.forward = functools.partial(_answered_anyway, module, planner, module.forward)
