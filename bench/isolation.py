@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolationError, launch
+from fleet_rlm.sandbox.isolation.clean_launcher import CleanLauncher
+from fleet_rlm.sandbox.protocol import DRIVER
 from fleet_rlm.sandbox.transport import Limits
 
 HELLO = "import os, sys\nos.write(1, b'hello')\nfor line in sys.stdin.buffer:\n    os.write(1, line)\n"
@@ -31,13 +33,13 @@ def plain(driver: Path, *flags: str) -> float:
     return seconds
 
 
-def isolated(driver: Path, mode: str) -> tuple[float, float, float]:
+def isolated(driver: Path, mode: str, clean: CleanLauncher | None) -> tuple[float, float, float]:
     """Seconds to hello, for one round trip through the pipes, and to end."""
     start = time.perf_counter()
-    with launch(driver, limits=Limits(), modes=(mode,)) as process:
-        os.read(process.stdout_fd, 5)
+    with launch(driver, limits=Limits(), modes=(mode,), clean=clean) as process:
+        os.read(process.stdout_fd, 4096)
         hello = time.perf_counter()
-        for _ in range(1000):
+        for _ in range(1000 if driver != DRIVER else 0):
             os.write(process.stdin_fd, b"x\n")
             os.read(process.stdout_fd, 2)
         back = time.perf_counter()
@@ -55,20 +57,35 @@ def show(name: str, measure: Callable[[], float], repeats: int) -> None:
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     with tempfile.TemporaryDirectory() as folder:
-        driver = Path(folder) / "driver.py"
-        driver.write_text(HELLO)
-        show("python -I -S", lambda: plain(driver, "-I", "-S"), repeats)
-        show("python -I", lambda: plain(driver, "-I"), repeats)
-        for mode in DEFAULT_ORDER:
-            try:
-                runs = [isolated(driver, mode) for _ in range(repeats + 1)][1:]
-            except IsolationError as error:
-                print(f"{mode:16} {error}")
-                continue
-            hello, trip, end = (statistics.median(values) for values in zip(*runs, strict=True))
-            least = min(run[0] for run in runs) * 1000
-            print(f"{mode:16} {hello * 1000:6.1f} ms to hello (least {least:.1f}), "
-                  f"round trip {trip * 1e6:.1f} µs, {end * 1000:.1f} ms to end")  # fmt: skip
+        hello = Path(folder) / "driver.py"
+        hello.write_text(HELLO)
+        show("python -I -S", lambda: plain(hello, "-I", "-S"), repeats)
+        show("python -I", lambda: plain(hello, "-I"), repeats)
+        for driver in (hello, DRIVER):
+            print("a driver that only echoes" if driver == hello else "the driver of every sandbox")
+            clean = CleanLauncher(driver)
+            for mode in DEFAULT_ORDER:
+                measure_mode(driver, mode, clean, repeats)
+            clean.close()
+
+
+def measure_mode(driver: Path, mode: str, clean: CleanLauncher, repeats: int) -> None:
+    """Measure sandboxes of one mode, started anew and forked in turn."""
+    took: dict[str, list[tuple[float, float, float]]] = {"started": [], "forked": []}
+    try:
+        for _ in range(repeats + 1):
+            took["started"].append(isolated(driver, mode, None))
+            took["forked"].append(isolated(driver, mode, clean))
+    except IsolationError as error:
+        print(f"{mode:16} {error}")
+        return
+    hello = {}
+    for how, runs in took.items():
+        hello[how], trip, end = (statistics.median(values) for values in zip(*runs[1:], strict=True))
+        least = min(run[0] for run in runs) * 1000
+        print(f"{mode:16} {how:8} {hello[how] * 1000:6.1f} ms to hello (least {least:.1f}), "
+              f"round trip {trip * 1e6:.1f} µs, {end * 1000:.1f} ms to end")  # fmt: skip
+    print(f"{mode:16} forked / started = {hello['forked'] / hello['started']:.2f}")
 
 
 if __name__ == "__main__":

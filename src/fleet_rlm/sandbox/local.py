@@ -15,6 +15,7 @@ from fleet_rlm.sandbox.cell import instructions
 from fleet_rlm.sandbox.clock import awake
 from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolatedProcess, launch
+from fleet_rlm.sandbox.isolation.clean_launcher import of_this_process
 from fleet_rlm.sandbox.protocol import DRIVER
 from fleet_rlm.sandbox.transport import IsolationReport, Limits, Stalled, Stored, Transport, TransportError
 
@@ -45,7 +46,12 @@ class LocalTransport(Transport):
 
     def start(self, limits: Limits, progress: Callable[[str], None]) -> IsolationReport:
         process = launch(
-            DRIVER, limits=limits, modes=self._modes, scratch_parent=self._scratch_parent, progress=progress
+            DRIVER,
+            limits=limits,
+            modes=self._modes,
+            scratch_parent=self._scratch_parent,
+            progress=progress,
+            clean=of_this_process.get(DRIVER),
         )
         with self._state:
             self._process, self._streams_open, killed = process, 2, self._killed

@@ -22,6 +22,7 @@ from types import ModuleType
 import pytest
 
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolatedProcess, IsolationError, launch
+from fleet_rlm.sandbox.isolation.clean_launcher import CleanLauncher
 from fleet_rlm.sandbox.transport import IsolationReport, Limits
 
 HERE = Path(__file__).parent
@@ -75,8 +76,11 @@ class Sandbox:
         return self.process.end() or "it still runs"
 
 
-def start(mode: str, parent: Path, limits: Limits = SMALL) -> Sandbox:
-    return Sandbox(launch(HERE / "hostile_driver.py", limits=limits, modes=(mode,), scratch_parent=parent), mode)
+HOSTILE = HERE / "hostile_driver.py"
+
+
+def start(mode: str, parent: Path, limits: Limits = SMALL, clean: CleanLauncher | None = None) -> Sandbox:
+    return Sandbox(launch(HOSTILE, limits=limits, modes=(mode,), scratch_parent=parent, clean=clean), mode)
 
 
 def _in_a_child(attempt: Callable[[], object]) -> bool:
@@ -258,13 +262,13 @@ class Battle:
     bystander_lives: bool
 
 
-def fight(mode: str, modules: list[ModuleType], folder: Path) -> Battle:
+def fight(mode: str, modules: list[ModuleType], folder: Path, clean: CleanLauncher | None) -> Battle:
     """Run the attacks on what the mode claims to protect, and the harmless ones anyway.
 
     An attack on what is *not* protected could really hurt the person's processes, so it does not run.
     """
     outside = Outside(folder)
-    sandbox = start(mode, folder)
+    sandbox = start(mode, folder, clean=clean)
     results: dict[str, dict[str, object]] = {}
     try:
         proven = frozenset((*sandbox.process.report.proven, "in every mode"))

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER
+from fleet_rlm.sandbox.isolation.clean_launcher import CleanLauncher
 
 from .attacks import files, kernel, network, processes
-from .harness import Battle, fight, not_offered
+from .harness import HOSTILE, Battle, fight, not_offered
 
 pytestmark = pytest.mark.isolation
 
@@ -55,18 +56,26 @@ WORDS = {
     "limits+seccomp": "no network; your files are NOT protected",
     "limits": "NOT isolated: limits only",
 }
+FORKED = " by a fork of the clean launcher"
+STARTS = [mode + how for mode in DEFAULT_ORDER for how in ("", FORKED)]
+"""Each mode, in a sandbox that is started anew and in one that is forked."""
 _battles: dict[str, Battle] = {}
 
 
-def battle_in(mode: str, parent: Path) -> Battle:
+def battle_in(start: str, parent: Path) -> Battle:
     """All attacks in one mode, fought once for all the tests here."""
+    mode = start.removesuffix(FORKED)
     if reason := not_offered(mode, parent):
         pytest.skip(reason)
-    if mode not in _battles:
-        folder = parent / f"outside-{mode}"
+    if start not in _battles:
+        folder = parent / f"outside-{start}".replace(" ", "-")
         folder.mkdir()
-        _battles[mode] = fight(mode, MODULES, folder)
-    return _battles[mode]
+        clean = CleanLauncher(HOSTILE) if start.endswith(FORKED) else None
+        _battles[start] = fight(mode, MODULES, folder, clean)
+        if clean:
+            assert clean.process.poll() is None, "it was forked, and no attack reached it"
+            clean.close()
+    return _battles[start]
 
 
 def got_through(battle: Battle, attack: Attack) -> object:
@@ -75,33 +84,38 @@ def got_through(battle: Battle, attack: Attack) -> object:
     return result.get("got")
 
 
-@pytest.mark.parametrize("mode", DEFAULT_ORDER)
-def test_every_mode_claims_what_it_is_for(mode: str, parent: Path) -> None:
-    battle = battle_in(mode, parent)
+@pytest.mark.parametrize("start", STARTS)
+def test_every_mode_claims_what_it_is_for(start: str, parent: Path) -> None:
+    battle, mode = battle_in(start, parent), start.removesuffix(FORKED)
     assert battle.proven >= CLAIMS[mode]
     assert battle.report.mode == mode
     assert battle.report.words.startswith(WORDS[mode])
 
 
 @pytest.mark.parametrize(
-    ("mode", "attack"),
-    [(mode, attack) for mode in DEFAULT_ORDER for attack, claim in CLAIMED_BY.items() if claim in CLAIMS[mode]],
+    ("start", "attack"),
+    [
+        (start, attack)
+        for start in STARTS
+        for attack, claim in CLAIMED_BY.items()
+        if claim in CLAIMS[start.removesuffix(FORKED)]
+    ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_the_attack_is_stopped(mode: str, attack: Attack, parent: Path) -> None:
-    assert got_through(battle_in(mode, parent), attack) is None
+def test_the_attack_is_stopped(start: str, attack: Attack, parent: Path) -> None:
+    assert got_through(battle_in(start, parent), attack) is None
 
 
-@pytest.mark.parametrize("mode", DEFAULT_ORDER)
-def test_what_is_claimed_beyond_that_holds_too(mode: str, parent: Path) -> None:
-    battle = battle_in(mode, parent)
+@pytest.mark.parametrize("start", STARTS)
+def test_what_is_claimed_beyond_that_holds_too(start: str, parent: Path) -> None:
+    battle = battle_in(start, parent)
     claimed = [attack for attack, claim in CLAIMED_BY.items() if claim in battle.proven]
     assert [attack.__name__ for attack in claimed if got_through(battle, attack)] == []
 
 
-@pytest.mark.parametrize("mode", DEFAULT_ORDER)
-def test_what_only_the_outside_can_see_holds(mode: str, parent: Path) -> None:
-    battle = battle_in(mode, parent)
+@pytest.mark.parametrize("start", STARTS)
+def test_what_only_the_outside_can_see_holds(start: str, parent: Path) -> None:
+    battle = battle_in(start, parent)
     assert battle.datagrams == []
     assert not battle.key_changed
     assert battle.bystander_lives
@@ -114,9 +128,9 @@ def test_the_attack_works_where_nothing_protects(attack: Attack, parent: Path) -
     assert got_through(battle, attack)
 
 
-@pytest.mark.parametrize("mode", DEFAULT_ORDER)
-def test_what_gets_through_was_announced(mode: str, parent: Path) -> None:
-    battle = battle_in(mode, parent)
+@pytest.mark.parametrize("start", STARTS)
+def test_what_gets_through_was_announced(start: str, parent: Path) -> None:
+    battle = battle_in(start, parent)
     through = [attack for attack in HARMLESS if got_through(battle, attack)]
     assert {CLAIMED_BY[attack] for attack in through}.isdisjoint(battle.proven)
     assert bool(battle.report.not_protected) >= bool(through)

@@ -6,7 +6,6 @@ import os
 import re
 import select
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from fleet_rlm import syntax
+from fleet_rlm.sandbox.isolation.clean_launcher import CleanLauncher, Launcher, start_python
 from fleet_rlm.sandbox.isolation.folders import SandboxFolder, sweep
 from fleet_rlm.sandbox.isolation.launcher.plan import Plan
 from fleet_rlm.sandbox.isolation.report import report
@@ -23,7 +23,6 @@ from fleet_rlm.sandbox.transport import IsolationReport, Limits, TransportError
 
 DEFAULT_ORDER: tuple[str, ...] = ("namespaces", "bubblewrap", "landlock", "limits+seccomp", "limits")
 """Strongest first; each is tried, and the first that proves to hold is taken."""
-_BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from launcher.main import main;exec(*main())"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _SECONDS_TO_START = 60.0
 _SECONDS_TO_END = 5.0
@@ -61,9 +60,11 @@ def launch(
     modes: Sequence[str] = DEFAULT_ORDER,
     scratch_parent: Path | None = None,
     progress: Callable[[str], None] = lambda _words: None,
+    clean: CleanLauncher | None = None,
 ) -> IsolatedProcess:
     """Start `driver` in the first of `modes` that proves to hold. From any thread; blocks some 30 ms.
 
+    `clean`: fork its launcher from this one; without it, or where that fails, a launcher is started anew.
     `scratch_parent`: an existing folder for the sandbox's own (default: the temporary folder). What sandboxes of dead
     engines left there is swept first. Raises `IsolationError` (a `TransportError`), with nothing left behind.
     """
@@ -77,7 +78,7 @@ def launch(
         raise IsolationError(f"no folder for the sandbox in {parent}: {error.strerror}; set another one") from error
     pipes = _Pipes()
     try:
-        launcher = _start(driver, folder, pipes, limits, modes)
+        launcher = _start(driver, folder, pipes, limits, modes, clean)
     except OSError as error:
         pipes.close()
         os.close(folder.lock_fd)
@@ -126,17 +127,19 @@ class _Pipes:
 
 
 def _start(
-    driver: Path, folder: SandboxFolder, pipes: _Pipes, limits: Limits, modes: Sequence[str]
-) -> subprocess.Popen[bytes]:
+    driver: Path,
+    folder: SandboxFolder,
+    pipes: _Pipes,
+    limits: Limits,
+    modes: Sequence[str],
+    clean: CleanLauncher | None,
+) -> Launcher:
     plan = Plan(
         driver=str(driver.resolve()),
         modes=list(modes),
         folder=str(folder.path.resolve()),
         private_uid=folder.private_uid,
         packages=_packages(),
-        report_fd=pipes.theirs_report,
-        lifeline_fd=pipes.theirs_life,
-        lock_fd=folder.lock_fd,
         memory_mb=limits.memory_mb,
         processes=limits.processes,
         cpu_seconds=limits.cpu_seconds,
@@ -144,16 +147,9 @@ def _start(
         scratch_mb=limits.scratch_mb,
         open_files=limits.open_files,
     )
-    launcher = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, str(Path(__file__).parent), str(pipes.theirs_plan)],
-        stdin=pipes.theirs_in,
-        stdout=pipes.theirs_out,
-        stderr=pipes.theirs_err,
-        pass_fds=(pipes.theirs_report, pipes.theirs_life, pipes.theirs_plan, folder.lock_fd),
-        cwd="/",
-        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-        start_new_session=True,
-    )
+    streams = [pipes.theirs_in, pipes.theirs_out, pipes.theirs_err]
+    others = [pipes.theirs_plan, pipes.theirs_report, pipes.theirs_life, folder.lock_fd]
+    launcher = (clean.fork([*streams, *others]) if clean else None) or start_python(map(str, others), others, streams)
     os.write(pipes.plan, plan.dump())
     pipes.close_theirs()
     return launcher
@@ -169,7 +165,7 @@ def _packages() -> list[str]:
 class IsolatedProcess:
     """A driver that runs isolated. Every method may be called from any thread."""
 
-    def __init__(self, launcher: subprocess.Popen[bytes], pipes: _Pipes, folder: SandboxFolder, limits: Limits) -> None:
+    def __init__(self, launcher: Launcher, pipes: _Pipes, folder: SandboxFolder, limits: Limits) -> None:
         self._launcher, self._pipes, self._folder, self._limits = launcher, pipes, folder, limits
         self._lock = threading.RLock()
         self._heard = b""
@@ -224,10 +220,7 @@ class IsolatedProcess:
 
     def wait(self, seconds: float) -> int | None:
         """Wait at most so long for the end; the exit code, or None while it runs."""
-        try:
-            return self._launcher.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        return self._launcher.wait() if self._reports_end(seconds) else None
 
     def end(self) -> str | None:
         """Why the driver ended, in words; None while it runs."""

@@ -93,7 +93,7 @@ def inside() -> tuple[CodeType, dict[str, object]]:
     with os.fdopen(int(sys.argv[1]), "rb") as letter:
         fields, target_fields, owned, code, (say_write, go_read, life_read, kills, stderr) = marshal.load(letter)
     os.dup2(stderr, 2)
-    plan, targets = Plan(**fields), Targets.of(target_fields)
+    plan, targets = Plan.of(fields), Targets.of(target_fields)
     pipes = Pipes.inherited(plan, say_write, go_read, life_read, kills)
     try:
         with pipes.telling_failures():

@@ -23,6 +23,7 @@ CAP_DAC_READ_SEARCH = 2
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+CLONE_PARENT = 0x8000
 CLONE_ANY_NEW = 0x7E020000
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
@@ -89,7 +90,7 @@ def mount_read_only(path: str) -> None:
 
 
 def clone(flags: int) -> int:
-    """Fork into new namespaces: 0 in the child, the child's pid in the parent. Single-threaded callers only."""
+    """Fork with these flags: 0 in the child, the child's pid in the parent. Single-threaded callers only."""
     api, libc = ctypes.pythonapi, ctypes.PyDLL(None, use_errno=True)
     api.PyOS_BeforeFork()
     zero = ctypes.c_long(0)

@@ -1,8 +1,8 @@
 """The launcher: tries the modes in order, reports the first that holds, waits, and leaves nothing behind.
 
-Started by the engine as `python -I -S -c …` in a session of its own and with a clean environment. It has no other
-threads, so that it may fork and clone; the engine's death reaches it through a pipe, not through a signal that would
-follow the engine's *thread*.
+Started by the engine as `python -I -S -c …`, or forked by the clean launcher (`forking.py`), in a session of its own
+and with a clean environment. It has no other threads, so that it may fork and clone; the engine's death reaches it
+through a pipe, not through a signal that would follow the engine's *thread*.
 """
 
 from __future__ import annotations
@@ -46,8 +46,15 @@ def main() -> tuple[CodeType, dict[str, object]]:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whatever the engine's thread had blocked
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with os.fdopen(int(sys.argv[2]), "rb") as pipe:
+    if sys.argv[2] == "fork":
+        from .forking import fork_for_each_sandbox
+
+        descriptors = fork_for_each_sandbox(int(sys.argv[3]), sys.argv[4])
+    else:
+        descriptors = [int(number) for number in sys.argv[2:]]
+    with os.fdopen(descriptors[0], "rb") as pipe:
         plan = Plan.load(pipe.read())
+    plan.report_fd, plan.lifeline_fd, plan.lock_fd = descriptors[1:]
     code = runtime.load_driver(plan.driver)
     try:
         _launch(plan)

@@ -32,9 +32,6 @@ class Plan:
         folder: str,
         private_uid: int,
         packages: list[str],
-        report_fd: int,
-        lifeline_fd: int,
-        lock_fd: int,
         memory_mb: int,
         processes: int,
         cpu_seconds: int,
@@ -49,9 +46,8 @@ class Plan:
         self.private_uid = private_uid
         """The host's user id that generated code gets when the engine is root; otherwise the engine's own."""
         self.packages = packages
-        self.report_fd = report_fd
-        self.lifeline_fd = lifeline_fd
-        self.lock_fd = lock_fd
+        self.report_fd = self.lifeline_fd = self.lock_fd = -1
+        """Known to the launcher only."""
         self.memory_mb = memory_mb
         self.processes = processes
         self.cpu_seconds = cpu_seconds
@@ -86,8 +82,13 @@ class Plan:
 
     @classmethod
     def load(cls, raw: bytes) -> Plan:
-        fields: dict[str, Any] = marshal.loads(raw)
-        return cls(**fields)
+        return cls.of(marshal.loads(raw))
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Plan:
+        plan = cls.__new__(cls)
+        vars(plan).update(fields)
+        return plan
 
 
 class Finding:
