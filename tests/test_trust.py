@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -224,8 +227,9 @@ def test_a_person_who_is_logged_in_at_modal_stays_in_their_account(project: Path
 @pytest.mark.parametrize("mode", [stat.S_IWOTH, stat.S_IWGRP])
 @pytest.mark.parametrize("name", [".env", "config.toml"])
 def test_a_file_that_others_may_write_is_not_read_and_that_is_said(
-    project: Path, home: Path, name: str, mode: int
+    project: Path, home: Path, name: str, mode: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    accounts(monkeypatch, group="staff", members=[])
     path = project / ".env" if name == ".env" else home / name
     path.write_text("DSPY_LM_MODEL=openai/a\n" if name == ".env" else '[model]\nname = "openai/a"\n')
     path.chmod(0o600 | mode)
@@ -236,6 +240,65 @@ def test_a_file_that_others_may_write_is_not_read_and_that_is_said(
     assert "chmod go-w" in problem.hint
     path.chmod(0o600)
     assert not config.model_choice(config.load(project, {})).offline
+
+
+def accounts(monkeypatch: pytest.MonkeyPatch, *, group: str, members: list[str], others: Sequence[str] = ()) -> None:
+    """The machine's users: `ada`, whose first group this process has, and `others` with the same first group."""
+    uid, gid = os.geteuid(), os.getegid()
+    ada = pwd.struct_passwd(("ada", "x", uid, gid, "", "/home/ada", "/bin/sh"))
+    more = [pwd.struct_passwd((name, "x", uid + 1, gid, "", "/", "/bin/sh")) for name in others]
+    monkeypatch.setattr(ownership.pwd, "getpwuid", {uid: ada}.__getitem__)
+    monkeypatch.setattr(ownership.pwd, "getpwall", lambda: [ada, *more])
+    monkeypatch.setattr(ownership.grp, "getgrgid", {gid: grp.struct_group((group, "x", gid, members))}.__getitem__)
+
+
+@pytest.mark.parametrize("members", [[], ["ada"]])
+def test_a_file_made_under_umask_002_is_read_where_the_group_is_the_persons_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch, members: list[str]
+) -> None:
+    accounts(monkeypatch, group="ada", members=members)
+    before = os.umask(0o002)
+    try:
+        (project / ".env").write_text("DSPY_LM_MODEL=openai/a\n")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((project / ".env").stat().st_mode) == 0o664
+    settings = config.load(project, {})
+    assert not settings.problems
+    assert not config.model_choice(settings).offline
+
+
+@pytest.mark.parametrize(
+    ("group", "members", "others"),
+    [("staff", [], []), ("ada", ["ada", "bob"], []), ("ada", [], ["bob"])],
+    ids=["not named for the person", "a second member", "the first group of a second user"],
+)
+def test_a_file_that_a_shared_group_may_write_is_not_read(
+    project: Path, monkeypatch: pytest.MonkeyPatch, group: str, members: list[str], others: list[str]
+) -> None:
+    accounts(monkeypatch, group=group, members=members, others=others)
+    (project / ".env").write_text("DSPY_LM_MODEL=openai/a\n")
+    (project / ".env").chmod(0o664)
+    (problem,) = config.load(project, {}).problems
+    assert "others may write it, by its group" in problem.message
+    assert "chmod go-w" in problem.hint
+
+
+def test_a_group_that_is_not_the_persons_first_or_an_access_list_is_not_trusted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts(monkeypatch, group="ada", members=[])
+    path = project / ".env"
+    path.touch()
+    path.chmod(0o664)
+    assert not ownership.why_not_trusted(path)
+    monkeypatch.setattr(ownership.os, "listxattr", lambda _: ["system.posix_acl_access"], raising=False)
+    assert "by its group" in ownership.why_not_trusted(path)
+    monkeypatch.setattr(ownership.os, "listxattr", lambda _: [], raising=False)
+    second = grp.struct_group(("ada", "x", os.getegid() + 1, []))
+    monkeypatch.setattr(ownership.grp, "getgrgid", lambda _: second)
+    assert not ownership.why_not_trusted(path)
+    assert not ownership._is_private_group(second.gr_gid)
 
 
 def test_a_file_or_a_link_of_another_user_is_not_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,19 @@ def test_what_comes_through_a_pipe_is_read_and_kept_until_its_run_is_deleted(fle
     assert kept(fleet) == []
 
 
+def test_what_came_through_a_pipe_stays_while_another_run_names_it(fleet: Shell) -> None:
+    assert run(fleet, "--docs - <<< 'the code is 4711'").returncode == 0
+    (file,) = kept(fleet)
+    assert run(fleet, f"--docs {file}").returncode == 0
+    library = Library(fleet.folder / "home" / "runs")
+    library.refresh()
+    first, second = library.list()
+    library.delete(first)
+    assert kept(fleet) == [file]
+    library.delete(second)
+    assert kept(fleet) == []
+
+
 def test_what_was_piped_to_a_run_that_never_began_is_removed(fleet: Shell) -> None:
     done = run(fleet, "--docs - --task nothing-like-it <<< 'the code is 4711'")
     assert done.returncode == 2

@@ -1,6 +1,7 @@
-"""Texts that come through a pipe (`--docs -`, `--docs <(command)`): kept as private files in the run library's folder.
+"""Keep texts that come through a pipe (`--docs -`, `--docs <(command)`) as private files in the run library's folder.
 
 A pipe can be read once, and a run's record names its documents so that a screen and a later run can read them again.
+The library removes a kept file with the last run that names it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fleet_rlm.documents.work import BLOCK_BYTES, DocumentError, shown, size_in_
 
 FOLDER = "piped"
 MOST_BYTES = 2_000_000_000
-"""What is kept of a pipe that never ends is refused beyond this."""
+"""A pipe that gives more is refused."""
 _KEPT = re.compile(r"(?:stdin|pipe)-[0-9a-f]{10}")
 
 
@@ -58,8 +59,12 @@ def keep_stream(source: IO[bytes], kind: str, runs: Path) -> Path:
     return path
 
 
+def is_kept(document: str) -> bool:
+    """True if a document has the name of one that was kept from a pipe."""
+    return _KEPT.fullmatch(document) is not None
+
+
 def forget(runs: Path, documents: Iterable[str]) -> None:
-    """Remove what was kept under these documents' names; names of other documents are none of ours."""
-    for name in documents:
-        if _KEPT.fullmatch(name):
-            (runs / FOLDER / name).unlink(missing_ok=True)
+    """Remove the files of those documents that were kept from a pipe."""
+    for name in filter(is_kept, documents):
+        (runs / FOLDER / name).unlink(missing_ok=True)

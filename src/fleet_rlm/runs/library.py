@@ -188,11 +188,16 @@ class Library:
                 if file >= 0:
                     _claim(file)
                     run.path.unlink()
-                    piped.forget(self.folder, run.documents)
             finally:
                 if file >= 0:
                     os.close(file)
             self._with_index(lambda db: _delete(db, [key]))
+            piped.forget(self.folder, [name for name in filter(piped.is_kept, run.documents) if not self._reads(name)])
+
+    def _reads(self, document: str) -> bool:
+        """True if any run names this document."""
+        query = "SELECT 1 FROM runs WHERE instr(documents, ?) LIMIT 1"
+        return self._with_index(lambda db: bool(db.execute(query, (document,)).fetchall()))
 
     def _rows(self, found: Iterable[Sequence[object]]) -> Sequence[RunRow]:
         rows = []
