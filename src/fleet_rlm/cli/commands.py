@@ -167,14 +167,3 @@ def _size(done: Done, *, lines: bool = False) -> Result:
     texts = [document.text for document in done.documents.all]
     size: Result = {"doc_chars": sum(map(len, texts))}
     return {**size, "doc_lines": sum(len(text.splitlines()) for text in texts)} if lines else size
-
-
-COMMANDS = {
-    "run-basic": run_basic,
-    "run-architecture": run_architecture,
-    "run-api-endpoints": run_api_endpoints,
-    "run-error-patterns": run_error_patterns,
-    "run-trajectory": run_trajectory,
-    "run-custom-tool": run_custom_tool,
-    "run-long-context": run_long_context,
-}

@@ -28,7 +28,9 @@ class RunOptions(run_options.RunOptions):
     ] = False
     full_output: Annotated[
         bool,
-        typer.Option(help="Cut nothing in what is shown, and add the whole trajectory.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--full-output", help="Cut nothing in what is shown, and add the whole trajectory.", rich_help_panel=OUTPUT
+        ),
     ] = False
 
     def complete(self, spec: RunSpec, limits: Budgets | None = None) -> RunSpec:
