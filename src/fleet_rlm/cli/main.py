@@ -16,58 +16,61 @@ from fleet_rlm.cli.plain_help import App, Group, Row
 from fleet_rlm.log_text import clean_process
 
 COMMANDS = {
-    "run": ("run:run", "Answer a question about documents, or do another task with them."),
+    "run": ("fleet_rlm.cli.run:run", "Answer a question about documents, or do another task with them."),
     "run-basic": (
-        "commands:run_basic",
+        "fleet_rlm.cli.commands:run_basic",
         "Answer a question, by computing or from documents: {answer, trajectory_steps}.",
     ),
     "run-architecture": (
-        "commands:run_architecture",
+        "fleet_rlm.cli.commands:run_architecture",
         "Map a library's architecture: {modules, optimizers, design_principles, doc_chars, doc_lines}.",
     ),
     "run-api-endpoints": (
-        "commands:run_api_endpoints",
+        "fleet_rlm.cli.commands:run_api_endpoints",
         "List the API endpoints that documents describe: {api_endpoints, count}.",
     ),
     "run-error-patterns": (
-        "commands:run_error_patterns",
+        "fleet_rlm.cli.commands:run_error_patterns",
         "Find the errors that documents speak of, by category: {error_categories, total_errors_found}.",
     ),
     "run-trajectory": (
-        "commands:run_trajectory",
+        "fleet_rlm.cli.commands:run_trajectory",
         "Sum documents up and show every step that led there: {summary, trajectory_steps, trajectory}.",
     ),
     "run-custom-tool": (
-        "commands:run_custom_tool",
+        "fleet_rlm.cli.commands:run_custom_tool",
         (
             "Extract headers and code blocks with the tool regex_extract: {headers, code_blocks, structure_summary, "
             "headers_count, code_blocks_count}."
         ),
     ),
     "run-long-context": (
-        "commands:run_long_context",
+        "fleet_rlm.cli.commands:run_long_context",
         (
             "Analyse or summarise a long text: {findings, answer, sections_examined, doc_chars} or {summary, "
             "key_points, coverage_pct, doc_chars}."
         ),
     ),
-    "init": ("init:init", "Install skills, agents, a team and hooks that teach Claude Code to use fleet-rlm."),
+    "init": (
+        "fleet_rlm.cli.init:init",
+        "Install skills, agents, a team and hooks that teach Claude Code to use fleet-rlm.",
+    ),
     "doctor": (
-        "doctor.command:doctor",
+        "fleet_rlm.cli.doctor.command:doctor",
         "Look at everything that a run needs on this machine, and say how to mend what is missing.",
     ),
     "check-secret": (
-        "secrets:check_secret",
+        "fleet_rlm.cli.secrets:check_secret",
         "Say which keys of a model's configuration a Modal secret has. Starts no sandbox and shows no value.",
     ),
     "check-secret-key": (
-        "secrets:check_secret_key",
+        "fleet_rlm.cli.secrets:check_secret_key",
         "Say whether a Modal secret has one key, never its value. Starts no sandbox.",
     ),
-    "runs": ("runs:app", "Look at recorded runs."),
-    "tasks": ("tasks:app", "The tasks that can be run, and your own."),
-    "config": ("configuration:app", "What is configured, and where it came from."),
-    "corpus": ("corpus:app", "Make texts whose answers are known, and score runs on them."),
+    "runs": ("fleet_rlm.cli.runs:app", "Look at recorded runs."),
+    "tasks": ("fleet_rlm.cli.tasks:app", "The tasks that can be run, and your own."),
+    "config": ("fleet_rlm.cli.configuration:app", "What is configured, and where it came from."),
+    "corpus": ("fleet_rlm.cli.corpus:app", "Make texts whose answers are known, and score runs on them."),
 }
 """Where each command is, and the first paragraph of its help, which a test compares with the command's own."""
 
@@ -81,7 +84,7 @@ class _Commands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
             module, _, attribute = COMMANDS[name][0].partition(":")
-            found = getattr(importlib.import_module(f"fleet_rlm.cli.{module}"), attribute)
+            found = getattr(importlib.import_module(module), attribute)
             if not isinstance(found, App):
                 made = App()
                 made.command(name)(found)
