@@ -9,11 +9,29 @@ imported when it is first used: importing this package loads nothing.
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fleet_rlm import events as events
+    from fleet_rlm.engine.api import RunResult as RunResult
+    from fleet_rlm.engine.api import run as run
+    from fleet_rlm.engine.errors import SetupError as SetupError
+    from fleet_rlm.engine.program import lm as lm
+    from fleet_rlm.engine.recording import record as record
+    from fleet_rlm.runs.reader import NotARun as NotARun
+    from fleet_rlm.runs.reader import RunFile as RunFile
+    from fleet_rlm.runs.reader import open_run as open_run
+    from fleet_rlm.sandbox.local import LocalInterpreter as LocalInterpreter
+    from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter as ModalInterpreter
+    from fleet_rlm.sandbox.pool import SandboxPool as SandboxPool
+    from fleet_rlm.spec import Budgets as Budgets
+    from fleet_rlm.spec import ModalOptions as ModalOptions
+    from fleet_rlm.tasks.tools import regex_extract as regex_extract
 
 __version__ = "0.1.0"
 
-# By name and not by import: whatever imports this package for its version must not load the engine, and the contracts
-# that keep the engine out of the screen's process see it so. `__init__.pyi` tells type checkers the same.
+# The same names for a running program, which imports each when it is first used: whoever imports this package for its
+# version must not load the engine.
 _HOMES = {
     "Budgets": "fleet_rlm.spec",
     "LocalInterpreter": "fleet_rlm.sandbox.local",
@@ -34,12 +52,14 @@ _HOMES = {
 __all__ = ["__version__", "events", *_HOMES]  # noqa: PLE0604 - the names of a literal dict
 
 
-def __getattr__(name: str) -> object:
-    if name == "events":
-        return importlib.import_module("fleet_rlm.events")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package
+
+    def __getattr__(name: str) -> object:
+        if name == "events":
+            return importlib.import_module("fleet_rlm.events")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -31,7 +31,8 @@ _log = logger("fleet_rlm.sandbox")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 CELL_SECONDS = 600.0
-GRACE_SECONDS = 2.0
+GRACE_SECONDS, START_SECONDS, SILENCE_SECONDS = 2.0, 120.0, 30.0
+CONCURRENCY, OUTPUT_BYTES = 16, 2 << 20
 LATE_CHARS = 4 << 20
 """Output that may come after its execution, in the whole life of a sandbox."""
 SECONDS_TO_END = 10.0
@@ -58,10 +59,10 @@ class Executor:
         limits: Limits | None = None,
         execution_timeout: float | None = CELL_SECONDS,
         grace: float = GRACE_SECONDS,
-        concurrency: int = 16,
-        output_bytes: int = 2 << 20,
-        start_timeout: float = 120.0,
-        silence: float = 30.0,
+        concurrency: int = CONCURRENCY,
+        output_bytes: int = OUTPUT_BYTES,
+        start_timeout: float = START_SECONDS,
+        silence: float = SILENCE_SECONDS,
         orphan: float = 0.0,
         with_toolbox: bool = True,
         volume: str | None = None,

@@ -11,11 +11,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dspy.utils.callback import BaseCallback
+
 from fleet_rlm.sandbox.cell import instructions
 from fleet_rlm.sandbox.clock import awake
-from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
+from fleet_rlm.sandbox.executor import (
+    CELL_SECONDS,
+    CONCURRENCY,
+    GRACE_SECONDS,
+    OUTPUT_BYTES,
+    SILENCE_SECONDS,
+    START_SECONDS,
+)
+from fleet_rlm.sandbox.interpreter import Interpreter
 from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolatedProcess, launch
 from fleet_rlm.sandbox.isolation.clean_launcher import of_this_process
+from fleet_rlm.sandbox.observer import SandboxObserver
 from fleet_rlm.sandbox.protocol import DRIVER
 from fleet_rlm.sandbox.transport import IsolationReport, Limits, Stalled, Stored, Transport, TransportError
 
@@ -145,7 +156,34 @@ class LocalInterpreter(Interpreter):
         *,
         modes: Sequence[str] = DEFAULT_ORDER,
         scratch_parent: Path | None = None,
-        **options: Any,
+        limits: Limits | None = None,
+        execution_timeout: float | None = CELL_SECONDS,
+        grace: float = GRACE_SECONDS,
+        concurrency: int = CONCURRENCY,
+        output_bytes: int = OUTPUT_BYTES,
+        start_timeout: float = START_SECONDS,
+        silence: float = SILENCE_SECONDS,
+        with_toolbox: bool = True,
+        observer: SandboxObserver | None = None,
+        callbacks: list[BaseCallback] | None = None,
     ) -> None:
-        """`options` as of `Interpreter`; `modes` and `scratch_parent` as of `LocalTransport`."""
-        super().__init__(lambda: LocalTransport(modes, scratch_parent), tools, output_fields, **options)
+        """Nothing is started yet. Its own parameters; the others are those of `Executor`:
+
+        - modes: kinds of isolation to try, in order; the first that works here is used.
+        - scratch_parent: the folder in which each sandbox gets its own; None: the system's for temporary files.
+        """
+        super().__init__(
+            lambda: LocalTransport(modes, scratch_parent),
+            tools,
+            output_fields,
+            limits=limits,
+            execution_timeout=execution_timeout,
+            grace=grace,
+            concurrency=concurrency,
+            output_bytes=output_bytes,
+            start_timeout=start_timeout,
+            silence=silence,
+            with_toolbox=with_toolbox,
+            observer=observer,
+            callbacks=callbacks,
+        )

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from dspy.utils.callback import BaseCallback
+
 from fleet_rlm.sandbox.cell import instructions
-from fleet_rlm.sandbox.interpreter import CELL_SECONDS, Interpreter
+from fleet_rlm.sandbox.executor import CELL_SECONDS, CONCURRENCY, GRACE_SECONDS, OUTPUT_BYTES
+from fleet_rlm.sandbox.interpreter import Interpreter
 from fleet_rlm.sandbox.modal.client import Deadlines
 from fleet_rlm.sandbox.modal.transport import ModalTransport
+from fleet_rlm.sandbox.observer import SandboxObserver
+from fleet_rlm.sandbox.transport import Limits
 from fleet_rlm.spec import ModalOptions
 
 SILENCE = 75.0
@@ -51,30 +56,33 @@ class ModalInterpreter(Interpreter):
         tags: Mapping[str, str] | None = None,
         orphan: float = _DEFAULT.orphan,
         deadlines: Deadlines | None = None,
-        **options: Any,
+        limits: Limits | None = None,
+        grace: float = GRACE_SECONDS,
+        concurrency: int = CONCURRENCY,
+        output_bytes: int = OUTPUT_BYTES,
+        start_timeout: float = ANSWER,
+        silence: float = SILENCE,
+        with_toolbox: bool = True,
+        observer: SandboxObserver | None = None,
+        callbacks: list[BaseCallback] | None = None,
     ) -> None:
-        """Nothing is started, and `modal` is not imported yet.
+        """Nothing is started, and `modal` is not imported yet. Its own parameters; the others are those of `Executor`:
 
-        Args:
-            tools: host functions that code may call by name.
-            output_fields: dspy's description of SUBMIT's values.
-            timeout: longest life of the sandbox, in seconds.
-            idle_timeout: seconds after which a sandbox ends in which nothing runs.
-            execution_timeout: seconds for one execution, calls to the host included; None: no limit.
-            app: Modal's app, made when it does not exist.
-            image: an image's id (`im-…`) or a registry's reference; None: Debian with `python_version`.
-            python_version: of the image, 3.10 or newer.
-            image_packages: from PyPI, in pip's notation; the image is built once.
-            cpu: cores; None: one reserved, four at most.
-            memory: MiB, reserved and at most; None: 1,024 reserved, 8,192 at most.
-            volume_name: a Volume (version 2) at `volume_path`, made when it does not exist.
-            volume_path: where the volume stands in the sandbox.
-            secret_names: Modal's secrets that the code may read in its environment.
-            network: let the code reach the network.
-            tags: for the sandbox, to find it at Modal.
-            orphan: seconds after which a sandbox that hears nothing of this program ends.
-            deadlines: for each step at Modal.
-            options: as of `Interpreter`: observer, grace, concurrency, output_bytes, callbacks …
+        - timeout: longest life of the sandbox, in seconds.
+        - idle_timeout: seconds after which a sandbox ends in which nothing runs.
+        - app: Modal's app, made when it does not exist.
+        - image: an image's id (`im-…`) or a registry's reference; None: Debian with `python_version`.
+        - python_version: of the image, 3.10 or newer.
+        - image_packages: from PyPI, in pip's notation; the image is built once.
+        - cpu: cores; None: one reserved, four at most.
+        - memory: MiB, reserved and at most; None: 1,024 reserved, 8,192 at most.
+        - volume_name: a Volume (version 2) at `volume_path`, made when it does not exist.
+        - volume_path: where the volume stands in the sandbox.
+        - secret_names: Modal's secrets that the code may read in its environment.
+        - network: let the code reach the network.
+        - tags: for the sandbox, to find it at Modal.
+        - orphan: seconds after which a sandbox that hears nothing of this program ends.
+        - deadlines: for each step at Modal.
         """
         chosen = ModalOptions(
             app=app,
@@ -92,8 +100,6 @@ class ModalInterpreter(Interpreter):
             idle_timeout=idle_timeout,
             orphan=orphan,
         )
-        options.setdefault("silence", SILENCE)
-        options.setdefault("start_timeout", ANSWER)
         super().__init__(
             lambda: ModalTransport(chosen, deadlines=deadlines),
             tools,
@@ -101,7 +107,15 @@ class ModalInterpreter(Interpreter):
             execution_timeout=execution_timeout,
             orphan=orphan,
             volume=volume_path if volume_name else None,
-            **options,
+            limits=limits,
+            grace=grace,
+            concurrency=concurrency,
+            output_bytes=output_bytes,
+            start_timeout=start_timeout,
+            silence=silence,
+            with_toolbox=with_toolbox,
+            observer=observer,
+            callbacks=callbacks,
         )
 
     @classmethod
