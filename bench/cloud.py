@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter
+from fleet_rlm.sandbox.modal.modal_interpreter import ModalInterpreter
 from modal_server import ModalServer
 
 TEXT = "A line of some text that is not very long.\n" * (40_000_000 // 43)

@@ -21,9 +21,9 @@ from dspy import lm15
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.engine.model_settings import ModelSettings
-from fleet_rlm.engine.session import RunSession
-from fleet_rlm.sandbox.local import LocalInterpreter
+from fleet_rlm.engine.models.model_settings import ModelSettings
+from fleet_rlm.engine.run.session import RunSession
+from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
 
 ITERATIONS = 30
 STEP = "[[ ## reasoning ## ]]\nlook\n\n[[ ## code ## ]]\n```python\n{code}\n```\n\n[[ ## completed ## ]]"

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 EMPTY = "from textual.app import App\nApp().run()"
-FLEET = "import sys\nfrom fleet_rlm.tui.main import main\nsys.exit(main())"
+FLEET = "import sys\nfrom fleet_rlm.tui.launch import main\nsys.exit(main())"
 COLUMNS, LINES = 120, 40
 FRAME = b"\x1b[1;1H"
 """Every frame begins by going to the first cell."""

@@ -36,9 +36,9 @@ from textual.widgets import Footer, Static
 from fleet_rlm import events as ev
 from fleet_rlm.spec import Command
 from fleet_rlm.tui.app import FleetApp
-from fleet_rlm.tui.memory import Memory
-from fleet_rlm.tui.settings import Settings
-from fleet_rlm.tui.source import Mode, RunSource, SourceEnd
+from fleet_rlm.tui.person_settings import Settings
+from fleet_rlm.tui.remembered import Memory
+from fleet_rlm.tui.sources.source import Mode, RunSource, SourceEnd
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -114,7 +114,7 @@ class Empty(App[object]):
 class Watched(FleetApp):
     """The app on a run."""
 
-    CSS_PATH = str(ROOT / "src/fleet_rlm/tui/styles/app.tcss")
+    CSS_PATH = str(ROOT / "src/fleet_rlm/tui/look/styles/app.tcss")
     BINDINGS = [("f12", "probe", "probe")]  # noqa: RUF012
 
     def __init__(self, source: RunSource, seconds: float, result: str) -> None:
@@ -130,7 +130,7 @@ class Watched(FleetApp):
         self.probe.pressed()
 
     def watch(self) -> None:
-        from fleet_rlm.tui.screens.run import RunScreen
+        from fleet_rlm.tui.screens.run.run_screen import RunScreen
 
         if not isinstance(self.screen, RunScreen):
             return

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolationError, launch
-from fleet_rlm.sandbox.isolation.clean_launcher import CleanLauncher
-from fleet_rlm.sandbox.protocol import DRIVER
-from fleet_rlm.sandbox.transport import Limits
+from fleet_rlm.sandbox.host.protocol import DRIVER
+from fleet_rlm.sandbox.host.transport import Limits
+from fleet_rlm.sandbox.local import DEFAULT_ORDER, IsolationError, launch
+from fleet_rlm.sandbox.local.clean_launcher import CleanLauncher
 
 HELLO = "import os, sys\nos.write(1, b'hello')\nfor line in sys.stdin.buffer:\n    os.write(1, line)\n"
 

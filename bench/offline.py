@@ -25,7 +25,8 @@ from corpus import write_corpus
 from fleet_rlm.config import OFFLINE_MODEL
 from fleet_rlm.offline import OfflineEngine
 from fleet_rlm.offline.typed_values import ABSENT
-from fleet_rlm.sandbox import equipment, toolbox
+from fleet_rlm.sandbox import toolbox
+from fleet_rlm.sandbox.host import equipment
 
 DEPTHS = (0.02, 0.5, 0.98)
 FACTS = (

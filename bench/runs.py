@@ -16,8 +16,8 @@ from pathlib import Path
 
 from fleet_rlm import events as ev
 from fleet_rlm.runs.library import Library
-from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.runs.recorder import Recorder
+from fleet_rlm.runs.run_reader import RunFile
 from fleet_rlm.runs.verify import verify
 from fleet_rlm.state import fold_all
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import dspy
 
-from fleet_rlm.sandbox import LocalInterpreter
+from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
 
 PRINTS = "for i in range(100_000): print('x' * 99)"
 BIG = "A line of some text that is not very long.\n" * (40_000_000 // 43)

@@ -27,7 +27,7 @@ import yaml
 
 from fleet_rlm import config
 from fleet_rlm.runs.redact import Redactor, secrets_in
-from fleet_rlm.screen_text import clean_line
+from fleet_rlm.terminal_text import clean_line
 
 CONFIG = Path(__file__).parent.parent / "config" / "config.yaml"
 PROMPT = "Reply with the one word: ready"

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from fleet_rlm.documents import bundled
-from fleet_rlm.engine.session import RunSession
+from fleet_rlm.engine.run.session import RunSession
 from fleet_rlm.spec import RunSpec
 
 RUNS = Path(__file__).parent.parent / "rlm_content" / "runs"

@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 
 from fleet_rlm.tui.app import FleetApp
-from fleet_rlm.tui.memory import Memory
-from fleet_rlm.tui.screens.run import RunScreen
-from fleet_rlm.tui.settings import Settings
+from fleet_rlm.tui.person_settings import Settings
+from fleet_rlm.tui.remembered import Memory
+from fleet_rlm.tui.screens.run.run_screen import RunScreen
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZE = (132, 38)

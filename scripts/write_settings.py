@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet_rlm.config.reference import BEGIN, END, env_example, settings_table
+from fleet_rlm.config.settings_reference import BEGIN, END, env_example, settings_table
 
 PROJECT = Path(__file__).parents[1]
 

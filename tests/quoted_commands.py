@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import typer
 
-from fleet_rlm.cli.main import app
+from fleet_rlm.cli.entry import app
 from fleet_rlm.corpora.kinds import KINDS
 from fleet_rlm.spec import SandboxChoice
 from fleet_rlm.tasks.catalog import TASKS

@@ -65,9 +65,9 @@ def test_the_driver_needs_nothing_but_the_standard_library() -> None:
     ("entry", "forbidden"),
     [
         ("fleet_rlm", {"dspy", "litellm", "modal", "textual", "typer"}),
-        ("fleet_rlm.cli.main", {"dspy", "litellm", "modal", "textual"}),
+        ("fleet_rlm.cli.entry", {"dspy", "litellm", "modal", "textual"}),
         ("fleet_rlm.tui.app", {"dspy", "litellm", "modal"}),
-        ("fleet_rlm.runs.reader", {"dspy", "litellm", "modal", "textual"}),
+        ("fleet_rlm.runs.run_reader", {"dspy", "litellm", "modal", "textual"}),
     ],
 )
 def test_importing_loads_nothing_it_does_not_need(entry: str, forbidden: set[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleet_rlm import config
-from fleet_rlm.config import reference
+from fleet_rlm.config import settings_reference
 
 PROJECT = Path(__file__).parents[1]
 
@@ -214,8 +214,8 @@ def test_the_example_file_is_true_to_the_code(tmp_path: Path) -> None:
 
 def test_what_is_made_from_the_table_is_as_the_table_says() -> None:
     """After a change: python scripts/write_settings.py"""
-    assert (PROJECT / ".env.example").read_text("utf-8") == reference.env_example()
-    assert reference.settings_table() in (PROJECT / "docs" / "settings.md").read_text("utf-8")
+    assert (PROJECT / ".env.example").read_text("utf-8") == settings_reference.env_example()
+    assert settings_reference.settings_table() in (PROJECT / "docs" / "settings.md").read_text("utf-8")
 
 
 def test_reading_the_configuration_loads_nothing_heavy() -> None:

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from fleet_rlm.config import SETTINGS
-from fleet_rlm.sandbox.modal.failures import PHRASES
+from fleet_rlm.sandbox.modal.modal_failures import PHRASES
 from quoted_commands import complaint, quoted
 
 PROJECT = Path(__file__).parent.parent

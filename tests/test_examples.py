@@ -11,7 +11,7 @@ import pytest
 
 from cli.shell import Shell
 from fleet_rlm import events as ev
-from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.runs.run_reader import RunFile
 from fleet_rlm.runs.verify import verify
 from modal_server import ModalServer
 

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from fleet_rlm.offline import model as offline
+from fleet_rlm.offline import offline_model as offline
 from fleet_rlm.runs.verify import verify
 from modal_server import ModalServer
 from model_server import ModelServer

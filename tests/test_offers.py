@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet_rlm import config
-from fleet_rlm.cli.doctor import model
+from fleet_rlm.cli.doctor import check_model
 from fleet_rlm.config import offers
 from fleet_rlm.config.offers import Server
 
@@ -83,10 +83,10 @@ def test_a_server_with_no_usable_model_or_none_at_all_is_no_offer(
 
 def test_the_doctor_offers_with_the_lines_to_paste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offers, "SERVERS", ())
-    found = model.look(config.load(tmp_path, {"GROQ_API_KEY": "k"}), probe=False)
+    found = check_model.look(config.load(tmp_path, {"GROQ_API_KEY": "k"}), probe=False)
     (one,) = (finding for finding in found if finding.name == "offer")
     assert "GROQ_API_KEY is in the environment; not used unless you choose it" in one.words
     assert f"add to {tmp_path / '.env'}:\nDSPY_LM_MODEL=groq/" in one.hint
     assert not one.stops_a_run
     configured = config.load(tmp_path, {"GROQ_API_KEY": "k", "DSPY_LM_MODEL": "groq/x"})
-    assert [finding.name for finding in model.look(configured, probe=False)] == ["model"]
+    assert [finding.name for finding in check_model.look(configured, probe=False)] == ["model"]

@@ -11,10 +11,10 @@ ADDED = """
 import importlib.util, sys
 import fleet_rlm
 spec = importlib.util.find_spec("fleet_rlm")
-where = spec.submodule_search_locations[0] + "/config/table.py"
-made = importlib.util.spec_from_file_location("fleet_rlm.config.table", where)
+where = spec.submodule_search_locations[0] + "/config/settings_table.py"
+made = importlib.util.spec_from_file_location("fleet_rlm.config.settings_table", where)
 table = importlib.util.module_from_spec(made)
-sys.modules["fleet_rlm.config.table"] = table   # before the package that reads it
+sys.modules["fleet_rlm.config.settings_table"] = table   # before the package that reads it
 made.loader.exec_module(table)
 fake = table.Setting(key="model.glow", group=table.TUNING, help="How much it glows.", kind="number", low=0, high=9,
                      variables=("FLEET_RLM_GLOW",), options=("--glow",), default="none", example="4", label="glow")
@@ -26,13 +26,13 @@ import asyncio, json, os
 from pathlib import Path
 from typer.testing import CliRunner
 from fleet_rlm import config
-from fleet_rlm.cli.main import app
+from fleet_rlm.cli.entry import app
 from fleet_rlm.config import reference
 from fleet_rlm.run_settings import complete
 from fleet_rlm.spec import Budgets, RunSpec
 from fleet_rlm.tui.command_line import app as screen
 from fleet_rlm.tui.command_line import first_to_open, parse
-from fleet_rlm.tui.new_run.draft import FURTHER, Draft, command_line, draft_of, spec_of
+from fleet_rlm.tui.screens.new_run.draft import FURTHER, Draft, command_line, draft_of, spec_of
 
 def cli(*words, of=app):
     return CliRunner().invoke(of, words).stdout

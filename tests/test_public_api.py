@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fleet_rlm
-from fleet_rlm.sandbox.isolation import DEFAULT_ORDER
+from fleet_rlm.sandbox.local import DEFAULT_ORDER
 
 PUBLIC = ("LocalInterpreter", "ModalInterpreter", "record", "run", "SandboxPool", "lm", "open_run")
 DOCS = Path(__file__).parent.parent / "docs" / "sandboxes.md"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.terminal_text import clean, clean_line
 
 HOSTILE = {
     "title": "\x1b]0;owned\x07",

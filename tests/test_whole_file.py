@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.whole_file import usual_mode, whole_file
+from fleet_rlm.atomic_write import usual_mode, whole_file
 
 
 def no_links(*_: object) -> None:

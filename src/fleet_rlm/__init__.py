@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from fleet_rlm import events as events
     from fleet_rlm.engine.api import RunResult as RunResult
     from fleet_rlm.engine.api import run as run
-    from fleet_rlm.engine.errors import SetupError as SetupError
-    from fleet_rlm.engine.program import lm as lm
-    from fleet_rlm.engine.recording import record as record
-    from fleet_rlm.runs.reader import NotARun as NotARun
-    from fleet_rlm.runs.reader import RunFile as RunFile
-    from fleet_rlm.runs.reader import open_run as open_run
-    from fleet_rlm.sandbox.local import LocalInterpreter as LocalInterpreter
-    from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter as ModalInterpreter
-    from fleet_rlm.sandbox.pool import SandboxPool as SandboxPool
+    from fleet_rlm.engine.models.program_model import lm as lm
+    from fleet_rlm.engine.run_errors import SetupError as SetupError
+    from fleet_rlm.engine.trace.recording import record as record
+    from fleet_rlm.runs.run_reader import NotARun as NotARun
+    from fleet_rlm.runs.run_reader import RunFile as RunFile
+    from fleet_rlm.runs.run_reader import open_run as open_run
+    from fleet_rlm.sandbox.host.pool import SandboxPool as SandboxPool
+    from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter as LocalInterpreter
+    from fleet_rlm.sandbox.modal.modal_interpreter import ModalInterpreter as ModalInterpreter
     from fleet_rlm.spec import Budgets as Budgets
     from fleet_rlm.spec import ModalOptions as ModalOptions
     from fleet_rlm.tasks.tools import regex_extract as regex_extract
@@ -34,17 +34,17 @@ __version__ = "0.1.0"
 # version must not load the engine.
 _HOMES = {
     "Budgets": "fleet_rlm.spec",
-    "LocalInterpreter": "fleet_rlm.sandbox.local",
-    "ModalInterpreter": "fleet_rlm.sandbox.modal.interpreter",
+    "LocalInterpreter": "fleet_rlm.sandbox.local.local_interpreter",
+    "ModalInterpreter": "fleet_rlm.sandbox.modal.modal_interpreter",
     "ModalOptions": "fleet_rlm.spec",
-    "NotARun": "fleet_rlm.runs.reader",
-    "RunFile": "fleet_rlm.runs.reader",
+    "NotARun": "fleet_rlm.runs.run_reader",
+    "RunFile": "fleet_rlm.runs.run_reader",
     "RunResult": "fleet_rlm.engine.api",
-    "SandboxPool": "fleet_rlm.sandbox.pool",
-    "SetupError": "fleet_rlm.engine.errors",
-    "lm": "fleet_rlm.engine.program",
-    "open_run": "fleet_rlm.runs.reader",
-    "record": "fleet_rlm.engine.recording",
+    "SandboxPool": "fleet_rlm.sandbox.host.pool",
+    "SetupError": "fleet_rlm.engine.run_errors",
+    "lm": "fleet_rlm.engine.models.program_model",
+    "open_run": "fleet_rlm.runs.run_reader",
+    "record": "fleet_rlm.engine.trace.recording",
     "regex_extract": "fleet_rlm.tasks.tools",
     "run": "fleet_rlm.engine.api",
 }

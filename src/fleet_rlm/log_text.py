@@ -10,7 +10,7 @@ import warnings
 from types import TracebackType
 from typing import Any
 
-from fleet_rlm.screen_text import clean
+from fleet_rlm.terminal_text import clean
 
 
 def logger(name: str) -> logging.Logger:

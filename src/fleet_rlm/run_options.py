@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from fleet_rlm import config, run_settings, sandbox_choice, tasks
-from fleet_rlm.config.table import GROUPS, MODELS, SETTINGS, NotAValue, Parsed, Setting
+from fleet_rlm.config.settings_table import GROUPS, MODELS, SETTINGS, NotAValue, Parsed, Setting
 from fleet_rlm.spec import Budgets, RunSpec
 from fleet_rlm.standard_streams import readable
 

@@ -8,7 +8,7 @@ from typing import cast
 import msgspec
 
 from fleet_rlm.config import SETTINGS, Settings
-from fleet_rlm.config.table import TUNING
+from fleet_rlm.config.settings_table import TUNING
 from fleet_rlm.spec import DEFAULT_CONCURRENCY, Budgets, OnSandboxLost, RunSpec
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dspy
 
 from fleet_rlm import tasks
-from fleet_rlm.engine import signatures
+from fleet_rlm.engine.prepare import signature_notation
 
 
 def _of(name: str) -> type[dspy.Signature]:
     task = tasks.get(name)
-    signature = signatures.build(task.signature, task.instructions, task.fields)
+    signature = signature_notation.build(task.signature, task.instructions, task.fields)
     signature.__name__ = signature.__qualname__ = task.class_name
     signature.__module__ = __name__
     return signature

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from fleet_rlm.cli.main import app
+from fleet_rlm.cli.entry import app
 
-COMMAND = (sys.executable, "-c", "from fleet_rlm.cli.main import main; main()")
+COMMAND = (sys.executable, "-c", "from fleet_rlm.cli.entry import main; main()")
 _CONFIGURES = ("DSPY_", "FLEET_", "XDG_")
 
 

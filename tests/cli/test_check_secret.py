@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.shell import Shell
-from fleet_rlm.cli import cloud
+from fleet_rlm.cli import modal_access
 from modal_server import ModalServer
 
 VALUE = "the-value-that-nobody-may-see"
@@ -134,8 +134,8 @@ def test_each_refusal_has_its_own_words_and_says_what_to_do(
 def test_a_server_that_does_not_answer_is_given_up(
     secret: ModalServer, fleet: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cloud.ANSWER_SECONDS == 10.0
-    monkeypatch.setattr(cloud, "ANSWER_SECONDS", 0.3)
+    assert modal_access.ANSWER_SECONDS == 10.0
+    monkeypatch.setattr(modal_access, "ANSWER_SECONDS", 0.3)
     secret.fault("SecretGetOrCreate", "hang", times=-1)
     done = fleet.inside("check-secret")
     assert done.returncode == 1

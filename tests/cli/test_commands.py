@@ -15,9 +15,9 @@ import pytest
 from cli.shell import COMMAND, Shell
 from fleet_rlm import events as ev
 from fleet_rlm import tasks
-from fleet_rlm.cli.main import COMMANDS
+from fleet_rlm.cli.entry import COMMANDS
 from fleet_rlm.documents.bundled import demo_document, known_answers
-from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.runs.run_reader import RunFile
 from fleet_rlm.runs.verify import verify
 
 GUIDE = str(demo_document())

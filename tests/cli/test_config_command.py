@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli.shell import Shell
-from fleet_rlm.cli.configuration import masked
+from fleet_rlm.cli.config_command import masked
 from fleet_rlm.config import SETTINGS, load
 
 KEY = "sk-proj-4711abcdefghijklmnopqrstuvwx"

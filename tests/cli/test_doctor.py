@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from cli.shell import COMMAND, Shell
-from fleet_rlm.cli import cloud
-from fleet_rlm.cli.doctor import model as model_room
-from fleet_rlm.cli.doctor import python as python_room
-from fleet_rlm.cli.doctor import storage, terminal
+from fleet_rlm.cli import modal_access
+from fleet_rlm.cli.doctor import check_model as model_room
+from fleet_rlm.cli.doctor import check_python as python_room
+from fleet_rlm.cli.doctor import check_storage, check_terminal
 from fleet_rlm.cli.doctor.finding import Finding
 from modal_server import ModalServer
 from model_server import ModelServer, Reply
@@ -167,7 +167,7 @@ def test_a_secret_or_volume_that_a_run_names_stops_it_when_it_can_t_be_used(
 def test_a_modal_that_does_not_answer_is_given_up_and_stops_no_local_run(
     modal_server: ModalServer, fleet: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cloud, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(modal_access, "ANSWER_SECONDS", 0.3)
     for rpc in ("AppGetOrCreate", "SecretGetOrCreate"):
         modal_server.fault(rpc, "hang", times=-1)
     found = checks(fleet)
@@ -232,7 +232,7 @@ def test_a_person_without_a_home_and_a_folder_that_is_gone_are_no_crash(nothing:
     gone.mkdir()
     unknown = {name: value for name, value in nothing.environment.items() if name not in ("HOME", "FLEET_RLM_HOME")}
     script = (
-        "import os, pwd; os.rmdir(os.getcwd()); from fleet_rlm.cli.main import main\n"
+        "import os, pwd; os.rmdir(os.getcwd()); from fleet_rlm.cli.entry import main\n"
         "def nobody(*_): raise KeyError('uid')\n"
         "pwd.getpwuid = nobody; import sys; sys.argv = ['fleet-rlm', 'doctor', '--json']; main()"
     )
@@ -246,7 +246,7 @@ def test_a_check_that_fails_is_a_finding(nothing: Shell, monkeypatch: pytest.Mon
     def broken() -> list[Finding]:
         raise ValueError("nobody foresaw this")
 
-    monkeypatch.setattr(storage, "look", broken)
+    monkeypatch.setattr(check_storage, "look", broken)
     found = checks(nothing, status=1)
     assert "could not be looked at: ValueError: nobody foresaw this" in found["storage"]["words"]
     assert found["isolation"]["state"] == "ok"
@@ -274,8 +274,8 @@ TERMINALS = {
 def test_a_terminal_is_judged_by_its_environment(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], colours: str, clipboard: str
 ) -> None:
-    monkeypatch.setattr(terminal.sys.stdin, "isatty", lambda: True, raising=False)
-    found = {one.name: one.words for one in terminal.look(environment)}
+    monkeypatch.setattr(check_terminal.sys.stdin, "isatty", lambda: True, raising=False)
+    found = {one.name: one.words for one in check_terminal.look(environment)}
     assert colours in found["colours"]
     assert clipboard in found["clipboard"]
 
@@ -301,6 +301,6 @@ def test_a_terminal_that_knows_only_ascii_is_no_crash(nothing: Shell) -> None:
 
 
 def test_a_small_terminal_is_told_what_the_screens_want(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal.sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(terminal, "_measured", lambda: (60, 20))
-    assert "80 by 24" in terminal.look({})[0].hint
+    monkeypatch.setattr(check_terminal.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(check_terminal, "_measured", lambda: (60, 20))
+    assert "80 by 24" in check_terminal.look({})[0].hint

@@ -9,7 +9,7 @@ import pytest
 from rich.text import Text
 
 from cli.shell import Shell
-from fleet_rlm.cli.main import app
+from fleet_rlm.cli.entry import app
 from fleet_rlm.tui.command_line import UsageError, first_to_open, parse
 from modal_server import ModalServer
 from model_server import ModelServer

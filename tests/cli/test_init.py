@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from cli.shell import COMMAND, Shell
-from fleet_rlm.cli import init as command
-from fleet_rlm.scaffold import manifest, places
+from fleet_rlm.cli import init_command as command
+from fleet_rlm.scaffold import manifest, target_files
 from fleet_rlm.scaffold.assets import assets
 from waiting import until
 
@@ -425,7 +425,7 @@ def test_a_full_disk_leaves_whole_files_and_the_same_command_completes_it(
     fleet: Shell, claude: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     before = contents(claude)
-    real, count = places.write_whole, 0
+    real, count = target_files.write_whole, 0
 
     def until_full(path: Path, data: bytes) -> None:
         nonlocal count
@@ -434,14 +434,14 @@ def test_a_full_disk_leaves_whole_files_and_the_same_command_completes_it(
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         real(path, data)
 
-    monkeypatch.setattr(places, "write_whole", until_full)
+    monkeypatch.setattr(target_files, "write_whole", until_full)
     done = fleet.inside("init", "--yes")
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "run the same command again" in done.stderr
     now = contents(claude)
     assert all(now[path] == data for path, data in FILES.items() if path in now and path not in before)
-    monkeypatch.setattr(places, "write_whole", real)
+    monkeypatch.setattr(target_files, "write_whole", real)
     ok(fleet.inside("init", "--yes"))
     assert "hooks in settings.json" in fleet.inside("init", "--check").stdout
     ok(fleet.inside("init", "--uninstall"))
@@ -453,7 +453,7 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     path.write_text("old")
     path.chmod(0o640)
     (tmp_path / ".settings.json.fleet-rlm-partial").write_text("of a run that was killed")
-    places.write_whole(path, b"new")
+    target_files.write_whole(path, b"new")
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o640)
 
     def full(descriptor: int) -> None:
@@ -461,7 +461,7 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        places.write_whole(path, b"newer")
+        target_files.write_whole(path, b"newer")
     assert contents(tmp_path) == {"settings.json": b"new"}
 
 

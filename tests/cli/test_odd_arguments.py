@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from cli.shell import Shell
-from fleet_rlm.cli.run import _question_and_documents
+from fleet_rlm.cli.run_command import _question_and_documents
+from fleet_rlm.documents.document_work import Unreadable
 from fleet_rlm.documents.load import load
 from fleet_rlm.documents.select import NotFound, select
 from fleet_rlm.documents.textfile import TextFile
-from fleet_rlm.documents.work import Unreadable
 from fleet_rlm.tui.command_line import first_to_open, parse
 
 
@@ -43,8 +43,8 @@ def test_documents_that_a_shell_named_after_the_first_are_told_from_the_question
     assert spec.documents == ("b.txt", "c.txt")
 
 
-CLI = "from fleet_rlm.cli.main import main; main()"
-TUI = "import sys; from fleet_rlm.tui.main import main; sys.exit(main())"
+CLI = "from fleet_rlm.cli.entry import main; main()"
+TUI = "import sys; from fleet_rlm.tui.launch import main; sys.exit(main())"
 
 
 def run(program: str, words: str) -> subprocess.CompletedProcess[bytes]:

@@ -13,7 +13,7 @@ import pytest
 
 from cli.shell import COMMAND, Shell
 from fleet_rlm.documents import piped
-from fleet_rlm.documents.work import DocumentError
+from fleet_rlm.documents.document_work import DocumentError
 from fleet_rlm.runs.library import Library
 
 ASK = ("run", "-q", "--model", "offline", "What is the code?")

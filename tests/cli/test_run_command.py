@@ -21,7 +21,7 @@ from engine.scripted import action
 from fleet_rlm import config
 from fleet_rlm import events as ev
 from fleet_rlm.run_settings import budgets
-from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.runs.run_reader import RunFile
 from fleet_rlm.runs.verify import verify
 from fleet_rlm.spec import Budgets
 from model_server import ModelServer, planner
@@ -300,7 +300,7 @@ def test_a_record_that_does_not_fit_on_the_disk_costs_no_answer_and_is_told(flee
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))\n"
         "    return began(*a)\n"
         "session.RunSession._started = full\n"
-        "from fleet_rlm.cli.main import main; main()"
+        "from fleet_rlm.cli.entry import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", limited, "run", QUESTION, "--docs", "small.txt"],

@@ -9,17 +9,17 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from fleet_rlm.corpora.answers import Question
 from fleet_rlm.corpora.chains import Chains
+from fleet_rlm.corpora.customer_remarks import _CORES, remarks
+from fleet_rlm.corpora.customer_remarks import KINDS as REMARKS
 from fleet_rlm.corpora.dice import Dice
 from fleet_rlm.corpora.filler import Filler, Plant
 from fleet_rlm.corpora.kinds import KINDS, Making, UnknownKind, get
+from fleet_rlm.corpora.known_answers import Question
 from fleet_rlm.corpora.letters import Counts, Pairs
 from fleet_rlm.corpora.logs import Logs
 from fleet_rlm.corpora.needles import Needles, Nothing
-from fleet_rlm.corpora.remarks import _CORES, remarks
-from fleet_rlm.corpora.remarks import KINDS as REMARKS
-from fleet_rlm.corpora.write import LEAST_BYTES
+from fleet_rlm.corpora.write_corpus import LEAST_BYTES
 
 SIZES = (LEAST_BYTES, 60_000, 1_500_000)
 

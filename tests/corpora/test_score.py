@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_rlm.corpora.answers import Answers, Question
+from fleet_rlm.corpora.known_answers import Answers, Question
 from fleet_rlm.corpora.score import question_of, score
 
 

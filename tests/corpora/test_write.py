@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fleet_rlm.corpora import answers, docstrings
-from fleet_rlm.corpora.write import MOST_BYTES, Exists, NotASize, size_of, write_corpus
-from fleet_rlm.documents.work import Stopped, Unreadable
+from fleet_rlm.corpora import docstrings, known_answers
+from fleet_rlm.corpora.write_corpus import MOST_BYTES, Exists, NotASize, size_of, write_corpus
+from fleet_rlm.documents.document_work import Stopped, Unreadable
 
 
 @pytest.mark.parametrize(
@@ -42,19 +42,19 @@ def test_what_is_no_size_is_refused(words: str) -> None:
 def test_a_corpus_and_its_answers_agree_until_one_is_changed(tmp_path: Path) -> None:
     path = tmp_path / "c.txt"
     made = write_corpus("needles", 20_000, 1, path)
-    known = answers.read(path)
-    assert known == made == answers.read(tmp_path / "c.answers.json")
+    known = known_answers.read(path)
+    assert known == made == known_answers.read(tmp_path / "c.answers.json")
     data = path.read_bytes()
     (document,) = known.documents
     assert (document.bytes, document.lines) == (len(data), data.count(b"\n"))
     assert document.sha256 == hashlib.sha256(data).hexdigest()
-    assert [one.ok for one in answers.check(path)] == [True]
+    assert [one.ok for one in known_answers.check(path)] == [True]
     path.write_bytes(data.replace(b"e", b"f", 1))
-    assert answers.check(path)[0].problem == "has the right size and other content"
+    assert known_answers.check(path)[0].problem == "has the right size and other content"
     path.write_bytes(data + b"x")
-    assert "instead of" in answers.check(path)[0].problem
+    assert "instead of" in known_answers.check(path)[0].problem
     path.unlink()
-    assert answers.check(path)[0].problem == "is not there"
+    assert known_answers.check(path)[0].problem == "is not there"
 
 
 def test_nothing_is_replaced_unless_that_is_said(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
     code = (
-        "import resource, sys; from pathlib import Path; from fleet_rlm.corpora.write import write_corpus\n"
+        "import resource, sys; from pathlib import Path; from fleet_rlm.corpora.write_corpus import write_corpus\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))\n"
         "try: write_corpus('logs', 5_000_000, 0, Path(sys.argv[1]))\n"
         "except Exception as error: print(type(error).__name__, error)\n"
@@ -112,16 +112,18 @@ def test_progress_grows_to_the_size(tmp_path: Path) -> None:
 )
 def test_what_is_no_answers_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "c.answers.json").write_text(content)
-    with pytest.raises(answers.NoAnswers):
-        answers.read(tmp_path / "c.txt")
+    with pytest.raises(known_answers.NoAnswers):
+        known_answers.read(tmp_path / "c.txt")
 
 
 def test_an_answers_file_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     for name in ("../secret.txt", "/etc/hostname"):
-        known = answers.KnownDocument(name=name, bytes=1, lines=1, sha256="")
-        (tmp_path / "c.answers.json").write_bytes(answers.Answers(kind="k", documents=(known,), questions=()).encode())
-        with pytest.raises(answers.NoAnswers, match="outside"):
-            answers.check(tmp_path / "c.txt")
+        known = known_answers.KnownDocument(name=name, bytes=1, lines=1, sha256="")
+        (tmp_path / "c.answers.json").write_bytes(
+            known_answers.Answers(kind="k", documents=(known,), questions=()).encode()
+        )
+        with pytest.raises(known_answers.NoAnswers, match="outside"):
+            known_answers.check(tmp_path / "c.txt")
 
 
 def test_the_text_of_the_installed_dspy_comes_with_its_license_and_is_always_the_same() -> None:

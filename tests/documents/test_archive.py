@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from documents.office_files import pdf
-from fleet_rlm.documents import archive, extraction
+from fleet_rlm.documents import archive, reading_process
 from fleet_rlm.documents.archive import BadArchive
-from fleet_rlm.documents.extraction import open_extracted
+from fleet_rlm.documents.document_work import DocumentError, Stopped
 from fleet_rlm.documents.load import load, load_all
+from fleet_rlm.documents.reading_process import open_extracted
 from fleet_rlm.documents.select import NothingToRead, select
-from fleet_rlm.documents.work import DocumentError, Stopped
 
 TEXTS = {"minutes/a.txt": b"Alpha\n", "minutes/b.md": "Größe\n".encode("cp1252") * 40, "report.pdf": pdf(["A crane."])}
 
@@ -190,9 +190,9 @@ def test_an_empty_archive_holds_nothing(tmp_path: Path) -> None:
 
 def test_what_was_looked_into_is_not_unpacked_again_and_a_changed_archive_is(tmp_path: Path) -> None:
     path = zipped(tmp_path / "t.zip", {"a.txt": b"a"})
-    assert extraction.list_archive(path) is extraction.list_archive(path)
+    assert reading_process.list_archive(path) is reading_process.list_archive(path)
     zipped(path, {"a.txt": b"a", "b.txt": b"b"})
-    assert [member.name for member in extraction.list_archive(path).members] == ["a.txt", "b.txt"]
+    assert [member.name for member in reading_process.list_archive(path).members] == ["a.txt", "b.txt"]
     (tmp_path / "gone.zip").write_bytes(path.read_bytes())
     selection = select([tmp_path / "gone.zip"])
     zipped(tmp_path / "gone.zip", {"a.txt": b"a"})
@@ -204,7 +204,7 @@ def test_what_was_looked_into_is_not_unpacked_again_and_a_changed_archive_is(tmp
 def test_looking_into_a_large_one_can_be_cancelled(tmp_path: Path) -> None:
     path = tarred(tmp_path / "t.tar.gz", {f"{n}.txt": b"text " * 100_000 for n in range(20)})
     with pytest.raises(Stopped):
-        select([path], cancelled=lambda: extraction._turn.locked())
+        select([path], cancelled=lambda: reading_process._turn.locked())
 
 
 @pytest.mark.parametrize("cut", [0.5, 0.99])

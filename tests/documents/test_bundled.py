@@ -11,13 +11,13 @@ import msgspec
 import pytest
 
 from fleet_rlm import shipped
-from fleet_rlm.corpora import answers
+from fleet_rlm.corpora import known_answers
 from fleet_rlm.corpora.score import score
 from fleet_rlm.documents import bundled
+from fleet_rlm.documents.document_work import DocumentError
 from fleet_rlm.documents.load import load
 from fleet_rlm.documents.select import select
-from fleet_rlm.documents.work import DocumentError
-from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.runs.run_reader import RunFile
 from fleet_rlm.runs.summary import summarise
 from fleet_rlm.runs.verify import verify
 
@@ -118,11 +118,11 @@ def test_an_installation_without_its_content_says_so(tmp_path: Path, monkeypatch
 
 WEEK = bundled.content_folder() / bundled.WEEK_TEN
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(WEEK.iterdir())}
-ASKED = {one.id: one for one in answers.read(bundled.content_folder() / "week-ten.answers.json").questions}
+ASKED = {one.id: one for one in known_answers.read(bundled.content_folder() / "week-ten.answers.json").questions}
 
 
 def test_the_week_is_the_one_that_its_answers_are_about() -> None:
-    checked = answers.check(bundled.content_folder() / "week-ten.answers.json")
+    checked = known_answers.check(bundled.content_folder() / "week-ten.answers.json")
     assert [one.problem for one in checked] == [""] * len(TEXTS)
     assert {one.name for one in checked} == {f"{bundled.WEEK_TEN}/{name}" for name in TEXTS}
 

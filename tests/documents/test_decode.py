@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_rlm.documents.decode import REPLACE, Decoder, Encoding, NotText, decode, detect, known_codec, utf8
+from fleet_rlm.documents.document_work import DocumentError
 from fleet_rlm.documents.load import document_of
-from fleet_rlm.documents.work import DocumentError
 
 GERMAN = "Die Größe der Fässer überraschte Jürgen; er maß sie „zweimal“ – für 5 €. " * 20
 FRENCH = "Où est passé l’été ? À côté du café, répondit-elle, là où la mère rêve. " * 20

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from documents.office_files import docx, mail, notebook, paragraph, pdf, table
-from fleet_rlm.documents import extraction
-from fleet_rlm.documents.extraction import open_extracted
+from fleet_rlm.documents import reading_process
+from fleet_rlm.documents.document_work import DocumentError, Stopped
 from fleet_rlm.documents.formats import Unextractable, extract, recognise
 from fleet_rlm.documents.index import LineIndex
 from fleet_rlm.documents.load import load, load_all
+from fleet_rlm.documents.reading_process import open_extracted
 from fleet_rlm.documents.select import select
-from fleet_rlm.documents.work import DocumentError, Stopped
 
 INSERTED, DELETED = "<w:ins>{}</w:ins>", "<w:del><w:r><w:delText>gone</w:delText></w:r></w:del>{}"
 
@@ -242,15 +242,15 @@ def test_a_reader_that_dies_is_started_again_and_one_that_dies_of_a_file_is_told
     for name in ("a.pdf", "b.pdf"):
         (tmp_path / name).write_bytes(pdf([name]))
     assert open_extracted(tmp_path / "a.pdf", "a.pdf", kind="pdf").size
-    first = extraction._reader._process
+    first = reading_process._reader._process
     assert first is not None
     first.kill()
     first.wait()
     text = open_extracted(tmp_path / "b.pdf", "b.pdf", kind="pdf")
     assert b"b.pdf" in text.read(text.size, 0)
-    assert extraction._reader._process is not first
-    extraction._reader.end()
-    monkeypatch.setattr(extraction.sys, "executable", "/bin/false")
+    assert reading_process._reader._process is not first
+    reading_process._reader.end()
+    monkeypatch.setattr(reading_process.sys, "executable", "/bin/false")
     with pytest.raises(Unextractable, match="came to grief"):
         open_extracted(tmp_path / "a.pdf", "a.pdf", kind="pdf")
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet_rlm.documents.document_work import BLOCK_BYTES
 from fleet_rlm.documents.index import LineIndex
 from fleet_rlm.documents.textfile import TextFile
-from fleet_rlm.documents.work import BLOCK_BYTES
 
 
 def indexed(data: bytes, path: Path, chunk_bytes: int = 16 * 1024) -> LineIndex:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fleet_rlm.documents.decode import NotText
+from fleet_rlm.documents.document_work import Stopped, Unreadable
 from fleet_rlm.documents.load import TooLarge, load, load_all
 from fleet_rlm.documents.select import select
-from fleet_rlm.documents.work import Stopped, Unreadable
 
 
 def test_a_document_says_what_it_is(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from corpus import write_corpus
 from fleet_rlm.documents.coverage import Coverage, Intervals, Seen
+from fleet_rlm.documents.document_work import Stopped
 from fleet_rlm.documents.locate import Locator, Span
 from fleet_rlm.documents.textfile import TextFile
-from fleet_rlm.documents.work import Stopped
 
 
 def prose(seed: int, words: int, alphabet: str = "abcdefghijklmnoprstuvwyäéß") -> str:

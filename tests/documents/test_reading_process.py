@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from documents.office_files import pdf
-from fleet_rlm.documents import extraction
+from fleet_rlm.documents import reading_process
 from fleet_rlm.documents.formats import Unextractable
 from fleet_rlm.documents.load import load, load_all
 from fleet_rlm.documents.select import select
@@ -21,7 +21,7 @@ _REQUEST = {"do": "read", "member": "", "seconds": 60.0, "memory": 1_500_000_000
 
 @pytest.fixture(autouse=True)
 def a_process_of_its_own() -> None:
-    extraction._reader.end()
+    reading_process._reader.end()
 
 
 def peak_of_reading(path: Path, kind: str) -> int:
@@ -46,8 +46,8 @@ def test_a_mail_with_a_subject_of_420_kb_takes_no_more_memory_than_a_small_one(t
 def test_a_page_that_needs_more_memory_than_it_may_take_is_refused_and_the_next_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extraction, "MEMORY_BYTES", 260_000_000)
-    monkeypatch.setattr(extraction, "MEMORY_TIMES", 0)
+    monkeypatch.setattr(reading_process, "MEMORY_BYTES", 260_000_000)
+    monkeypatch.setattr(reading_process, "MEMORY_TIMES", 0)
     (tmp_path / "bomb.html").write_bytes(b"<p>a<b>b" * 2_000_000)
     (tmp_path / "page.html").write_text("<p>words")
     (tmp_path / "notes.txt").write_text("notes")
@@ -64,12 +64,12 @@ def test_a_page_that_needs_more_memory_than_it_may_take_is_refused_and_the_next_
 def test_a_page_that_takes_longer_than_it_may_is_refused_and_the_next_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extraction, "BYTES_A_SECOND", 10**12)
+    monkeypatch.setattr(reading_process, "BYTES_A_SECOND", 10**12)
     (tmp_path / "slow.html").write_bytes(b"<div><b>" * 60_000)
     (tmp_path / "page.html").write_text("<p>words")
     assert load(tmp_path / "page.html").text == "words\n"
-    monkeypatch.setattr(extraction, "SECONDS", 0.2)
-    monkeypatch.setattr(extraction, "_PATIENCE", 1)
+    monkeypatch.setattr(reading_process, "SECONDS", 0.2)
+    monkeypatch.setattr(reading_process, "_PATIENCE", 1)
     with pytest.raises(Unextractable, match=r"slow\.html could not be read in 0 seconds"):
         load(tmp_path / "slow.html")
     monkeypatch.undo()
@@ -80,6 +80,6 @@ def test_the_process_gets_none_of_the_person_s_keys(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-parsers")
     (tmp_path / "a.pdf").write_bytes(pdf(["words"]))
     assert "words" in load(tmp_path / "a.pdf").text
-    process = extraction._reader._process
+    process = reading_process._reader._process
     assert process is not None
     assert b"sk-not-for-parsers" not in Path(f"/proc/{process.pid}/environ").read_bytes()

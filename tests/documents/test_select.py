@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fleet_rlm.documents import select as selecting
 from fleet_rlm.documents.decode import NotText
+from fleet_rlm.documents.document_work import Stopped, Unreadable
 from fleet_rlm.documents.select import NotFound, NothingToRead, Selection, TooMany, select, unique_names
-from fleet_rlm.documents.work import Stopped, Unreadable
 
 
 @pytest.fixture

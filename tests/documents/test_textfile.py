@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from fleet_rlm.documents.document_work import DocumentError, Unreadable
 from fleet_rlm.documents.index import LineIndex
 from fleet_rlm.documents.load import load
 from fleet_rlm.documents.search import Query, search
 from fleet_rlm.documents.textfile import TextFile
-from fleet_rlm.documents.work import DocumentError, Unreadable
 
 TEXT = "Größe\r\nzwei – drei\n\nvier 🚀 fünf\n" * 50
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.runs.run_reader import RunFile
 from fleet_rlm.state import fold_all
 from tests.e2e.conftest import BIN, only_run
 from tests.model_server import ModelServer, planner

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleet_rlm import events as ev
-from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.runs.run_reader import RunFile
 from fleet_rlm.runs.verify import verify
 from fleet_rlm.state import fold_all
 from tests.e2e.conftest import Opener, only_run

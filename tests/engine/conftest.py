@@ -9,8 +9,8 @@ import pytest
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.engine.model_settings import Retries, Timeouts
-from fleet_rlm.engine.session import RunSession
+from fleet_rlm.engine.models.model_settings import Retries, Timeouts
+from fleet_rlm.engine.run.session import RunSession
 from fleet_rlm.state import RunState, fold_all
 from tests.engine.scripted import Script
 from tests.waiting import until

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dspy import lm15
 
-from fleet_rlm.engine.model_settings import ModelSettings
+from fleet_rlm.engine.models.model_settings import ModelSettings
 
 EXTRACTED = "[[ ## answer ## ]]\nextracted\n\n[[ ## completed ## ]]"
 

@@ -12,7 +12,7 @@ import pytest
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.engine.model_settings import Retries, Timeouts
+from fleet_rlm.engine.models.model_settings import Retries, Timeouts
 from tests.engine.conftest import Running, Start
 from tests.engine.scripted import Script, action
 from tests.model_server import ModelServer, Reply, error, planner

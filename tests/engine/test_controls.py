@@ -248,7 +248,7 @@ def test_what_a_run_returns_holds_no_secret_that_its_answer_repeats(
 
 
 def test_a_dspy_that_cannot_be_loaded_fails_the_run_in_words(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fleet_rlm.engine.driving", None)
+    monkeypatch.setitem(sys.modules, "fleet_rlm.engine.run.drive_rlm", None)
     done = start(None).finished()
     assert done.status == "failed"
     assert done.error is not None

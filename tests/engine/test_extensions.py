@@ -11,10 +11,10 @@ import pytest
 
 import fleet_rlm
 from fleet_rlm import events as ev
-from fleet_rlm.engine import extensions
-from fleet_rlm.engine.errors import SetupError
-from fleet_rlm.engine.signatures import notation_of
-from fleet_rlm.runs.reader import open_run
+from fleet_rlm.engine.prepare import own_code
+from fleet_rlm.engine.prepare.signature_notation import notation_of
+from fleet_rlm.engine.run_errors import SetupError
+from fleet_rlm.runs.run_reader import open_run
 
 MODULE = '''
 import dspy
@@ -54,9 +54,9 @@ def module(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_signature_and_tools_are_found_in_the_working_folder(module: str) -> None:
-    assert extensions.signature_class(f"{NAME}:Codes", module).__name__ == "Codes"
-    assert extensions.signature_class(f"{NAME}:Outer.Inner", module).instructions == "Inner."
-    found = extensions.tools([f"{NAME}:lookup", f"{NAME}:tool", "regex_extract", "regex_extract"], module)
+    assert own_code.signature_class(f"{NAME}:Codes", module).__name__ == "Codes"
+    assert own_code.signature_class(f"{NAME}:Outer.Inner", module).instructions == "Inner."
+    found = own_code.tools([f"{NAME}:lookup", f"{NAME}:tool", "regex_extract", "regex_extract"], module)
     assert [(tool.name, tool.record.description.split(".")[0]) for tool in found] == [
         ("lookup", "Say a word of the ledger aloud"),
         ("named", "Named"),
@@ -66,7 +66,7 @@ def test_a_signature_and_tools_are_found_in_the_working_folder(module: str) -> N
 
 def test_a_file_of_the_folder_never_stands_before_a_library(module: str) -> None:
     Path(module, "json.py").write_text("raise RuntimeError('shadowed')\n")
-    extensions.tools([f"{NAME}:lookup"], module)
+    own_code.tools([f"{NAME}:lookup"], module)
     assert sys.path[-1] == module
 
 
@@ -85,7 +85,7 @@ def test_a_file_of_the_folder_never_stands_before_a_library(module: str) -> None
 )
 def test_a_signature_that_cannot_be_had_is_named_with_the_reason(module: str, reference: str, words: str) -> None:
     with pytest.raises(SetupError) as caught:
-        extensions.signature_class(reference, module)
+        own_code.signature_class(reference, module)
     assert words in str(caught.value)
     assert "Traceback" not in str(caught.value)
 
@@ -102,7 +102,7 @@ def test_a_signature_that_cannot_be_had_is_named_with_the_reason(module: str, re
 )
 def test_what_is_no_tool_is_named(module: str, given: list[str], words: str) -> None:
     with pytest.raises(SetupError, match=words):
-        extensions.tools(given, module)
+        own_code.tools(given, module)
 
 
 def test_two_tools_of_one_name_are_refused(module: str) -> None:
@@ -110,11 +110,11 @@ def test_two_tools_of_one_name_are_refused(module: str) -> None:
         """Another."""
 
     with pytest.raises(SetupError, match="Two tools are named 'lookup'"):
-        extensions.tools([f"{NAME}:lookup", lookup], module)
+        own_code.tools([f"{NAME}:lookup", lookup], module)
 
 
 def test_a_class_is_written_in_dspys_notation(module: str) -> None:
-    assert notation_of(extensions.signature_class(f"{NAME}:Codes", module)) == "ledger, wish -> codes: list[str]"
+    assert notation_of(own_code.signature_class(f"{NAME}:Codes", module)) == "ledger, wish -> codes: list[str]"
 
 
 class Depots(dspy.Signature):

@@ -10,10 +10,10 @@ from dspy import lm15
 from dspy.primitives.repl_types import REPLHistory
 
 from fleet_rlm import events as ev
-from fleet_rlm.engine.history import Shortened
-from fleet_rlm.engine.model_facts import estimated_tokens
-from fleet_rlm.engine.model_settings import ModelSettings
-from fleet_rlm.engine.windows import PromptTooLong, Window, is_overflow
+from fleet_rlm.engine.models.context_windows import PromptTooLong, Window, is_overflow
+from fleet_rlm.engine.models.model_facts import estimated_tokens
+from fleet_rlm.engine.models.model_settings import ModelSettings
+from fleet_rlm.engine.run.history import Shortened
 from tests.engine.conftest import Start
 from tests.engine.scripted import Script, action
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleet_rlm import events as ev
-from fleet_rlm.sandbox import local
-from fleet_rlm.sandbox.isolation import IsolatedProcess
+from fleet_rlm.sandbox.local import IsolatedProcess, local_interpreter
 from tests.engine.conftest import Start
 from tests.engine.scripted import Script, action
 
@@ -29,13 +28,13 @@ def test_each_sub_agent_has_a_sandbox_of_its_own_that_was_started_ahead(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched: list[float] = []
-    launch = local.launch
+    launch = local_interpreter.launch
 
     def counted(*args: object, **options: object) -> IsolatedProcess:
         launched.append(1)
         return launch(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(local, "launch", counted)
+    monkeypatch.setattr(local_interpreter, "launch", counted)
     script = Script([action("nest", NEST), *[action("inner", INNER)] * 6, DONE])
     run = start(script)
     assert run.finished().status == "submitted"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_rlm.engine.model_facts import ModelFacts, estimated_tokens, facts_of
+from fleet_rlm.engine.models.model_facts import ModelFacts, estimated_tokens, facts_of
 
 
 @pytest.mark.parametrize(

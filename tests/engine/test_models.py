@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from fleet_rlm import events as ev
-from fleet_rlm.engine.model_facts import estimated_tokens
-from fleet_rlm.engine.model_settings import Timeouts
+from fleet_rlm.engine.models.model_facts import estimated_tokens
+from fleet_rlm.engine.models.model_settings import Timeouts
 from fleet_rlm.spec import Budgets
 from tests.engine.conftest import Running, Start
 from tests.engine.scripted import action

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.engine import cancel, inputs, preparation, signatures
-from fleet_rlm.engine.budgets import Estimate, Spending
-from fleet_rlm.engine.cancel import CancelToken, Scope, Slots
-from fleet_rlm.engine.errors import RunAborted, SetupError
-from fleet_rlm.engine.prompts import added, common_prefix
-from fleet_rlm.engine.quiet import quiet_libraries
+from fleet_rlm.engine.control import cancel
+from fleet_rlm.engine.control.budgets import Estimate, Spending
+from fleet_rlm.engine.control.cancel import CancelToken, Scope, Slots
+from fleet_rlm.engine.prepare import preparation, run_inputs, signature_notation
+from fleet_rlm.engine.process.quiet_libraries import quiet_libraries
+from fleet_rlm.engine.run_errors import RunAborted, SetupError
+from fleet_rlm.engine.trace.stored_prompts import added, common_prefix
 from fleet_rlm.state import fold_all
 from tests.waiting import until
 
@@ -151,24 +152,24 @@ def test_a_call_that_waits_for_money_ends_with_its_scope() -> None:
     assert "interrupted" in (told[0] or "")
 
 
-def wanted(**types: str) -> inputs.Wanted:
-    return inputs.Wanted(types=types, document_field="context", question_field="question", needs_question=True)
+def wanted(**types: str) -> run_inputs.Wanted:
+    return run_inputs.Wanted(types=types, document_field="context", question_field="question", needs_question=True)
 
 
-def read(tmp_path: Path, *names: str) -> tuple[spec.RunSpec, inputs.Documents]:
+def read(tmp_path: Path, *names: str) -> tuple[spec.RunSpec, run_inputs.Documents]:
     for name in names:
         (tmp_path / name).write_text(f"text of {name}")
     asked = spec.RunSpec(question="why?", documents=names, cwd=str(tmp_path))
-    return asked, inputs.read_documents(asked)
+    return asked, run_inputs.read_documents(asked)
 
 
 def test_one_document_is_text_and_several_are_a_dict_of_names(tmp_path: Path) -> None:
     asked, documents = read(tmp_path, "a.txt")
-    one = inputs.bind(asked, wanted(context="str", question="str"), documents)
+    one = run_inputs.bind(asked, wanted(context="str", question="str"), documents)
     assert one.values == {"context": "text of a.txt", "question": "why?"}
     assert "one string" in one.told["context"]
     asked, documents = read(tmp_path, "a.txt", "b.txt")
-    two = inputs.bind(asked, wanted(context="str", question="str"), documents)
+    two = run_inputs.bind(asked, wanted(context="str", question="str"), documents)
     assert two.values["context"] == {"a.txt": "text of a.txt", "b.txt": "text of b.txt"}
     assert "dict from each document's name" in two.told["context"]
     assert "a.txt (13 characters)" in two.told["context"]
@@ -179,9 +180,9 @@ def test_one_document_is_text_and_several_are_a_dict_of_names(tmp_path: Path) ->
 
 def test_a_signature_that_says_dict_or_list_gets_one_for_a_single_document_too(tmp_path: Path) -> None:
     asked, documents = read(tmp_path, "a.txt")
-    as_dict = inputs.bind(asked, wanted(context="dict[str, str]", question="str"), documents)
+    as_dict = run_inputs.bind(asked, wanted(context="dict[str, str]", question="str"), documents)
     assert as_dict.values["context"] == {"a.txt": "text of a.txt"}
-    as_list = inputs.bind(asked, wanted(context="list[str]", question="str"), documents)
+    as_list = run_inputs.bind(asked, wanted(context="list[str]", question="str"), documents)
     assert as_list.values["context"] == ["text of a.txt"]
 
 
@@ -202,7 +203,7 @@ def test_inputs_that_do_not_fit_are_named(
     base = {"question": "why?", "documents": ("a.txt",), "cwd": str(tmp_path)}
     asked = spec.RunSpec(**{**base, **fields})  # type: ignore[arg-type] # fields of the spec, by name
     with pytest.raises(SetupError, match=words):
-        inputs.bind(asked, wanted(**types), inputs.read_documents(asked))
+        run_inputs.bind(asked, wanted(**types), run_inputs.read_documents(asked))
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_inputs_that_do_not_fit_are_named(
 )
 def test_a_signature_that_cannot_run_is_refused_in_words(notation: str, words: str) -> None:
     with pytest.raises(SetupError) as refused:
-        signatures.parse(notation)
+        signature_notation.parse(notation)
     assert words in refused.value.message
     assert "inputs -> outputs" in refused.value.hint
 
@@ -236,7 +237,7 @@ def test_every_preset_can_run(tmp_path: Path) -> None:
         elif task.question_field is None:
             asked = spec.RunSpec(task=task.name, documents=("a.txt",), cwd=str(tmp_path))
         prepared = preparation.prepare(asked)
-        built = signatures.build(prepared.task.signature, prepared.task.instructions, prepared.field_words)
+        built = signature_notation.build(prepared.task.signature, prepared.task.instructions, prepared.field_words)
         assert set(built.input_fields) == set(prepared.bound.values)
 
 
@@ -244,7 +245,9 @@ def test_preparing_a_preset_is_quick_because_dspy_is_not_imported() -> None:
     import subprocess
     import sys
 
-    code = "import sys, fleet_rlm.engine.session as s; assert not {'dspy', 'litellm'} & set(sys.modules), 'imported'"
+    code = (
+        "import sys, fleet_rlm.engine.run.session as s; assert not {'dspy', 'litellm'} & set(sys.modules), 'imported'"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

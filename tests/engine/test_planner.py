@@ -9,7 +9,7 @@ from dspy import lm15
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.sandbox.local import LocalInterpreter
+from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
 from tests.engine.conftest import Start
 from tests.engine.scripted import Script, action
 from tests.model_server import ModelServer, planner

@@ -8,8 +8,8 @@ import dspy
 import pytest
 
 import fleet_rlm
-from fleet_rlm.engine.errors import SetupError
-from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.engine.run_errors import SetupError
+from fleet_rlm.runs.run_reader import RunFile
 from tests.model_server import ModelServer
 
 

@@ -7,7 +7,7 @@ import re
 import dspy
 import pytest
 
-from fleet_rlm.sandbox.calls import invoke
+from fleet_rlm.sandbox.host.host_calls import invoke
 
 from .conftest import Start
 from .scripted import Script, action

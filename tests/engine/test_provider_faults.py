@@ -9,8 +9,8 @@ from email.utils import format_datetime
 import pytest
 from dspy import lm15
 
-from fleet_rlm.engine.answer_stream import Mender, Withheld
-from fleet_rlm.engine.provider_faults import error_of, fault_in, fault_in_text, header_wait
+from fleet_rlm.engine.models.answer_stream import Mender, Withheld
+from fleet_rlm.engine.models.provider_faults import error_of, fault_in, fault_in_text, header_wait
 
 CASES = [
     (429, {"error": {"message": "Slow down", "type": "tokens", "code": "rate_limit_exceeded"}}, lm15.RateLimitError),

@@ -15,8 +15,8 @@ from dspy import lm15
 
 import fleet_rlm
 from fleet_rlm import events as ev
-from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.runs.recorder import RecordError
+from fleet_rlm.runs.run_reader import RunFile
 from tests.engine.scripted import Script, action
 
 DONE = action("done", "SUBMIT(answer='fine')")

@@ -14,7 +14,7 @@ import pytest
 from fleet_rlm import events as ev
 from fleet_rlm import spec
 from fleet_rlm.runs.verify import verify
-from fleet_rlm.sandbox.isolation import IsolatedProcess
+from fleet_rlm.sandbox.local import IsolatedProcess
 from tests.engine.conftest import Running, Start
 from tests.engine.scripted import Script, action
 from tests.waiting import until
@@ -272,7 +272,7 @@ def test_a_sandbox_that_cannot_be_started_again_ends_the_run_clearly(
     def refuses(*_: object, **__: object) -> IsolatedProcess:
         raise OSError("no room for another process")
 
-    monkeypatch.setattr("fleet_rlm.sandbox.local.launch", refuses)
+    monkeypatch.setattr("fleet_rlm.sandbox.local.local_interpreter.launch", refuses)
     kill_sandbox(run)
     done = run.finished()
     script.released.set()

@@ -4,8 +4,8 @@ import pytest
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.engine import signatures
-from fleet_rlm.engine.errors import SetupError
+from fleet_rlm.engine.prepare import signature_notation
+from fleet_rlm.engine.run_errors import SetupError
 from tests.engine.conftest import Start
 from tests.engine.scripted import EXTRACTED, Script, action
 
@@ -81,4 +81,4 @@ def test_outputs_are_read_by_name_whatever_they_are_called(start: Start, name: s
 @pytest.mark.parametrize("notation", ["context -> self", "self -> answer", "context -> base", "context -> signature"])
 def test_names_that_dspy_needs_are_refused_with_the_list(notation: str) -> None:
     with pytest.raises(SetupError, match=r"dspy needs the name \w+ for itself. Names that no field can have: fields"):
-        signatures.parse(notation)
+        signature_notation.parse(notation)

@@ -19,9 +19,9 @@ import pytest
 
 from fleet_rlm import events as ev
 from fleet_rlm import spec
-from fleet_rlm.engine.describe import describe
-from fleet_rlm.engine.outlet import KEPT_BYTES, Outlet
-from fleet_rlm.runs.reader import RunFile
+from fleet_rlm.engine.process.describe import describe
+from fleet_rlm.engine.process.event_outlet import KEPT_BYTES, Outlet
+from fleet_rlm.runs.run_reader import RunFile
 from tests.engine.scripted import action
 from tests.model_server import ModelServer, Reply, planner
 from tests.waiting import until

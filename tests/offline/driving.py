@@ -13,7 +13,7 @@ import dspy
 from fleet_rlm.config import OFFLINE_MODEL
 from fleet_rlm.offline import OfflineEngine
 from fleet_rlm.offline.typed_values import ABSENT, HEAD
-from fleet_rlm.sandbox import LocalInterpreter
+from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
 
 PLACES = ("Harlow", "Brack", "Orlow", "Velden", "Tarn", "Quill", "Sedge", "Rook", "Mire", "Holm", "Crane", "Wick")
 FILLER = (

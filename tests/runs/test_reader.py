@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from fleet_rlm import events as ev
-from fleet_rlm.runs import reader
-from fleet_rlm.runs.reader import NotARun, RunEnd, RunFile
+from fleet_rlm.runs import run_reader
 from fleet_rlm.runs.recorder import Recorder
+from fleet_rlm.runs.run_reader import NotARun, RunEnd, RunFile
 from fleet_rlm.runs.summary import summarise
 from runs.recording import finished, middle, record, started
 from waiting import until
@@ -156,7 +156,7 @@ def test_unknown_kinds_and_fields_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_line_too_long_to_hold_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_LINE_BYTES", 3 << 20)
+    monkeypatch.setattr(run_reader, "MAX_LINE_BYTES", 3 << 20)
     path = record(tmp_path / "run.jsonl")
     lines = path.read_bytes().splitlines(keepends=True)
     huge = json.dumps({"kind": "notice", "seq": 1, "t": 0, "text": "x" * (7 << 20)}).encode() + b"\n"
@@ -175,7 +175,7 @@ def test_a_large_file_with_enormous_lines_stays_within_its_memory(tmp_path: Path
         recorder.emit(finished())
     code = textwrap.dedent("""
         import resource, sys
-        from fleet_rlm.runs.reader import RunFile
+        from fleet_rlm.runs.run_reader import RunFile
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with RunFile(sys.argv[1]) as run:
             count = sum(1 for _ in run.events())

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_rlm import events as ev
-from fleet_rlm.runs.reader import RunFile
 from fleet_rlm.runs.recorder import Recorder, RecordError, RunIsOver, new_run_id, run_path
+from fleet_rlm.runs.run_reader import RunFile
 from fleet_rlm.runs.verify import verify
 from runs.recording import finished, middle, record, started
 from waiting import until

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from fleet_rlm.sandbox import Interpreter, LocalInterpreter, Transport
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.host.transport import Transport
+from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
 
 from .places import SMALL, TRANSPORTS, Witness
 

@@ -12,23 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fleet_rlm.sandbox import (
-    Execution,
-    ExecutionOutcome,
-    Interpreter,
-    IsolationReport,
-    Limits,
-    LocalTransport,
-    SandboxInfo,
-    SandboxObserver,
-    StateLost,
-    Stored,
-    Transport,
-    TransportError,
-    Variables,
-)
-from fleet_rlm.sandbox.modal.transport import ModalTransport
-from fleet_rlm.sandbox.protocol import BOOT, DRIVER
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.host.outcomes import Execution, ExecutionOutcome, SandboxObserver, StateLost, Variables
+from fleet_rlm.sandbox.host.protocol import BOOT, DRIVER
+from fleet_rlm.sandbox.host.transport import IsolationReport, Limits, SandboxInfo, Stored, Transport, TransportError
+from fleet_rlm.sandbox.local.local_interpreter import LocalTransport
+from fleet_rlm.sandbox.modal.modal_transport import ModalTransport
 
 DRIVER_PYTHON = os.environ.get("FLEET_RLM_TEST_DRIVER_PYTHON", sys.executable)
 """Another place may have another Python than the host: name it here to run the driver's tests with it."""

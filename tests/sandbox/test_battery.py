@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
 
-from fleet_rlm.sandbox import CodeFailed, Interpreter, Transport
+from fleet_rlm.sandbox.host.execution import CodeFailed
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.host.transport import Transport
 from waiting import until
 
 from .places import Background, Witness
@@ -286,7 +288,7 @@ def test_an_interrupt_ends_the_cells_other_threads_too(place: Interpreter, witne
 
 
 def test_an_interrupt_cancels_open_calls(place: Interpreter, witness: Witness) -> None:
-    from fleet_rlm.sandbox import current_call
+    from fleet_rlm.sandbox.host.host_calls import current_call
 
     seen: list[bool] = []
     inside = threading.Event()

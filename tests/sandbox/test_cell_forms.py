@@ -8,8 +8,9 @@ import threading
 import pytest
 from dspy.primitives.code_interpreter import FinalOutput
 
-from fleet_rlm.sandbox import Interpreter, toolbox
-from fleet_rlm.sandbox.cell import CodeFailed
+from fleet_rlm.sandbox import toolbox
+from fleet_rlm.sandbox.host.execution import CodeFailed
+from fleet_rlm.sandbox.host.interpreter import Interpreter
 from waiting import until
 
 from .places import Background, Witness

@@ -13,7 +13,10 @@ from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_e
 from dspy.primitives.code_interpreter import CodeInterpreterError
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 
-from fleet_rlm.sandbox import CodeFailed, Interpreter, InterpreterFactory, LocalInterpreter
+from fleet_rlm.sandbox.host.execution import CodeFailed
+from fleet_rlm.sandbox.host.factory import InterpreterFactory
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
 from waiting import until
 
 from .conftest import Maker

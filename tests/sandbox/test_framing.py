@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_rlm.sandbox import driver, protocol
-from fleet_rlm.sandbox.protocol import FrameReader, Parts, ProtocolError
+from fleet_rlm.sandbox import driver
+from fleet_rlm.sandbox.host import protocol
+from fleet_rlm.sandbox.host.protocol import FrameReader, Parts, ProtocolError
 
 LINES = st.lists(st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"")), max_size=8)
 CUTS = st.lists(st.integers(min_value=1, max_value=30), max_size=20)

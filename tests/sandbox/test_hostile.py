@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
 
-from fleet_rlm.sandbox import CodeFailed, Interpreter, local
+from fleet_rlm.sandbox.host.execution import CodeFailed
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.local import local_interpreter
 from waiting import until
 
 from .conftest import Maker
@@ -138,7 +140,7 @@ def test_what_can_t_be_read_on_the_worker_s_socket_ends_its_cell_at_once(hostile
 
 
 def test_a_driver_that_takes_nothing_in_is_given_up(hostile: Interpreter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_STALLED_SECONDS", 0.3)
+    monkeypatch.setattr(local_interpreter, "_STALLED_SECONDS", 0.3)
     hostile.execute("1")
     worker = processes_of(hostile)[-1]
     supervisor = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1]

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError
 
-from fleet_rlm.sandbox import CodeFailed, Interpreter, IsolationReport, Limits, Stored, Transport
+from fleet_rlm.sandbox.host.execution import CodeFailed
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.host.transport import IsolationReport, Limits, Stored, Transport
 from waiting import until
 
 from .places import Background, Witness

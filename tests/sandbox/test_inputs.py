@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fleet_rlm.sandbox import Stored
-from fleet_rlm.sandbox.inputs import Inputs
+from fleet_rlm.sandbox.host.sandbox_inputs import Inputs
+from fleet_rlm.sandbox.host.transport import Stored
 
 from .places import BootTransport
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError
 
-from fleet_rlm.sandbox import CodeFailed, Interpreter, SandboxObserver
+from fleet_rlm.sandbox.host.execution import CodeFailed
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.host.outcomes import SandboxObserver
 from waiting import until
 
 from .conftest import Maker
@@ -97,7 +99,7 @@ def test_the_worker_does_not_outlive_a_killed_engine(tmp_path: Path, linux: None
     import sys
 
     code = (
-        "from fleet_rlm.sandbox import LocalInterpreter\n"
+        "from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter\n"
         "i = LocalInterpreter(); i.start(); print(i._transport._process.pid, flush=True)\n"
         "i.execute('while True: pass')"
     )

@@ -8,8 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
-from fleet_rlm.sandbox import Interpreter
-from fleet_rlm.sandbox.protocol import DRIVER
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.host.protocol import DRIVER
 from waiting import until
 
 from .places import BootTransport, Witness

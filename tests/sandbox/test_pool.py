@@ -15,8 +15,11 @@ import dspy
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError
 
-from fleet_rlm.sandbox import Interpreter, Lease, LocalInterpreter, SandboxPool, TransportError
-from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.host.pool import Lease, SandboxPool
+from fleet_rlm.sandbox.host.transport import TransportError
+from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
+from fleet_rlm.sandbox.modal.modal_interpreter import ModalInterpreter
 from tests.waiting import until
 
 from .places import SMALL, BootTransport, Witness, processes_of

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_rlm.sandbox import Interpreter, LocalInterpreter, Transport, Variables, toolbox
-from fleet_rlm.sandbox.cell import CodeFailed, instructions
-from fleet_rlm.sandbox.equipment import TOOLBOX
+from fleet_rlm.sandbox import toolbox
+from fleet_rlm.sandbox.host.equipment import TOOLBOX
+from fleet_rlm.sandbox.host.execution import CodeFailed, instructions
+from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.host.outcomes import Variables
+from fleet_rlm.sandbox.host.transport import Transport
+from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
 
 from .places import SMALL, Witness
 

@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 import fleet_rlm
-from fleet_rlm.engine import failures
-from fleet_rlm.sandbox.modal.failures import PHRASES, cloud_error
+from fleet_rlm.engine.run import run_failures
+from fleet_rlm.sandbox.modal.modal_failures import PHRASES, cloud_error
 from fleet_rlm.scaffold.assets import ASSETS, EVENTS, FOLDERS, Asset, assets
 from quoted_commands import complaint, options_of, quoted
 
@@ -265,9 +265,9 @@ def test_reading_a_large_file_whole_gets_a_word_and_reading_a_part_does_not(tmp_
 
 
 @pytest.mark.parametrize("failed", [True, False])
-@pytest.mark.parametrize("kind", [kind for kind, _, _ in failures._BY_TYPE if kind is not dspy.LMError])
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in run_failures._BY_TYPE if kind is not dspy.LMError])
 def test_model_failures_in_the_programs_own_words_get_advice(kind: type[Exception], failed: bool) -> None:
-    words = {one: f"{what} {hint}" for one, what, hint in failures._BY_TYPE}[kind]
+    words = {one: f"{what} {hint}" for one, what, hint in run_failures._BY_TYPE}[kind]
     if kind is dspy.LMStreamAssemblyError:
         pytest.skip("its own hint says all there is")
     assert bash("llm-query-error", f"failed: {words}", failed=failed)

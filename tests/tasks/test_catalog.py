@@ -7,7 +7,7 @@ import dspy
 import pytest
 
 from fleet_rlm import signatures
-from fleet_rlm.engine import extensions
+from fleet_rlm.engine.prepare import own_code
 from fleet_rlm.tasks import TASKS, UnknownTask, get
 from fleet_rlm.tasks.references import is_reference
 
@@ -80,7 +80,7 @@ def test_no_task_lacks_its_class() -> None:
 
 @pytest.mark.parametrize("name", [name for name in TASKS if TASKS[name].tools])
 def test_the_tools_of_a_task_can_be_found(name: str) -> None:
-    assert [tool.reference for tool in extensions.tools(TASKS[name].tools, ".")] == list(TASKS[name].tools)
+    assert [tool.reference for tool in own_code.tools(TASKS[name].tools, ".")] == list(TASKS[name].tools)
 
 
 @pytest.mark.parametrize("text", ["my_tasks:Invoice", "a.b.c:D", " a:B ", "a:B.C"])

@@ -12,8 +12,8 @@ import pytest
 from textual.pilot import Pilot
 
 from fleet_rlm.tui.app import FleetApp
-from fleet_rlm.tui.memory import Memory
-from fleet_rlm.tui.settings import Settings
+from fleet_rlm.tui.person_settings import Settings
+from fleet_rlm.tui.remembered import Memory
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 Scenario = Callable[[Pilot[list[str]]], Awaitable[None]]

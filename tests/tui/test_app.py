@@ -14,10 +14,10 @@ from fleet_rlm.tui.app import FleetApp, key_words
 from fleet_rlm.tui.crash import report
 from fleet_rlm.tui.dialogs import AskText, Choose, Confirm, EditCode, Message
 from fleet_rlm.tui.dialogs.text import CodeEditor
-from fleet_rlm.tui.keys import all_keys
+from fleet_rlm.tui.look.keys import all_keys
+from fleet_rlm.tui.person_settings import UNUSABLE_KEYS
 from fleet_rlm.tui.screens.help import HelpScreen
-from fleet_rlm.tui.screens.home import HomeScreen
-from fleet_rlm.tui.settings import UNUSABLE_KEYS
+from fleet_rlm.tui.screens.home.home_screen import HomeScreen
 from tests.tui.conftest import drive, messages, screen_text, settle
 from tests.tui.sample_runs import finished, run_started, write_run
 from tests.tui.scripted_engine import engine
@@ -261,7 +261,7 @@ def test_every_binding_of_ours_can_be_remapped() -> None:
     from textual.dom import DOMNode
 
     import fleet_rlm.tui
-    from fleet_rlm.tui.keys import _classes
+    from fleet_rlm.tui.look.keys import _classes
 
     nameless = [
         f"{node.__name__}: {binding}"

@@ -13,10 +13,19 @@ from msgspec.structs import replace
 from fleet_rlm import events as ev
 from fleet_rlm.spec import Budgets, ModalOptions, RunSpec
 from fleet_rlm.tasks.catalog import TASKS
-from fleet_rlm.tui.new_run.again import NotAgain, spec_of_record
-from fleet_rlm.tui.new_run.cloud import CloudDraft
-from fleet_rlm.tui.new_run.describe import CannotDescribe, ask
-from fleet_rlm.tui.new_run.draft import Budget, Draft, Incomplete, command_line, draft_of, join_paths, paths, spec_of
+from fleet_rlm.tui.screens.new_run.again import NotAgain, spec_of_record
+from fleet_rlm.tui.screens.new_run.ask_engine import CannotDescribe, ask
+from fleet_rlm.tui.screens.new_run.draft import (
+    Budget,
+    Draft,
+    Incomplete,
+    command_line,
+    draft_of,
+    join_paths,
+    paths,
+    spec_of,
+)
+from fleet_rlm.tui.screens.new_run.modal_fields import CloudDraft
 from tests.tui.sample_runs import QUESTION, finished, run_started, write_run
 
 FULL = Draft(

@@ -10,10 +10,10 @@ from textual.pilot import Pilot
 
 from fleet_rlm.documents.textfile import TextFile
 from fleet_rlm.runs.library import Library
-from fleet_rlm.tui import provenance
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.crash import REPORT_CHARS, report
-from fleet_rlm.tui.screens.home import HomeScreen
+from fleet_rlm.tui.run_view import provenance
+from fleet_rlm.tui.screens.home.home_screen import HomeScreen
 from tests.tui.conftest import drive, messages, screen_text, settle
 from tests.tui.run.conftest import show
 from tests.tui.synthetic import Script, ScriptedSource

@@ -13,15 +13,15 @@ from fleet_rlm import events as ev
 from fleet_rlm.state import fold_all
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs import Choose, Confirm
-from fleet_rlm.tui.library.preview import Preview, sparkline
-from fleet_rlm.tui.library.remarks import remarks
-from fleet_rlm.tui.library.row import documents, when
-from fleet_rlm.tui.library.table import RunTable
-from fleet_rlm.tui.library.welcome import Welcome
 from fleet_rlm.tui.panes.document import DocumentPane
-from fleet_rlm.tui.screens.home import HomeScreen
-from fleet_rlm.tui.screens.new_run import NewRunScreen
-from fleet_rlm.tui.screens.run import RunScreen
+from fleet_rlm.tui.screens.home.home_screen import HomeScreen
+from fleet_rlm.tui.screens.home.run_preview import Preview, sparkline
+from fleet_rlm.tui.screens.home.run_remarks import remarks
+from fleet_rlm.tui.screens.home.run_row import documents, when
+from fleet_rlm.tui.screens.home.run_table import RunTable
+from fleet_rlm.tui.screens.home.welcome import Welcome
+from fleet_rlm.tui.screens.new_run.new_run_screen import NewRunScreen
+from fleet_rlm.tui.screens.run.run_screen import RunScreen
 from tests.tui.conftest import NOON, drive, messages, screen_text, settle
 from tests.tui.sample_runs import QUESTION, finished, iteration, run_started, stamped, write_run
 

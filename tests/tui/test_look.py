@@ -14,10 +14,10 @@ from fleet_rlm import config
 from fleet_rlm import events as ev
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs import Choice, Choose, Confirm, EditCode
-from fleet_rlm.tui.library.preview import Preview
-from fleet_rlm.tui.new_run import describe
-from fleet_rlm.tui.screens.home import HomeScreen
-from fleet_rlm.tui.screens.new_run import NewRunScreen
+from fleet_rlm.tui.screens.home.home_screen import HomeScreen
+from fleet_rlm.tui.screens.home.run_preview import Preview
+from fleet_rlm.tui.screens.new_run import ask_engine
+from fleet_rlm.tui.screens.new_run.new_run_screen import NewRunScreen
 from tests.tui.conftest import settle
 from tests.tui.sample_runs import finished, iteration, run_started, write_run
 from tests.tui.test_new_run import ENGINE
@@ -53,7 +53,7 @@ def library(home: Path) -> None:
 def quick_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "describe.py"
     script.write_text(ENGINE)
-    monkeypatch.setattr(describe, "COMMAND", (sys.executable, "-S", str(script)))
+    monkeypatch.setattr(ask_engine, "COMMAND", (sys.executable, "-S", str(script)))
 
 
 async def home_shown(pilot: Pilot[list[str]]) -> None:

@@ -17,7 +17,7 @@ from fleet_rlm.tui.sources import EngineClient, FollowFile, ReplayFile
 from tests.terminal import Terminal
 from tests.tui.sample_runs import finished, run_started, write_run
 
-TUI = (sys.executable, "-c", "import sys; from fleet_rlm.tui.main import main; sys.exit(main())")
+TUI = (sys.executable, "-c", "import sys; from fleet_rlm.tui.launch import main; sys.exit(main())")
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -141,7 +141,7 @@ PROBE = """
 import sys
 from fleet_rlm.tui import keys
 keys.all_keys()                     # imports every screen, pane and dialog
-import fleet_rlm.tui.main, fleet_rlm.tui.command_line
+import fleet_rlm.tui.launch, fleet_rlm.tui.command_line
 print(*sorted(name for name in sys.modules if name.split(".")[0] in ("dspy", "litellm", "modal", "openai")
       or (name + ".").startswith(("fleet_rlm.engine.", "fleet_rlm.sandbox."))))
 """
@@ -150,8 +150,8 @@ import sys
 from fleet_rlm.tui.app import FleetApp
 FleetApp()
 print(*(name for name in ("argparse", "msgspec", "sqlite3", "fleet_rlm.events", "fleet_rlm.state",
-      "fleet_rlm.documents.search", "fleet_rlm.documents.work", "importlib.resources",
-      "fleet_rlm.tui.screens.run") if name in sys.modules))
+      "fleet_rlm.documents.search", "fleet_rlm.documents.document_work", "importlib.resources",
+      "fleet_rlm.tui.screens.run.run_screen") if name in sys.modules))
 """
 
 

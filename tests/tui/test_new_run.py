@@ -14,11 +14,11 @@ from fleet_rlm.config import BY_KEY, SETTINGS
 from fleet_rlm.spec import RunSpec
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs.paths import PickPath, completion, entries
-from fleet_rlm.tui.memory import Memory
-from fleet_rlm.tui.new_run import describe
-from fleet_rlm.tui.new_run.draft import Draft, draft_of
-from fleet_rlm.tui.new_run.tick import Tick
-from fleet_rlm.tui.screens.new_run import NewRunScreen
+from fleet_rlm.tui.remembered import Memory
+from fleet_rlm.tui.screens.new_run import ask_engine
+from fleet_rlm.tui.screens.new_run.draft import Draft, draft_of
+from fleet_rlm.tui.screens.new_run.new_run_screen import NewRunScreen
+from fleet_rlm.tui.screens.new_run.tick import Tick
 from tests.tui.conftest import drive, messages, screen_text, settle
 
 Make = Callable[..., FleetApp]
@@ -48,7 +48,7 @@ def started(
     """Makes an app whose engine answers from a script, and that notes the runs it would start."""
     script = tmp_path / "describe.py"
     script.write_text(ENGINE)
-    monkeypatch.setattr(describe, "COMMAND", (sys.executable, "-S", str(script)))
+    monkeypatch.setattr(ask_engine, "COMMAND", (sys.executable, "-S", str(script)))
 
     def make(**more: object) -> tuple[FleetApp, list[RunSpec]]:
         app, specs = make_app(**more), []

@@ -9,9 +9,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fleet_rlm.cli.main import app as shell
-from fleet_rlm.engine.errors import SetupError
-from fleet_rlm.engine.inputs import Documents, Wanted, bind
+from fleet_rlm.cli.entry import app as shell
+from fleet_rlm.engine.prepare.run_inputs import Documents, Wanted, bind
+from fleet_rlm.engine.run_errors import SetupError
 from fleet_rlm.spec import RunSpec
 from fleet_rlm.tui.command_line import UsageError, first_to_open, parse
 from fleet_rlm.tui.command_line import app as screen

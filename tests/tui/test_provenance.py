@@ -7,9 +7,9 @@ from pathlib import Path
 
 from documents.office_files import docx, paragraph, pdf
 from fleet_rlm import events as ev
-from fleet_rlm.engine.inputs import Wanted, bind, read_documents
+from fleet_rlm.engine.prepare.run_inputs import Wanted, bind, read_documents
 from fleet_rlm.spec import RunSpec
-from fleet_rlm.tui.provenance import Entry, Provenance, Seen, difference
+from fleet_rlm.tui.run_view.provenance import Entry, Provenance, Seen, difference
 
 SENTENCE = "The inspector found the brake of the northern crane worn, and it was replaced at once."
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from fleet_rlm import events as ev
-from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.terminal_text import clean, clean_line
 from fleet_rlm.tui.safe_output import harmless
 from tests.terminal import Terminal
 from tests.tui.sample_runs import finished, iteration, run_started, write_run
 
-TUI = (sys.executable, "-c", "import sys; from fleet_rlm.tui.main import main; sys.exit(main())")
+TUI = (sys.executable, "-c", "import sys; from fleet_rlm.tui.launch import main; sys.exit(main())")
 CONTROLS = (
     "\x1b]0;OWNED\x07\x1b]52;c;T1dORUQ=\x07\x1b[99;99HOWNED\x1b[5mBLINK\x1b[2J\x1bPOWNED\x1b\\\x1b_OWNED\x1b\\"
     "\x9b99;98H\x9d0;OWNED\x9c\x90OWNED\x9c\x08\x08\x0b\x0c\x0e\x0f\x7f\u202egpj.exe\u2066\u061c\u2028\ufeff"

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fleet_rlm.tui.memory import Memory
-from fleet_rlm.tui.settings import Settings, load_settings, unknown_keys
+from fleet_rlm.tui.person_settings import Settings, load_settings, unknown_keys
+from fleet_rlm.tui.remembered import Memory
 from tests.waiting import until
 
 

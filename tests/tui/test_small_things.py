@@ -16,14 +16,14 @@ from fleet_rlm.events import Breakpoints, Failure
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs import AskText, Choice, Choose, Confirm, EditCode, Message
 from fleet_rlm.tui.dialogs.paths import PickPath
-from fleet_rlm.tui.new_run.further import FurtherSettings
-from fleet_rlm.tui.provenance import Entry
+from fleet_rlm.tui.run_view.provenance import Entry
 from fleet_rlm.tui.safe_output import SixteenColors
-from fleet_rlm.tui.screens.breakpoints import BreakpointsDialog
 from fleet_rlm.tui.screens.help import HelpScreen
-from fleet_rlm.tui.screens.new_run import NewRunScreen
-from fleet_rlm.tui.screens.pick_document import PickDocument
-from fleet_rlm.tui.screens.reader import Reader
+from fleet_rlm.tui.screens.new_run.more_settings import FurtherSettings
+from fleet_rlm.tui.screens.new_run.new_run_screen import NewRunScreen
+from fleet_rlm.tui.screens.run.breakpoints import BreakpointsDialog
+from fleet_rlm.tui.screens.run.pick_document import PickDocument
+from fleet_rlm.tui.screens.run.text_reader import Reader
 from fleet_rlm.tui.widgets.pane_grid import shape_of
 from tests.tui.conftest import drive, messages, screen_text, settle
 

@@ -14,10 +14,10 @@ import pytest
 
 from fleet_rlm import events as ev
 from fleet_rlm.spec import Abort, Detach, Pause, RunSpec
-from fleet_rlm.tui.new_run.describe import COMMAND
+from fleet_rlm.tui.screens.new_run.ask_engine import COMMAND
 from fleet_rlm.tui.sources import EngineClient, FollowFile, ReplayFile
-from fleet_rlm.tui.sources import engine as engine_module
 from fleet_rlm.tui.sources import inbox as inbox_module
+from fleet_rlm.tui.sources import live_engine as engine_module
 from fleet_rlm.tui.sources.inbox import Inbox
 from tests.tui.sample_runs import finished, run_started, write_run
 from tests.tui.scripted_engine import engine

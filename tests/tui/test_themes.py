@@ -10,7 +10,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 from fleet_rlm.shipped import themes_folder
 from fleet_rlm.tui.app import FleetApp
-from fleet_rlm.tui.themes import (
+from fleet_rlm.tui.look.themes import (
     COLORS,
     FaultyTheme,
     contrast,

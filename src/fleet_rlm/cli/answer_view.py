@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fleet_rlm import events as ev
-from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.terminal_text import clean, clean_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

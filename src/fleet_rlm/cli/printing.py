@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from fleet_rlm.events import Json
-from fleet_rlm.screen_text import clean
+from fleet_rlm.terminal_text import clean
 
 OK, FAILED, USAGE, ABORTED = 0, 1, 2, 130
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from fleet_rlm import events as ev
 from fleet_rlm.figures import clock, plural, seconds
-from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import IterationState, RetryState, RunState, fold
+from fleet_rlm.terminal_text import clean_line
 
 if TYPE_CHECKING:
     from rich.live import Live

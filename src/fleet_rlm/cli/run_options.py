@@ -11,7 +11,7 @@ import typer
 
 from fleet_rlm import run_options, sandbox_choice
 from fleet_rlm.cli import printing
-from fleet_rlm.config.table import SCREEN
+from fleet_rlm.config.settings_table import SCREEN
 from fleet_rlm.run_options import OUTPUT
 from fleet_rlm.spec import Budgets, RunSpec
 

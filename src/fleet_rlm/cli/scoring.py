@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from fleet_rlm.corpora.answers import Answers
+from fleet_rlm.corpora.known_answers import Answers
 from fleet_rlm.corpora.score import question_of, score
 from fleet_rlm.events import RunFinished, RunStarted
 
@@ -29,7 +29,7 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
 def scored(known: Answers, ref: str, question: str | None = None) -> Scored:
     """Compare a run, named by its file or by the library's ways, with what is known."""
     from fleet_rlm.runs.library import Library, NoSuchRun
-    from fleet_rlm.runs.reader import NotARun, RunFile
+    from fleet_rlm.runs.run_reader import NotARun, RunFile
 
     try:
         if Path(ref).is_file():

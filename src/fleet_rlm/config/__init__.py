@@ -6,11 +6,11 @@ are kept (`folders`).
 from __future__ import annotations
 
 from fleet_rlm.config.folders import config_file, home, homeless, runs_dir, state_file, themes_dir
-from fleet_rlm.config.models import DEFAULT_MAX_TOKENS, ModelChoice, ModelConfig, model_choice
+from fleet_rlm.config.model_choice import DEFAULT_MAX_TOKENS, ModelChoice, ModelConfig, model_choice
 from fleet_rlm.config.problem import Problem
 from fleet_rlm.config.providers import PROVIDER_KEYS, provider_of
-from fleet_rlm.config.sources import Settings, Trust, Value, load
-from fleet_rlm.config.table import BY_KEY, OFFLINE, OFFLINE_MODEL, SETTINGS, Setting
+from fleet_rlm.config.setting_sources import Settings, Trust, Value, load
+from fleet_rlm.config.settings_table import BY_KEY, OFFLINE, OFFLINE_MODEL, SETTINGS, Setting
 
 __all__ = [
     "BY_KEY",

@@ -15,7 +15,7 @@ from typing import Final
 
 from fleet_rlm.config.ownership import mend, why_not_trusted
 from fleet_rlm.config.problem import Problem
-from fleet_rlm.config.table import SETTINGS
+from fleet_rlm.config.settings_table import SETTINGS
 
 MAX_FILE_BYTES: Final = 256 * 1024
 

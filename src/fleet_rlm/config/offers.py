@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleet_rlm.config.providers import SUGGESTED, keys_of
-from fleet_rlm.config.sources import Settings, Trust
+from fleet_rlm.config.setting_sources import Settings, Trust
 
 SECONDS: Final = 0.5
 """How long a server on this machine may take to answer."""

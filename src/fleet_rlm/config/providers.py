@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from fleet_rlm.config.table import OFFLINE
+from fleet_rlm.config.settings_table import OFFLINE
 
 PROVIDER_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai": ("OPENAI_API_KEY",),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fleet_rlm.corpora.answers import Question
 from fleet_rlm.corpora.dice import Dice
 from fleet_rlm.corpora.filler import PLACES, Filler, Plant, avoiding, listed
+from fleet_rlm.corpora.known_answers import Question
 
 LENGTHS = (2, 3, 4, 5)
 """Sentences that an answer needs, for each of the questions."""

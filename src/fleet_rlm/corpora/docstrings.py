@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
-from fleet_rlm.documents.work import DocumentError
+from fleet_rlm.documents.document_work import DocumentError
 
 PACKAGE = "dspy"
 _LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md")

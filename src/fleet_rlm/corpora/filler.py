@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fleet_rlm.corpora.answers import Place
 from fleet_rlm.corpora.dice import Dice
+from fleet_rlm.corpora.known_answers import Place
 
 BLOCK_BYTES = 1 << 20
 POOL = 30_000

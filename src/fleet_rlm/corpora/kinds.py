@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from fleet_rlm.corpora.answers import Question
 from fleet_rlm.corpora.chains import Chains
 from fleet_rlm.corpora.dice import Dice
+from fleet_rlm.corpora.known_answers import Question
 from fleet_rlm.corpora.letters import Counts, Pairs
 from fleet_rlm.corpora.logs import Logs
 from fleet_rlm.corpora.needles import Needles, Nothing
-from fleet_rlm.documents.work import DocumentError
+from fleet_rlm.documents.document_work import DocumentError
 
 
 class UnknownKind(DocumentError):

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from itertools import combinations
 
-from fleet_rlm.corpora.answers import Question
+from fleet_rlm.corpora.customer_remarks import KINDS, meanings, remarks
 from fleet_rlm.corpora.dice import Dice
 from fleet_rlm.corpora.filler import BLOCK_BYTES
-from fleet_rlm.corpora.remarks import KINDS, meanings, remarks
+from fleet_rlm.corpora.known_answers import Question
 
 USERS = 40
 _SHARES = (30, 22, 17, 13, 10, 8)

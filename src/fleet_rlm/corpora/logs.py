@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from fleet_rlm.corpora.answers import Question
 from fleet_rlm.corpora.dice import Dice
 from fleet_rlm.corpora.filler import BLOCK_BYTES
+from fleet_rlm.corpora.known_answers import Question
 
 _START = datetime(2031, 3, 2, 4, 0, tzinfo=UTC)
 _MINUTE = "%Y-%m-%dT%H:%M:"

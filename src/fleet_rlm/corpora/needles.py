@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from fleet_rlm.corpora.answers import Question
 from fleet_rlm.corpora.dice import Dice
 from fleet_rlm.corpora.filler import PLACES, Filler, Plant, avoiding
+from fleet_rlm.corpora.known_answers import Question
 
 DEPTHS = (0.1, 0.5, 0.9)
 _SAYINGS = (

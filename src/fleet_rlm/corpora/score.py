@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from fleet_rlm.corpora.answers import Answers, Question
+from fleet_rlm.corpora.known_answers import Answers, Question
 
 RIGHT = 1.0
 MOST_CHARS = 2_000_000

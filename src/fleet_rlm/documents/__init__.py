@@ -14,5 +14,5 @@ The way in, by what you want:
 - *the guide and the themes that ship with the package*: `bundled`.
 
 Everything here is plain threads and generators: long work takes `progress(done, of)` and `cancelled()`
-(see `fleet_rlm.documents.work`) and can be run from any kind of worker. Every failure is a `DocumentError`.
+(see `fleet_rlm.documents.document_work`) and can be run from any kind of worker. Every failure is a `DocumentError`.
 """

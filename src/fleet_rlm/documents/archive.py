@@ -2,7 +2,7 @@
 
 Nothing is unpacked to disk: a member is read into memory when it is wanted, and its name is a name, never a path. What
 an archive may unpack to is bounded, whatever it says of itself. Archives and packed files in an archive are looked into
-as well, but not those in them. Only the reading process unpacks (see `fleet_rlm.documents.extraction`).
+as well, but not those in them. Only the reading process unpacks (see `fleet_rlm.documents.reading_process`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import IO, BinaryIO, cast
 
 from fleet_rlm.documents.cut_zip import CutZip, open_zip, read_some
 from fleet_rlm.documents.decode import HEAD_BYTES, NotText, refuse_binary
+from fleet_rlm.documents.document_work import DocumentError, shown, size_in_words, unreadable
 from fleet_rlm.documents.formats.recognise import ARCHIVE, recognise
-from fleet_rlm.documents.work import DocumentError, shown, size_in_words, unreadable
 
 MOST_BYTES = 2_000_000_000
 """What an archive may unpack to."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from fleet_rlm.documents.work import DocumentError, printable
+from fleet_rlm.documents.document_work import DocumentError, printable
 from fleet_rlm.shipped import shipped_folder
 
 PREFIX = "bundled:"

@@ -1,6 +1,6 @@
 """Open zip archives whose list of members is missing, as in a file that was cut off, by the headers of the members.
 
-Only the reading process calls this (see `fleet_rlm.documents.extraction`), whose memory and time are limited.
+Only the reading process calls this (see `fleet_rlm.documents.reading_process`), whose memory and time are limited.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
-from fleet_rlm.documents.work import BLOCK_BYTES
+from fleet_rlm.documents.document_work import BLOCK_BYTES
 
 _HEADER = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"

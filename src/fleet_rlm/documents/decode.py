@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from fleet_rlm.documents import mixed
-from fleet_rlm.documents.guess import guess, is_plausible
-from fleet_rlm.documents.labels import codec_of
-from fleet_rlm.documents.work import BLOCK_BYTES, DocumentError, printable, shown
+from fleet_rlm.documents import mixed_encodings
+from fleet_rlm.documents.document_work import BLOCK_BYTES, DocumentError, printable, shown
+from fleet_rlm.documents.encoding_labels import codec_of
+from fleet_rlm.documents.guess_encoding import guess, is_plausible
 
 ReadAt: TypeAlias = Callable[[int, int], bytes]
 """(count, offset) → at most `count` bytes; fewer only at the end."""
@@ -47,7 +47,7 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(REPLACE, _replace)
-codecs.register(mixed.find)
+codecs.register(mixed_encodings.find)
 
 
 class NotText(DocumentError):
@@ -84,7 +84,7 @@ class Encoding:
         said = []
         if self.bom >= LEAST_HEAD:
             said.append(f"the {self.bom:,} zero bytes that it begins with are left out")
-        if legacy := mixed.legacy_of(self.codec):
+        if legacy := mixed_encodings.legacy_of(self.codec):
             said.append(f"its lines that are not UTF-8 are decoded as {legacy} (a guess)")
         elif not self.is_utf8:
             said.append(f"decoded as {self.codec}" + (" (a guess: it is not UTF-8)" if self.guessed else ""))
@@ -359,7 +359,7 @@ def _of_windows(windows: list[bytes], bom: int) -> Encoding:
     """UTF-8, an older encoding, or by the line one or the other."""
     if _is_strictly_utf8(windows):
         return Encoding(bom=bom)
-    lines = mixed.census(windows)
+    lines = mixed_encodings.census(windows)
     if not lines.legacy:
         return Encoding(bom=bom)
     sample = b"\n".join(lines.legacy)
@@ -367,7 +367,7 @@ def _of_windows(windows: list[bytes], bom: int) -> Encoding:
     if _is_utf8(windows) and not is_plausible(sample, older):
         return Encoding(bom=bom)  # broken in places, rather than something else
     both = lines.certain or lines.utf8 * (20 if older == "cp1252" else 1) >= len(lines.legacy) / 20
-    return Encoding(mixed.name_of(older) if both and lines.utf8 else older, bom, guessed=True)
+    return Encoding(mixed_encodings.name_of(older) if both and lines.utf8 else older, bom, guessed=True)
 
 
 def _is_strictly_utf8(windows: list[bytes]) -> bool:

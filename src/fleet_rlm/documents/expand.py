@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet_rlm.documents.work import Cancelled, Stopped
+from fleet_rlm.documents.document_work import Cancelled, Stopped
 
 
 @dataclass(slots=True)

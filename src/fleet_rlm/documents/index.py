@@ -14,8 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from fleet_rlm.documents.document_work import BLOCK_BYTES, Cancelled, Progress, Throttle, Turns, never
 from fleet_rlm.documents.textfile import TextFile
-from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, Progress, Throttle, Turns, never
 
 CHUNK_BYTES = 16 * 1024
 CACHED_CHUNKS = 64

@@ -9,13 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet_rlm.documents import extraction, formats
+from fleet_rlm.documents import formats, reading_process
 from fleet_rlm.documents.archive import BadArchive
 from fleet_rlm.documents.decode import HEAD_BYTES, Encoding, NotText, decode, detect, utf8
-from fleet_rlm.documents.formats import Unextractable
-from fleet_rlm.documents.select import Chosen
-from fleet_rlm.documents.textfile import open_regular
-from fleet_rlm.documents.work import (
+from fleet_rlm.documents.document_work import (
     BLOCK_BYTES,
     Cancelled,
     DocumentError,
@@ -29,6 +26,9 @@ from fleet_rlm.documents.work import (
     size_in_words,
     unreadable,
 )
+from fleet_rlm.documents.formats import Unextractable
+from fleet_rlm.documents.select import Chosen
+from fleet_rlm.documents.textfile import open_regular
 
 
 class TooLarge(DocumentError):
@@ -89,7 +89,7 @@ def load(
     if kind is None and not member:
         kind = _kind_of(path)
     if kind or member:
-        text, facts = extraction.read_document(path, name, kind, member, size, cancelled)
+        text, facts = reading_process.read_document(path, name, kind, member, size, cancelled)
         return Document(
             path=str(path.absolute()),
             name=name,

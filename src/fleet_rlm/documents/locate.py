@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from zlib import crc32
 
 from fleet_rlm.documents.decode import utf8
+from fleet_rlm.documents.document_work import BLOCK_BYTES, Cancelled, Progress, Stopped, Throttle, Turns, never
 from fleet_rlm.documents.textfile import TextFile
-from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, Progress, Stopped, Throttle, Turns, never
 
 GRAM_BYTES = 24
 MIN_STRIDE = 16

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from fleet_rlm.documents.work import BLOCK_BYTES, DocumentError, shown, size_in_words, unreadable
+from fleet_rlm.documents.document_work import BLOCK_BYTES, DocumentError, shown, size_in_words, unreadable
 
 FOLDER = "piped"
 MOST_BYTES = 2_000_000_000

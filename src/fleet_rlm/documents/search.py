@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from fleet_rlm.documents.document_work import BLOCK_BYTES, Cancelled, DocumentError, Turns, never
 from fleet_rlm.documents.index import LineIndex, cut_short
 from fleet_rlm.documents.textfile import TextFile
 from fleet_rlm.documents.unrolled import MAX_ITEMS, unrolled_items
-from fleet_rlm.documents.work import BLOCK_BYTES, Cancelled, DocumentError, Turns, never
 
 Case: TypeAlias = Literal["smart", "exact", "ignore"]
 """`smart` ignores case unless the query has a capital letter."""

@@ -17,12 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from fleet_rlm.documents import bundled, expand, extraction
+from fleet_rlm.documents import bundled, expand, reading_process
 from fleet_rlm.documents.archive import BadArchive
 from fleet_rlm.documents.decode import HEAD_BYTES, NotText, refuse_binary
-from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, Unextractable, recognise
-from fleet_rlm.documents.textfile import open_regular
-from fleet_rlm.documents.work import (
+from fleet_rlm.documents.document_work import (
     Cancelled,
     DocumentError,
     Stopped,
@@ -32,6 +30,8 @@ from fleet_rlm.documents.work import (
     shown,
     unreadable,
 )
+from fleet_rlm.documents.formats.recognise import ARCHIVE, FORMATS, Unextractable, recognise
+from fleet_rlm.documents.textfile import open_regular
 
 MAX_FILES = 20_000
 BYTES_PER_TOKEN = 4
@@ -357,7 +357,7 @@ def _texts(path: Path, finding: _Finding) -> list[_Readable]:
 
 
 def _packed_texts(path: Path, finding: _Finding) -> list[_Readable]:
-    found = extraction.list_archive(path, finding.cancelled)
+    found = reading_process.list_archive(path, finding.cancelled)
     for why, names in found.left_out.items():
         _skipped(list(names), why, f"in {shown(path.name)}", finding)
     finding.notices += [notice for notice in found.notices if notice not in finding.notices]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from fleet_rlm.documents.decode import Decoder, Encoding, detect, known_codec, utf8
-from fleet_rlm.documents.work import (
+from fleet_rlm.documents.document_work import (
     BLOCK_BYTES,
     Cancelled,
     Progress,

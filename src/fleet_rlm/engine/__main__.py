@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from fleet_rlm.engine.streams import own_streams
+from fleet_rlm.engine.process.own_pipes import own_streams
 
 if __name__ == "__main__":
     _commands, _events = own_streams()  # before anything else is imported
 
-    from fleet_rlm.engine.worker import main
+    from fleet_rlm.engine.process.worker import main
 
     main(sys.argv[1:], _commands, _events)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from fleet_rlm import events as ev
 from fleet_rlm import spec as sp
 from fleet_rlm import tasks
-from fleet_rlm.engine.preparation import Own
-from fleet_rlm.engine.session import RunSession
+from fleet_rlm.engine.prepare.preparation import Own
+from fleet_rlm.engine.run.session import RunSession
 from fleet_rlm.runs.recorder import Listener
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def run(
     state, unless `on_sandbox_lost` says to fail. `budgets` default to the task's. `listeners` hear each event with its
     line in the run file.
 
-    Raises `fleet_rlm.engine.errors.SetupError` when the run can't begin. A run that fails later is a result, whose
+    Raises `fleet_rlm.engine.run_errors.SetupError` when the run can't begin. A run that fails later is a result, whose
     `status` is `failed` and whose `error` says why. Ctrl-C aborts the run.
     """
     if budgets is None:

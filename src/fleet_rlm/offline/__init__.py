@@ -7,6 +7,6 @@
 
 from __future__ import annotations
 
-from fleet_rlm.offline.model import DEFAULT_PACE, OfflineEngine
+from fleet_rlm.offline.offline_model import DEFAULT_PACE, OfflineEngine
 
 __all__ = ["DEFAULT_PACE", "OfflineEngine"]

@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from fleet_rlm import config
-from fleet_rlm.runs.reader import NotARun, RunFile
+from fleet_rlm.runs.run_reader import NotARun, RunFile
 from fleet_rlm.runs.summary import Growing, RunRow, summarise
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from fleet_rlm import events as ev
-from fleet_rlm.runs.reader import NotARun, RunFile
 from fleet_rlm.runs.repair import LARGEST, repaired
+from fleet_rlm.runs.run_reader import NotARun, RunFile
 from fleet_rlm.spent import Spent
 
 RowStatus = Literal["submitted", "extracted", "stopped", "failed", "aborted", "running", "waiting", "interrupted"]

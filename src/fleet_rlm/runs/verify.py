@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 
 from fleet_rlm import events as ev
-from fleet_rlm.runs.reader import MAX_LINE_BYTES, NotARun, RunFile
+from fleet_rlm.runs.run_reader import MAX_LINE_BYTES, NotARun, RunFile
 
 _BEGINS: dict[type[ev.Event], str] = {
     ev.PlannerStarted: "planner call",

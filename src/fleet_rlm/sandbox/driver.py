@@ -1,6 +1,6 @@
 """Runs inside a sandbox: the same bytes in every one, standard library only, Python 3.10 or newer.
 
-A *supervisor* (one thread, no generated code) speaks the protocol of `fleet_rlm.sandbox.protocol` on descriptors
+A *supervisor* (one thread, no generated code) speaks the protocol of `fleet_rlm.sandbox.host.protocol` on descriptors
 that only it holds. A forked *worker* runs the generated code. The worker may print anything, hang, crash or be
 killed: the supervisor keeps the channel, reports what happened and forks another one.
 

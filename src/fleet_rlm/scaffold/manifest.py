@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from fleet_rlm.scaffold import places
+from fleet_rlm.scaffold import target_files
 
 NAME = "fleet-rlm.manifest.json"
 
@@ -38,7 +38,7 @@ def sha256(data: bytes) -> str:
 def read(target: Path) -> Manifest:
     """What was installed in the folder; an empty one if nothing was. Raises `DamagedManifest` and `OSError`."""
     try:
-        data = places.read_file(target / NAME)
+        data = target_files.read_file(target / NAME)
     except FileNotFoundError:
         return Manifest()
     try:

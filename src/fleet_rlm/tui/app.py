@@ -30,22 +30,22 @@ from textual.screen import Screen
 from textual.worker import WorkerFailed, get_current_worker
 
 from fleet_rlm import config
-from fleet_rlm.screen_text import clean, clean_line
 from fleet_rlm.shipped import themes_folder
+from fleet_rlm.terminal_text import clean, clean_line
 from fleet_rlm.tui.live_runs import LiveRun, LiveRuns
-from fleet_rlm.tui.memory import Memory
+from fleet_rlm.tui.look.themes import DEFAULT_THEME, FaultyTheme, load_folder, load_theme, notice, semantic_defaults
+from fleet_rlm.tui.person_settings import Settings, load_settings
+from fleet_rlm.tui.remembered import Memory
 from fleet_rlm.tui.safe_output import SafeOutput, SixteenColors
-from fleet_rlm.tui.screens.home import HomeScreen
+from fleet_rlm.tui.screens.home.home_screen import HomeScreen
 from fleet_rlm.tui.seams import OpenApp, SteadyDriver
-from fleet_rlm.tui.settings import Settings, load_settings
-from fleet_rlm.tui.terminal import TerminalDriver, TerminalWatch
-from fleet_rlm.tui.themes import DEFAULT_THEME, FaultyTheme, load_folder, load_theme, notice, semantic_defaults
+from fleet_rlm.tui.terminal_hangup import TerminalDriver, TerminalWatch
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
 
     from fleet_rlm.spec import RunSpec
-    from fleet_rlm.tui.source import RunSource
+    from fleet_rlm.tui.sources.source import RunSource
 
 TOAST_CHARS = 1000
 
@@ -88,7 +88,7 @@ class FleetApp(OpenApp[list[str]]):
     """Returns, when it ends, the lines to print: where the runs are that it leaves."""
 
     TITLE = "fleet-rlm"
-    CSS_PATH = Path(__file__).parent / "styles" / "app.tcss"
+    CSS_PATH = Path(__file__).parent / "look" / "styles" / "app.tcss"
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", tooltip="Leave; asks about runs that go on", id="app.quit", priority=True),
@@ -185,7 +185,7 @@ class FleetApp(OpenApp[list[str]]):
 
     def open_run(self, source: RunSource, spec: RunSpec | None = None) -> None:
         """Show a run. A live one goes on when its screen is left."""
-        from fleet_rlm.tui.screens.run import RunScreen
+        from fleet_rlm.tui.screens.run.run_screen import RunScreen
 
         screen = RunScreen(source, spec=spec)
         if source.mode == "live":
@@ -218,7 +218,7 @@ class FleetApp(OpenApp[list[str]]):
     @work(thread=True, group="open")
     def open_path(self, path: str) -> None:
         """Show the run in a file: live if it is ours, followed while another process writes it, else replayed."""
-        from fleet_rlm.runs.reader import NotARun, RunFile
+        from fleet_rlm.runs.run_reader import NotARun, RunFile
         from fleet_rlm.tui.sources import FollowFile, ReplayFile
 
         own = self.live_runs.with_path(str(Path(path).absolute()))
@@ -403,8 +403,8 @@ class FleetApp(OpenApp[list[str]]):
 
     @work(thread=True, group="settings")
     def _check_settings(self) -> None:
-        from fleet_rlm.tui.keys import known_ids
-        from fleet_rlm.tui.settings import unknown_keys
+        from fleet_rlm.tui.look.keys import known_ids
+        from fleet_rlm.tui.person_settings import unknown_keys
 
         faults = list(self.settings.faults)
         if self.settings.keys:

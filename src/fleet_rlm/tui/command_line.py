@@ -15,7 +15,7 @@ from fleet_rlm.run_options import RunOptions, RunRequest, by_group, with_options
 
 if TYPE_CHECKING:
     from fleet_rlm.spec import RunSpec
-    from fleet_rlm.tui.source import RunSource
+    from fleet_rlm.tui.sources.source import RunSource
 
 FIRST_SAMPLE = "ask-the-guide"
 """The recorded run that is shown when none is named."""
@@ -113,7 +113,7 @@ def first_to_open(arguments: Arguments) -> tuple[RunSource | None, RunSpec | Non
 
 def _for_a_new_run(arguments: Arguments) -> list[str]:
     """The given options that only a new run has a use for."""
-    from fleet_rlm.config.table import SCREEN
+    from fleet_rlm.config.settings_table import SCREEN
 
     options = arguments.options
     given = [f"--{one.name}" for one in fields(RunRequest) if getattr(arguments.request, one.name)]
@@ -125,7 +125,7 @@ def _for_a_new_run(arguments: Arguments) -> list[str]:
 
 
 def _recorded(path: str, *, follow: bool) -> RunSource:
-    from fleet_rlm.runs.reader import NotARun, RunFile
+    from fleet_rlm.runs.run_reader import NotARun, RunFile
     from fleet_rlm.tui.sources import FollowFile, ReplayFile
 
     try:
@@ -191,7 +191,7 @@ def _kept(name: str) -> str:
     """The path, or that of a file with what came through the pipe that it is."""
     from fleet_rlm.config import runs_dir
     from fleet_rlm.documents import piped
-    from fleet_rlm.documents.work import DocumentError
+    from fleet_rlm.documents.document_work import DocumentError
 
     try:
         return str(piped.keep(name, runs_dir())) if piped.is_pipe(name) else name

@@ -6,7 +6,7 @@ import os
 import traceback
 from pathlib import Path
 
-from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.terminal_text import clean, clean_line
 
 REPORT_CHARS = 200_000
 

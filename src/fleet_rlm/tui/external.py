@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import SuspendNotSupported
 
-from fleet_rlm.screen_text import clean
+from fleet_rlm.terminal_text import clean
 
 if TYPE_CHECKING:
     from textual.app import App

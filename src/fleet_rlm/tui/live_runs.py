@@ -1,6 +1,6 @@
 """The live runs that this app started: they go on while their screens are not shown.
 
-The seam with the Run screen (`tui/screens/run.py`):
+The seam with the Run screen (`tui/screens/run/run_screen.py`):
 
 - `RunScreen(source: RunSource, *, spec: RunSpec | None = None)` opens its source when it is mounted, drains it on
   every wake, shown or not, and has `source` and `state` (the newest folded state, not a scrubbed one): `RunView`.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from fleet_rlm.spec import RunSpec
     from fleet_rlm.state import RunState
-    from fleet_rlm.tui.source import RunSource
+    from fleet_rlm.tui.sources.source import RunSource
 
 
 class RunView(Protocol):

@@ -1,6 +1,6 @@
 """The last gate before the terminal: no text of any widget reaches it with a character that a terminal acts on.
 
-Textual writes what widgets hold as it is. Text is cleaned where it enters a screen (`fleet_rlm.screen_text`), so that
+Textual writes what widgets hold as it is. Text is cleaned where it enters a screen (`fleet_rlm.terminal_text`), so that
 it is measured as it is shown; this filter stands behind that, for what slips through.
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.sandbox.isolation import DEFAULT_ORDER
+from fleet_rlm.sandbox.local import DEFAULT_ORDER
 
 from .harness import SMALL, Sandbox, enter_private_mounts, not_offered, start
 

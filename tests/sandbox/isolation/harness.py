@@ -21,9 +21,9 @@ from types import ModuleType
 
 import pytest
 
-from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolatedProcess, IsolationError, launch
-from fleet_rlm.sandbox.isolation.clean_launcher import CleanLauncher
-from fleet_rlm.sandbox.transport import IsolationReport, Limits
+from fleet_rlm.sandbox.host.transport import IsolationReport, Limits
+from fleet_rlm.sandbox.local import DEFAULT_ORDER, IsolatedProcess, IsolationError, launch
+from fleet_rlm.sandbox.local.clean_launcher import CleanLauncher
 
 HERE = Path(__file__).parent
 SMALL = Limits(memory_mb=512, processes=24, cpu_seconds=60, file_mb=32, scratch_mb=64, open_files=128)

@@ -13,8 +13,8 @@ import struct
 import sys
 from pathlib import Path
 
-from fleet_rlm.sandbox.isolation import IsolationError, launch
-from fleet_rlm.sandbox.isolation.launcher import kernel, seccomp
+from fleet_rlm.sandbox.local import IsolationError, launch
+from fleet_rlm.sandbox.local.launcher import kernel, seccomp
 
 from .harness import HERE, SMALL
 

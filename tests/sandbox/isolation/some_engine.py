@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from fleet_rlm.sandbox.isolation import harden_self
+from fleet_rlm.sandbox.local import harden_self
 
 from .harness import start
 

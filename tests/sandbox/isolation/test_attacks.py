@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.sandbox.isolation import DEFAULT_ORDER
-from fleet_rlm.sandbox.isolation.clean_launcher import CleanLauncher
+from fleet_rlm.sandbox.local import DEFAULT_ORDER
+from fleet_rlm.sandbox.local.clean_launcher import CleanLauncher
 
 from .attacks import files, kernel, network, processes
 from .harness import HOSTILE, Battle, fight, not_offered

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.sandbox.isolation import clean_launcher
-from fleet_rlm.sandbox.isolation.clean_launcher import CleanLauncher, ForkedLauncher
-from fleet_rlm.sandbox.isolation.launcher import kernel
-from fleet_rlm.sandbox.isolation.launcher.watcher import descendants
+from fleet_rlm.sandbox.local import clean_launcher
+from fleet_rlm.sandbox.local.clean_launcher import CleanLauncher, ForkedLauncher
+from fleet_rlm.sandbox.local.launcher import kernel
+from fleet_rlm.sandbox.local.launcher.watcher import descendants
 from waiting import until
 
 from .harness import HOSTILE, Sandbox, start
@@ -174,7 +174,7 @@ def test_a_forked_copy_of_this_process_leaves_it_alone(parent: Path, clean: Clea
 ENGINE = """
 import sys
 from pathlib import Path
-from fleet_rlm.sandbox.isolation.clean_launcher import CleanLauncher
+from fleet_rlm.sandbox.local.clean_launcher import CleanLauncher
 from sandbox.isolation.harness import HOSTILE, start
 clean = CleanLauncher(HOSTILE)
 sandboxes = [start(sys.argv[1], Path(sys.argv[2]), clean=clean) for _ in range(2)]

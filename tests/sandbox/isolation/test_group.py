@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.sandbox.isolation.launcher import group
-from fleet_rlm.sandbox.isolation.launcher.watcher import descendants
-from fleet_rlm.sandbox.transport import Limits
+from fleet_rlm.sandbox.host.transport import Limits
+from fleet_rlm.sandbox.local.launcher import group
+from fleet_rlm.sandbox.local.launcher.watcher import descendants
 from waiting import until
 
 from .harness import SMALL, Sandbox, not_offered, start

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.sandbox.isolation import IsolatedProcess, IsolationError, harden_self, launch
-from fleet_rlm.sandbox.isolation.folders import SandboxFolder
-from fleet_rlm.sandbox.isolation.launcher.folder import remove
-from fleet_rlm.sandbox.isolation.launcher.group import PREFIX
-from fleet_rlm.sandbox.isolation.report import report
-from fleet_rlm.sandbox.transport import Limits, TransportError
+from fleet_rlm.sandbox.host.transport import Limits, TransportError
+from fleet_rlm.sandbox.local import IsolatedProcess, IsolationError, harden_self, launch
+from fleet_rlm.sandbox.local.isolation_report import report
+from fleet_rlm.sandbox.local.launcher.folder import remove
+from fleet_rlm.sandbox.local.launcher.group import PREFIX
+from fleet_rlm.sandbox.local.sandbox_folders import SandboxFolder
 
 from .harness import HERE, SMALL, Sandbox, start
 

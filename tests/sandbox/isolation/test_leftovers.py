@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.sandbox.isolation import sweep
-from fleet_rlm.sandbox.isolation.launcher.group import PREFIX
-from fleet_rlm.sandbox.isolation.launcher.watcher import descendants
+from fleet_rlm.sandbox.local import sweep
+from fleet_rlm.sandbox.local.launcher.group import PREFIX
+from fleet_rlm.sandbox.local.launcher.watcher import descendants
 from waiting import until
 
 from .harness import Sandbox, start

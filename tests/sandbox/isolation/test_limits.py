@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.sandbox.isolation.launcher.watcher import descendants
-from fleet_rlm.sandbox.transport import Limits
+from fleet_rlm.sandbox.host.transport import Limits
+from fleet_rlm.sandbox.local.launcher.watcher import descendants
 
 from .harness import OWN_ROOT, SMALL, Sandbox, not_offered, start
 

@@ -11,8 +11,8 @@ from typing import TypedDict
 
 import pytest
 
-from fleet_rlm.sandbox.isolation import DEFAULT_ORDER, IsolationError, launch, parse_modes
-from fleet_rlm.sandbox.isolation.launcher import kernel, seccomp
+from fleet_rlm.sandbox.local import DEFAULT_ORDER, IsolationError, launch, parse_modes
+from fleet_rlm.sandbox.local.launcher import kernel, seccomp
 
 from .harness import HERE, SMALL, not_offered
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fleet_rlm.sandbox.modal.client import Deadlines
-from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter
+from fleet_rlm.sandbox.modal.modal_client import Deadlines
+from fleet_rlm.sandbox.modal.modal_interpreter import ModalInterpreter
 from modal_server import ModalServer
 from tests.sandbox.places import Witness
 

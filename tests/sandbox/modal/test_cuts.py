@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from fleet_rlm.sandbox import SandboxGone
-from fleet_rlm.sandbox.modal.client import Deadlines
+from fleet_rlm.sandbox.host.sandbox_errors import SandboxGone
+from fleet_rlm.sandbox.modal.modal_client import Deadlines
 from modal_server import ModalServer
 from tests.sandbox.places import Background, Witness
 from waiting import until

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fleet_rlm.sandbox.modal import files
-from fleet_rlm.sandbox.modal.transport import ModalTransport
-from fleet_rlm.sandbox.transport import Limits
+from fleet_rlm.sandbox.host.transport import Limits
+from fleet_rlm.sandbox.modal import document_upload
+from fleet_rlm.sandbox.modal.modal_transport import ModalTransport
 from modal_server import ModalServer
 from tests.sandbox.places import Witness
 
@@ -78,7 +78,7 @@ def test_a_large_document_arrives_whole(modal_server: ModalServer, size: int) ->
     try:
         transport.start(Limits(), lambda _: None)
         stored = transport.put("document", pieces(size))
-        assert stored.how == ("file" if size <= files.IN_MEMORY_BYTES else "copied")
+        assert stored.how == ("file" if size <= document_upload.IN_MEMORY_BYTES else "copied")
         sandbox: Any = transport._sandbox
         process = sandbox.exec("sha256sum", stored.path)
         assert process.stdout.read().split()[0] == digest(size)

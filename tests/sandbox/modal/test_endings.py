@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fleet_rlm.sandbox import SandboxGone
+from fleet_rlm.sandbox.host.sandbox_errors import SandboxGone
 from modal_server import ModalServer
 from tests.sandbox.places import Background, Witness
 from waiting import until
@@ -137,7 +137,7 @@ def test_a_kept_image_that_is_gone_is_built_again(modal_server: ModalServer, clo
 
 def test_a_killed_program_leaves_no_sandbox_beyond_the_orphan_limit(modal_server: ModalServer) -> None:
     code = (
-        "from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter\n"
+        "from fleet_rlm.sandbox.modal.modal_interpreter import ModalInterpreter\n"
         "i = ModalInterpreter(orphan=3.0, idle_timeout=2)\n"
         "i.start(); print('started', flush=True)\n"
         "i.execute('while True: pass')"
@@ -171,7 +171,7 @@ def test_eight_run_at_once_and_each_has_its_own(modal_server: ModalServer, cloud
 def test_it_runs_inside_an_event_loop_without_a_warning(modal_server: ModalServer, tmp_path: Path) -> None:
     code = (
         "import asyncio\n"
-        "from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter\n"
+        "from fleet_rlm.sandbox.modal.modal_interpreter import ModalInterpreter\n"
         "async def main():\n"
         "    with ModalInterpreter() as i: print(i.execute('6 * 7'))\n"
         "asyncio.run(main())"
@@ -184,8 +184,8 @@ def test_it_runs_inside_an_event_loop_without_a_warning(modal_server: ModalServe
 def test_no_answer_at_all_ends_within_the_deadline(tmp_path: Path) -> None:
     code = (
         "import time, modal\n"
-        "from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter\n"
-        "from fleet_rlm.sandbox.modal.client import Deadlines\n"
+        "from fleet_rlm.sandbox.modal.modal_interpreter import ModalInterpreter\n"
+        "from fleet_rlm.sandbox.modal.modal_client import Deadlines\n"
         "began = time.monotonic()\n"
         "try: ModalInterpreter(deadlines=Deadlines(look_up=2.0)).start()\n"
         "except Exception as error: print(error, '|', error.hint, '|', time.monotonic() - began < 10)"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dspy.primitives.code_interpreter import CodeInterpreterError, FinalOutput
 
-from fleet_rlm.sandbox import SandboxGone
+from fleet_rlm.sandbox.host.sandbox_errors import SandboxGone
 from modal_server import ModalServer
 from waiting import until
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fleet_rlm.sandbox.modal.interpreter import ModalInterpreter
+from fleet_rlm.sandbox.modal.modal_interpreter import ModalInterpreter
 from modal_server import ModalServer
 
 from .conftest import Cloud

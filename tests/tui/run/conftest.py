@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from fleet_rlm.tui.app import FleetApp
-from fleet_rlm.tui.screens.run import RunScreen
+from fleet_rlm.tui.screens.run.run_screen import RunScreen
 from tests.tui.conftest import settle
 from tests.tui.synthetic import GUIDE, ScriptedSource
 

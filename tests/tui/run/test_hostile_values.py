@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 
 from fleet_rlm import events as ev
 from fleet_rlm.tui.app import FleetApp
-from fleet_rlm.tui.library.details import read_details
-from fleet_rlm.tui.screens.run import RunScreen
+from fleet_rlm.tui.screens.home.run_details import read_details
+from fleet_rlm.tui.screens.run.run_screen import RunScreen
 from fleet_rlm.tui.sources import ReplayFile
 from tests.tui.conftest import drive, messages, settle
 from tests.tui.run.test_hostile_run import hostile_run

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fleet_rlm import events as ev
 from fleet_rlm.state import RunState, state_at
-from fleet_rlm.tui.playhead import INSTANT, Playhead, Rewind
+from fleet_rlm.tui.run_view.playhead import INSTANT, Playhead, Rewind
 from tests.tui.synthetic import ScriptedSource, many_calls, rich
 
 EVENTS = rich().events

@@ -15,11 +15,11 @@ from fleet_rlm.shipped import themes_folder
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs import AskText, Confirm, EditCode
 from fleet_rlm.tui.dialogs.text import CodeEditor
-from fleet_rlm.tui.memory import Memory
-from fleet_rlm.tui.screens.breakpoints import BreakpointsDialog
-from fleet_rlm.tui.screens.reader import Reader
-from fleet_rlm.tui.source import SourceEnd
-from fleet_rlm.tui.themes import load_theme
+from fleet_rlm.tui.look.themes import load_theme
+from fleet_rlm.tui.remembered import Memory
+from fleet_rlm.tui.screens.run.breakpoints import BreakpointsDialog
+from fleet_rlm.tui.screens.run.text_reader import Reader
+from fleet_rlm.tui.sources.source import SourceEnd
 from fleet_rlm.tui.widgets.pane_grid import Proportions
 from fleet_rlm.tui.widgets.wrap import cells
 from tests.tui.conftest import drive, messages, screen_text, settle

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fleet_rlm.screen_text import clean
+from fleet_rlm.terminal_text import clean
 from fleet_rlm.tui.widgets.highlight import highlighted
 from fleet_rlm.tui.widgets.rows import ROW_CHARS, Row, TailRows, TextRows, lines_of, rows_of
 from fleet_rlm.tui.widgets.wrap import MIN_WIDTH, between_cells, breaks, cells

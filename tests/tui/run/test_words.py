@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from fleet_rlm import events as ev
 from fleet_rlm.figures import clock, count, dollars, plural, seconds
 from fleet_rlm.state import fold_all
-from fleet_rlm.tui.playhead import Playhead
-from fleet_rlm.tui.run_keys import BINDINGS, GATE_ACTIONS, LOST_ACTIONS, Standing, offer
-from fleet_rlm.tui.run_words import activity, badges, run_state
-from fleet_rlm.tui.source import SourceEnd
+from fleet_rlm.tui.run_view.playhead import Playhead
+from fleet_rlm.tui.run_view.run_words import activity, badges, run_state
+from fleet_rlm.tui.screens.run.run_keys import BINDINGS, GATE_ACTIONS, LOST_ACTIONS, Standing, offer
+from fleet_rlm.tui.sources.source import SourceEnd
 from fleet_rlm.tui.widgets.gate_bar import why
 from fleet_rlm.tui.widgets.timeline import Cell, bar
 from tests.tui.synthetic import Script, ScriptedSource, rich

@@ -1,4 +1,4 @@
-"""`python -m fleet_rlm.documents.formats`: the process that reads documents (see `fleet_rlm.documents.extraction`).
+"""`python -m fleet_rlm.documents.formats`: the process that reads documents (see `documents.reading_process`).
 
 Extraction may take seconds of pure computing, which would hold up a screen's thread, and may come to grief over a
 broken file. A request is one JSON object a line on standard input: what to `do` (`read`, `digest` or `list`), with the
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from fleet_rlm.documents import archive
+from fleet_rlm.documents.document_work import DocumentError, size_in_words
 from fleet_rlm.documents.load import TooLarge, document_of, read_file
-from fleet_rlm.documents.work import DocumentError, size_in_words
 
 IDLE_SECONDS = 60.0
 

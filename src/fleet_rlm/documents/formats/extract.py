@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from fleet_rlm.documents.decode import utf8
+from fleet_rlm.documents.document_work import Cancelled, DocumentError, never, printable
 from fleet_rlm.documents.formats.recognise import FORMATS, Unextractable
-from fleet_rlm.documents.work import Cancelled, DocumentError, never, printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ import re
 from typing import TYPE_CHECKING
 
 from fleet_rlm.documents.decode import decode_as, utf8
+from fleet_rlm.documents.document_work import Cancelled, Stopped, never, printable, size_in_words
 from fleet_rlm.documents.formats.extract import Extracted
 from fleet_rlm.documents.formats.markdown import NOT_SHOWN, Writer
 from fleet_rlm.documents.formats.recognise import Unextractable
-from fleet_rlm.documents.work import Cancelled, Stopped, never, printable, size_in_words
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode

@@ -16,11 +16,11 @@ from typing import TypeAlias, cast
 
 from fleet_rlm.documents import archive
 from fleet_rlm.documents.decode import HEAD_BYTES, NotText, decode, decode_as, refuse_binary
+from fleet_rlm.documents.document_work import Cancelled, DocumentError, Stopped, printable, size_in_words
+from fleet_rlm.documents.encoding_labels import codec_of
 from fleet_rlm.documents.formats.extract import Extracted, extract
 from fleet_rlm.documents.formats.html import read as read_page
 from fleet_rlm.documents.formats.recognise import ARCHIVE, recognise
-from fleet_rlm.documents.labels import codec_of
-from fleet_rlm.documents.work import Cancelled, DocumentError, Stopped, printable, size_in_words
 
 Mail: TypeAlias = "Message[str, str]"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from fleet_rlm.documents.document_work import Cancelled, Stopped, printable
 from fleet_rlm.documents.formats.extract import Extracted
 from fleet_rlm.documents.formats.mail import Reading, parse
 from fleet_rlm.documents.formats.recognise import Unextractable
-from fleet_rlm.documents.work import Cancelled, Stopped, printable
 
 _START = re.compile(
     rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]*\r?\n"

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
+from fleet_rlm.documents.document_work import Cancelled, printable
 from fleet_rlm.documents.formats.extract import Extracted
 from fleet_rlm.documents.formats.html import text_of
 from fleet_rlm.documents.formats.recognise import Unextractable
-from fleet_rlm.documents.work import Cancelled, printable
 
 
 def read(data: bytes, name: str, cancelled: Cancelled) -> Extracted:  # noqa: ARG001 - over in no time

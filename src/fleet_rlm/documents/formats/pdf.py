@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import threading
 
+from fleet_rlm.documents.document_work import Cancelled, Stopped, printable
 from fleet_rlm.documents.formats.extract import Extracted
 from fleet_rlm.documents.formats.recognise import Unextractable
-from fleet_rlm.documents.work import Cancelled, Stopped, printable
 
 _one_at_a_time = threading.Lock()  # PDFium must not be called by two threads
 _BROKEN_WORD = re.compile("[\x02\ufffe]\r?\n?")  # how PDFium marks a hyphen at a line's end

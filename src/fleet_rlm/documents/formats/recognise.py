@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from types import MappingProxyType
 
-from fleet_rlm.documents.work import DocumentError
+from fleet_rlm.documents.document_work import DocumentError
 
 ARCHIVE = "archive"
 

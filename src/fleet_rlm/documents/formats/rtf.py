@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from fleet_rlm.documents.document_work import Cancelled, printable
 from fleet_rlm.documents.formats.extract import Extracted
-from fleet_rlm.documents.work import Cancelled, printable
 
 _TOLD = {
     "header": ("[page header] ", r"\par "), "footer": ("[page footer] ", r"\par "),

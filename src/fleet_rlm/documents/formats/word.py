@@ -9,11 +9,11 @@ import io
 import re
 
 from fleet_rlm.documents.cut_zip import CutZip, open_zip
+from fleet_rlm.documents.document_work import Cancelled, printable, size_in_words
 from fleet_rlm.documents.formats.extract import Extracted
 from fleet_rlm.documents.formats.html import text_of
 from fleet_rlm.documents.formats.recognise import Unextractable
 from fleet_rlm.documents.formats.word_parts import prepared
-from fleet_rlm.documents.work import Cancelled, printable, size_in_words
 
 MOST_BYTES = 256_000_000
 """The size of a document's XML, unpacked: a book has one or two million."""

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from fleet_rlm import config
-from fleet_rlm.sandbox.modal.client import Deadlines, within
-from fleet_rlm.sandbox.modal.failures import CloudError, NotThere
+from fleet_rlm.atomic_write import whole_file
+from fleet_rlm.sandbox.modal.modal_client import Deadlines, within
+from fleet_rlm.sandbox.modal.modal_failures import CloudError, NotThere
 from fleet_rlm.spec import ModalOptions
-from fleet_rlm.whole_file import whole_file
 
 MOST_KEPT = 200
 

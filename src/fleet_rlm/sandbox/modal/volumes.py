@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from fleet_rlm.sandbox.modal.client import LOOK_UP, within
-from fleet_rlm.sandbox.modal.failures import PHRASES, CloudError, NotThere, is_passing
+from fleet_rlm.sandbox.modal.modal_client import LOOK_UP, within
+from fleet_rlm.sandbox.modal.modal_failures import PHRASES, CloudError, NotThere, is_passing
 
 INPUTS = ".fleet-rlm/inputs"
 """Where documents stand in a volume, each named by the SHA-256 of its bytes."""

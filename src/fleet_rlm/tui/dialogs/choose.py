@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.message import Message as TextualMessage
 from textual.widgets import Static
 
-from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.terminal_text import clean, clean_line
 from fleet_rlm.tui.dialogs.dialog import Dialog, T
 
 TITLE_LIMIT = 76

@@ -17,7 +17,7 @@ from textual.suggester import Suggester
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from fleet_rlm.screen_text import clean_line
+from fleet_rlm.terminal_text import clean_line
 from fleet_rlm.tui.dialogs.dialog import Dialog
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class PickPath(Dialog[Path]):
 
 
 def _options(found: Iterable[Entry]) -> list[Option]:
-    from fleet_rlm.documents.work import size_in_words
+    from fleet_rlm.documents.document_work import size_in_words
 
     options = [Option(Content.styled("../", "$muted"))]
     for entry in found:

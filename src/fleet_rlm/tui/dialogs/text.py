@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.widgets import Input, TextArea
 
 from fleet_rlm import syntax
-from fleet_rlm.screen_text import clean, clean_line
+from fleet_rlm.terminal_text import clean, clean_line
 from fleet_rlm.tui.dialogs.choose import TITLE_LIMIT, Confirm
 from fleet_rlm.tui.dialogs.dialog import Dialog
 from fleet_rlm.tui.widgets.highlight import highlighted, quick, unhighlighted

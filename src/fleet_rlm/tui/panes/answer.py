@@ -14,12 +14,12 @@ from textual.binding import Binding, BindingType
 
 from fleet_rlm import events as ev
 from fleet_rlm.figures import dollars, plural, seconds
-from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import RunState
+from fleet_rlm.terminal_text import clean_line
 from fleet_rlm.tui.panes.pane import TextPane
-from fleet_rlm.tui.playhead import Moment
-from fleet_rlm.tui.run_words import ENDS, activity
-from fleet_rlm.tui.screens.reader import Reader
+from fleet_rlm.tui.run_view.playhead import Moment
+from fleet_rlm.tui.run_view.run_words import ENDS, activity
+from fleet_rlm.tui.screens.run.text_reader import Reader
 from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.rows import Row, Span, TextRows, rows_of
 from fleet_rlm.tui.widgets.wrap import between_cells, cells

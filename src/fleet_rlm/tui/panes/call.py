@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from fleet_rlm import events as ev
 from fleet_rlm.figures import count, dollars, plural, seconds, within
-from fleet_rlm.screen_text import clean_line, model_name
 from fleet_rlm.state import CallState
+from fleet_rlm.terminal_text import clean_line, model_name
 from fleet_rlm.tui.panes.calls import tokens, took
 from fleet_rlm.tui.panes.pane import TextPane
-from fleet_rlm.tui.playhead import Moment
-from fleet_rlm.tui.run_words import retry_words, spinner
+from fleet_rlm.tui.run_view.playhead import Moment
+from fleet_rlm.tui.run_view.run_words import retry_words, spinner
 from fleet_rlm.tui.widgets.highlight import highlighted
 from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.rows import Row, TextRows, cut, rows_of

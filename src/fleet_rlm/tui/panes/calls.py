@@ -8,12 +8,12 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from fleet_rlm.figures import count, dollars, plural, seconds
-from fleet_rlm.screen_text import clean_line, model_name
 from fleet_rlm.state import CallState
-from fleet_rlm.tui.playhead import Moment
-from fleet_rlm.tui.run_words import spinner
+from fleet_rlm.terminal_text import clean_line, model_name
+from fleet_rlm.tui.run_view.playhead import Moment
+from fleet_rlm.tui.run_view.run_words import spinner
 from fleet_rlm.tui.widgets.pane_grid import Titled
-from fleet_rlm.tui.widgets.table import Cell, Column, Table
+from fleet_rlm.tui.widgets.record_table import Cell, Column, Table
 
 SIGNS: dict[str, Cell] = {"queued": ("·", "muted"), "done": ("✓", "success"), "failed": ("✗", "error")}
 GIST_CHARS = 2000

@@ -14,8 +14,8 @@ from fleet_rlm import replies
 from fleet_rlm.figures import dollars, seconds, within
 from fleet_rlm.state import ExecutionState, IterationState, PlannerState, RunState
 from fleet_rlm.tui.panes.pane import TextPane
-from fleet_rlm.tui.playhead import Moment
-from fleet_rlm.tui.run_words import activity, planner_words, spinner
+from fleet_rlm.tui.run_view.playhead import Moment
+from fleet_rlm.tui.run_view.run_words import activity, planner_words, spinner
 from fleet_rlm.tui.widgets.highlight import highlighted, possible, quick, unhighlighted
 from fleet_rlm.tui.widgets.line_view import LineView
 from fleet_rlm.tui.widgets.pane_grid import Titled

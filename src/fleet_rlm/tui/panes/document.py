@@ -12,15 +12,15 @@ from textual.message import Message
 from textual.worker import get_current_worker
 
 from fleet_rlm.documents.coverage import Coverage, Seen
+from fleet_rlm.documents.document_work import Cancelled, DocumentError
 from fleet_rlm.documents.index import LineIndex
 from fleet_rlm.documents.locate import Span
 from fleet_rlm.documents.search import Found, Hit, Matcher
 from fleet_rlm.documents.search import search as search_text
-from fleet_rlm.documents.work import Cancelled, DocumentError
-from fleet_rlm.screen_text import clean_line
+from fleet_rlm.terminal_text import clean_line
 from fleet_rlm.tui.panes.pane import TextPane
-from fleet_rlm.tui.playhead import Moment
-from fleet_rlm.tui.provenance import Entry, Provenance, SeenSoFar, difference, entries_of
+from fleet_rlm.tui.run_view.playhead import Moment
+from fleet_rlm.tui.run_view.provenance import Entry, Provenance, SeenSoFar, difference, entries_of
 from fleet_rlm.tui.widgets.line_view import Piece
 from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.rows import Row, TextRows, plain, rows_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from fleet_rlm import events as ev
-from fleet_rlm.documents.work import size_in_words
+from fleet_rlm.documents.document_work import size_in_words
 from fleet_rlm.figures import count
 from fleet_rlm.state import ExecutionState, OutputChunk, RunState
 from fleet_rlm.tui.panes.pane import TextPane
-from fleet_rlm.tui.playhead import Moment
+from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.rows import Row, TailRows, cut, lines_of, plain
 

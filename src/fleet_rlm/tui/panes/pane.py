@@ -12,10 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import get_current_worker
 
+from fleet_rlm.documents.document_work import Cancelled
 from fleet_rlm.documents.search import KEPT_HITS, BadPattern, Found, Hit, Matcher, Query
-from fleet_rlm.documents.work import Cancelled
 from fleet_rlm.figures import plural
-from fleet_rlm.tui.playhead import Moment
+from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.widgets.line_view import LineView
 from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.rows import Rows

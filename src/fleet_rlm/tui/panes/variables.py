@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from fleet_rlm.figures import count, plural
-from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import VariableState
-from fleet_rlm.tui.playhead import Moment
+from fleet_rlm.terminal_text import clean_line
+from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.widgets.pane_grid import Titled
-from fleet_rlm.tui.widgets.table import Cell, Column, Table
+from fleet_rlm.tui.widgets.record_table import Cell, Column, Table
 
 PREVIEW = 400
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet_rlm.tui.sources.engine import EngineClient
-from fleet_rlm.tui.sources.files import FollowFile, ReplayFile
+from fleet_rlm.tui.sources.live_engine import EngineClient
+from fleet_rlm.tui.sources.run_files import FollowFile, ReplayFile
 
 __all__ = ["EngineClient", "FollowFile", "ReplayFile"]

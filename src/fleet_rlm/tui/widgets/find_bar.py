@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from fleet_rlm.screen_text import clean_line
+from fleet_rlm.terminal_text import clean_line
 
 
 class FindBar(Horizontal):

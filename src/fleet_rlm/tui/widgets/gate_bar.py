@@ -10,8 +10,8 @@ from textual.widget import Widget
 
 from fleet_rlm import events as ev
 from fleet_rlm.figures import count, dollars, plural, seconds
-from fleet_rlm.screen_text import clean_line
-from fleet_rlm.tui.run_words import BOUNDARIES
+from fleet_rlm.terminal_text import clean_line
+from fleet_rlm.tui.run_view.run_words import BOUNDARIES
 from fleet_rlm.tui.widgets.key_bar import GAP, KeyHint, flow
 
 

@@ -23,7 +23,7 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
 
-from fleet_rlm.tui.themes import Palette, palette
+from fleet_rlm.tui.look.themes import Palette, palette
 
 WIDE, MEDIUM, TALL, LOW = 120, 100, 28, 150
 """From this many columns three columns of panes, from this many two (if there are this many lines as well); without

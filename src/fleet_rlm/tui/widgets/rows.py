@@ -1,6 +1,6 @@
 """Rows of text for a `LineView`: what one row is, text that is all there, and text that grows at its end.
 
-Everything that is put into a row is clean (`fleet_rlm.screen_text`), holds no newline and no tab, and has at most
+Everything that is put into a row is clean (`fleet_rlm.terminal_text`), holds no newline and no tab, and has at most
 `ROW_CHARS` characters: longer lines are cut into rows that continue them, so that no row is ever slow to draw.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from fleet_rlm.screen_text import clean
+from fleet_rlm.terminal_text import clean
 
 ROW_CHARS = 4096
 TAB = "    "

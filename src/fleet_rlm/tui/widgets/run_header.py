@@ -8,9 +8,9 @@ from textual.content import Content
 from textual.widget import Widget
 
 from fleet_rlm.figures import count, plural
-from fleet_rlm.screen_text import clean_line
 from fleet_rlm.state import RunState
-from fleet_rlm.tui.run_words import Activity, Words
+from fleet_rlm.terminal_text import clean_line
+from fleet_rlm.tui.run_view.run_words import Activity, Words
 from fleet_rlm.tui.widgets.wrap import cells
 
 LEAST_WORDS = 12

@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from fleet_rlm.figures import within
 from fleet_rlm.state import IterationState, RunState
-from fleet_rlm.tui.run_words import Words
+from fleet_rlm.tui.run_view.run_words import Words
 
 SIGNS: dict[str, Words] = {
     "planning": ("…", "planner"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from textual.color import Color
 
-from fleet_rlm.tui.themes import Palette, palette
+from fleet_rlm.tui.look.themes import Palette, palette
 
 if TYPE_CHECKING:
     from textual.app import App

@@ -1,0 +1,1 @@
+"""Control over a running run: pauses and breakpoints, budgets, cancellation, commands of the person."""

@@ -1,0 +1,174 @@
+"""What a run may spend, checked while it spends: calls, tokens, seconds and dollars.
+
+Iterations are dspy's own limit. What a sub-call may cost is reserved before it is sent, so that many at once can't
+overdraw a budget that each alone would fit into; one that does not fit is refused with words that the planner reads.
+A run over its tokens, dollars or seconds is finished by the forced extraction, for which some is kept back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from fleet_rlm import events as ev
+from fleet_rlm.engine.control.cancel import Scope
+from fleet_rlm.figures import dollars, plural
+from fleet_rlm.spec import Budgets
+from fleet_rlm.spent import Spent
+
+CHARS_PER_TOKEN = 4
+UNLIMITED_CALLS = 1_000_000
+"""What dspy is told when there is no limit of calls: it needs a number."""
+FIRST_ANSWER_TOKENS = 400
+"""How long the first answers are taken to be; later ones are as long as those before."""
+SUBMIT = "Submit the best answer you have."
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a call is going to spend, before it is sent: about, and at most."""
+
+    tokens: int = 0
+    most_tokens: int = 0
+    cost_usd: float | None = None
+    """None when its price is not known."""
+    most_cost_usd: float | None = None
+
+
+class Spending:
+    """Counts what the run has spent and what calls in flight may spend. Thread-safe."""
+
+    def __init__(self, budgets: Budgets, notice: Callable[[str], None] = lambda _: None) -> None:
+        self.budgets = budgets
+        self.calls = 0
+        self.spent = Spent()
+        self.held_seconds: Callable[[], float] = lambda: 0.0
+        """How long the run has waited for a person, which is not its own time."""
+        self._notice = notice
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._told = False
+        self._reserved: dict[object, Estimate] = {}
+        self._answers = 0
+        """Sub-calls that were answered."""
+        self._last_planner = Estimate()
+        self._changed: Future[None] = Future()
+        """Done when a reservation ends."""
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the budget of time is spent, None without one."""
+        limit = self.budgets.max_seconds
+        return None if limit is None else limit + self.held_seconds() - (time.monotonic() - self._began)
+
+    def add(self, usage: ev.Usage, cost_usd: float | None, *, sub_call: bool) -> None:
+        """Count an answer."""
+        with self._lock:
+            self.spent.add(usage, cost_usd, sub=sub_call)
+            self._answers += sub_call
+            if not sub_call:
+                self._last_planner = Estimate(usage.input + usage.output, 0, cost_usd)
+
+    def cost_per_char(self) -> float | None:
+        """What a character of a sub-call's prompt has cost so far (its answer included), in dollars; None: unknown."""
+        sub = self.spent.sub
+        return sub.cost_usd / (sub.usage.input * CHARS_PER_TOKEN) if sub.cost_usd and sub.usage.input else None
+
+    def usual_answer(self) -> int:
+        """How many tokens a sub-call's answer is likely to have."""
+        return self.spent.sub.usage.output // self._answers if self._answers else FIRST_ANSWER_TOKENS
+
+    def exhausted(self, *, planning: bool = False) -> str | None:
+        """Why the run must be finished, or None. What a final answer may cost is kept; `planning` costs it again."""
+        limits, spent, ahead = self.budgets, self.spent, 1 + planning
+        if limits.max_tokens is not None and spent.tokens + ahead * self._last_planner.tokens >= limits.max_tokens:
+            return _spent(f"{limits.max_tokens:,} tokens", over=spent.tokens >= limits.max_tokens)
+        if limits.max_cost_usd is not None:
+            cost = spent.cost_usd or 0.0
+            if cost and cost + ahead * (self._last_planner.cost_usd or 0.0) >= limits.max_cost_usd:
+                return _spent(f"${limits.max_cost_usd:g}", over=cost >= limits.max_cost_usd)
+        left = self.seconds_left()
+        if left is not None and left <= 0:
+            return f"the budget of {limits.max_seconds:g} s is spent"
+        return None
+
+    def refusal(self, calls: int = 1) -> str | None:
+        """What to tell the planner instead of making `calls` more sub-calls, or None when they fit."""
+        if why := self.exhausted():
+            return f"Refused: {why}. {SUBMIT}"
+        limit = self.budgets.max_llm_calls
+        if limit is None or self.calls + calls <= limit:
+            return None
+        with self._lock:
+            told, self._told = self._told, True
+        left = max(limit - self.calls, 0)
+        if not told:
+            more = f"does not hold {plural(calls, 'more call')}" if left else "is spent"
+            self._notice(f"the budget of {limit} sub-LLM calls {more}; further calls are refused")
+        if not left:
+            return _calls_made(limit)
+        return (
+            f"Refused: a batch of {calls} exceeds the {plural(left, 'call')} left of the budget of {limit}. "
+            "Nothing was sent: send fewer prompts, or use Python for what remains."
+        )
+
+    def admit(self, call: object, estimate: Estimate, scope: Scope) -> str | None:
+        """Count a sub-call and reserve what it may cost, or say why it is refused.
+
+        It waits for calls in flight where only these stand in its way. True to its word at the end of the scope too:
+        a call that was ended while it waited is refused. `settle` gives the reservation back.
+        """
+        while True:
+            with self._lock:
+                refused, waits = self._verdict(estimate)
+                if refused is None and not waits:
+                    self.calls += 1
+                    self._reserved[call] = estimate
+                    return None
+                changed = self._changed
+            if refused is not None:
+                return refused
+            if not scope.wait(changed):
+                return "Refused: the call was interrupted before it was sent."
+
+    def settle(self, call: object) -> None:
+        """The call is over: what it cost is counted, its reservation ends."""
+        with self._lock:
+            self._reserved.pop(call, None)
+            changed, self._changed = self._changed, Future()
+        changed.set_result(None)
+
+    def _verdict(self, estimate: Estimate) -> tuple[str | None, bool]:
+        """Why a call is refused, and whether it must wait for others first. The lock is held."""
+        limits = self.budgets
+        if limits.max_llm_calls is not None and self.calls >= limits.max_llm_calls:
+            return _calls_made(limits.max_llm_calls), False
+        if why := self.exhausted():
+            return f"Refused: {why}. {SUBMIT}", False
+        held, spent, kept = self._reserved.values(), self.spent, self._last_planner
+        checks: list[tuple[float, float, float, float, Callable[[float], str]]] = []
+        if limits.max_tokens is not None:
+            tokens = limits.max_tokens - spent.tokens - kept.tokens
+            in_flight = sum(one.most_tokens for one in held)
+            checks.append((tokens, estimate.tokens, estimate.most_tokens, in_flight, "{:,.0f} tokens".format))
+        if limits.max_cost_usd is not None and estimate.cost_usd is not None:
+            money = limits.max_cost_usd - (spent.cost_usd or 0.0) - (kept.cost_usd or 0.0)
+            reserved = sum(one.most_cost_usd or 0.0 for one in held)
+            checks.append((money, estimate.cost_usd, estimate.most_cost_usd or 0.0, reserved, dollars))
+        for room, about, most, elsewhere, figure in checks:
+            if held and most + elsewhere > room:
+                return None, True  # alone it may fit
+            if about > room:
+                left = figure(max(room, 0.0))
+                return f"Refused: a call of about {figure(about)} does not fit into the {left} left. {SUBMIT}", False
+        return None, False
+
+
+def _calls_made(limit: int) -> str:
+    return f"Refused: the budget of {limit} sub-LLM calls is spent. Use Python for what remains. {SUBMIT}"
+
+
+def _spent(budget: str, *, over: bool) -> str:
+    return f"the budget of {budget} is spent" + ("" if over else " but for the final answer")

@@ -1,0 +1,112 @@
+"""How long a prompt may be: what is set or known of a model, and what its provider's errors have told since."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import dspy
+from dspy import lm15
+
+from fleet_rlm.engine.models.model_facts import estimated_tokens, facts_of
+from fleet_rlm.engine.models.model_settings import ModelSettings
+from fleet_rlm.engine.run.run_failures import CallRefused
+
+_OVERFLOW = re.compile(
+    r"context[_ ](?:length|window|size)|maximum (?:context|prompt)|prompt (?:is|was) too long|input is too long"
+    r"|too many (?:input |prompt )?tokens|input token count|exceeds the (?:available|maximum)"
+    r"|reduce the length of the (?:messages|prompt)",
+    re.IGNORECASE,
+)
+_LIMIT = re.compile(
+    r"(?:(?:context|prompt)[_ ](?:length|size|window)(?: of)?(?: only)?(?: is)?|n_ctx\W{0,3}|tokens allowed|>)\D{0,14}"
+    r"(\d[\d,]{2,})|(\d[\d,]{2,})[- ](?:tokens? )?(?:maximum|context)",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(
+    r"(?:resulted in|requested(?: about)?|contains|too long|token count(?: is)?|request|n_prompt_tokens\W{0,3})\D{0,12}"
+    r"(\d[\d,]{2,})",
+    re.IGNORECASE,
+)
+_SURE = 0.85
+"""A prompt is refused unasked only when it is too long even if it is estimated that much too high."""
+_MARGIN = 0.03
+"""Share of a window that is kept free, since token counts are estimates."""
+
+
+class PromptTooLong(CallRefused):
+    """A sub-call that is not made, because its prompt can't fit the model. The planner reads the message."""
+
+
+def is_overflow(error: BaseException) -> bool:
+    """True if a model's error says that the prompt is too long, whatever its class."""
+    if isinstance(error, PromptTooLong | dspy.ContextWindowExceededError | lm15.ContextLengthError):
+        return True
+    of_the_request = isinstance(error, dspy.LMInvalidRequestError | lm15.InvalidRequestError)
+    server = isinstance(error, dspy.LMServerError | lm15.ServerError)
+    return (of_the_request or server) and _OVERFLOW.search(str(error)) is not None
+
+
+class Window:
+    """The context window of one model. Thread-safe by single assignments under a lock."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        network = settings.engine is None and not settings.offline
+        facts = facts_of(settings.model) if network else None
+        self.model = settings.model
+        self.size: int | None = settings.context_window or (facts.input_limit if facts else None)
+        """In tokens; None: not known."""
+        self.answer: int | None = settings.max_tokens or (facts.output_limit if facts else None)
+        """The longest answer, in tokens; None: not known."""
+        self._scale = 1.0
+        self._lock = threading.Lock()
+
+    @property
+    def room(self) -> int | None:
+        """Tokens that a prompt may have, when its answer is to have room as well."""
+        size = self.size
+        return None if size is None else int(size * (1 - _MARGIN)) - min(self.answer or 0, size // 4)
+
+    def tokens(self, text: str) -> int:
+        """About how many tokens a text is for this model."""
+        return int(estimated_tokens(text) * self._scale)
+
+    def check(self, prompt: str) -> None:
+        """Raises `PromptTooLong` for a prompt that certainly does not fit."""
+        room = self.room
+        if room is None or len(prompt) <= room:  # no text has more tokens than characters, or hardly any
+            return
+        tokens = self.tokens(prompt)
+        if tokens * _SURE > room:
+            raise PromptTooLong(
+                f"Not sent: the prompt is about {tokens:,} tokens ({len(prompt):,} characters), and {self.model} takes "
+                f"about {room:,}. Split the text and ask about each part, or send only the passages that matter."
+            )
+
+    def learn(self, error: BaseException, prompt: str) -> None:
+        """Take from an error how long a prompt may be; at the least, that this one is too long."""
+        if not is_overflow(error) or isinstance(error, PromptTooLong):
+            return
+        said, estimate = str(error), max(1, estimated_tokens(prompt))
+        limits = [_number(match.group(1) or match.group(2)) for match in _LIMIT.finditer(said)]
+        asked = [_number(match.group(1)) for match in _ASKED.finditer(said)]
+        with self._lock:
+            if limits and min(limits) >= 256:
+                self.size = min(limits) if self.size is None else min(self.size, *limits)
+            if self.size is None:
+                self.size = max(256, int(estimate * self._scale * 0.8))
+            over = max([number for number in asked if number > self.size], default=self.size)
+            self._scale = min(4.0, max(self._scale, over / estimate))
+
+    def words(self) -> str:
+        """What the planner is told of it as the window of its sub-model."""
+        answer = f"; its answers have at most {self.answer:,} tokens" if self.answer else ""
+        if (room := self.room) is None:
+            return f"the size of its context window is not known, a prompt that does not fit raises an error{answer}"
+        return (
+            f"a prompt may have about {room:,} tokens, some {room * 3 // 1000 * 1000 or room * 3:,} characters{answer}"
+        )
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))

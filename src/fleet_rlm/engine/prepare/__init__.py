@@ -1,0 +1,1 @@
+"""Everything that is checked and loaded before a run begins: task, documents, inputs, models."""

@@ -1,0 +1,1 @@
+"""The worker process: commands on stdin, events on stdout, and questions answered before a run."""

@@ -1,0 +1,142 @@
+"""The forced final answer: from what is known, with the model that can still give it, on a history that fits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import dspy
+from dspy.primitives.repl_types import REPLHistory
+
+from fleet_rlm import events as ev
+from fleet_rlm.engine.models.context_windows import Window, is_overflow
+from fleet_rlm.engine.models.observed_engine import CallInterrupted
+from fleet_rlm.engine.run.history import Shortened
+from fleet_rlm.engine.run.run_failures import AnswerCut
+from fleet_rlm.engine.trace.call_events import Emit
+from fleet_rlm.engine.trace.run_observer import fields_of
+
+ATTEMPTS = 6
+"""Ever shorter histories that one model is asked with."""
+STEP = 0.6
+"""The room of the next attempt, as a part of what did not fit."""
+
+
+class Prompting:
+    """The prompts of one agent: its history, shortened as far as its model's window asks for."""
+
+    def __init__(self, emit: Emit, window: Window) -> None:
+        self.window = window
+        self._emit = emit
+        self.shortened = Shortened()
+
+    def history(self, whole: REPLHistory, beside: str, place: dict[str, Any], room: int | None = None) -> REPLHistory:
+        """The history as it fits beside the rest of a prompt; `room` replaces what the window leaves."""
+        left = self.window.room if room is None else room
+        if left is None or not whole.entries:
+            return self.shortened.of(whole)
+        before = self.shortened.of(whole)
+        left = max(64, left - self.window.tokens(beside))
+        if self.shortened.fit(whole, left, self.window.tokens):
+            after = self.shortened.of(whole)
+            self._emit(
+                ev.HistoryShortened(
+                    steps=self.shortened.steps, of=len(whole.entries), window=self.window.size,
+                    chars_before=len(before.format()), chars_after=len(after.format()), **place,
+                )
+            )  # fmt: skip
+        return self.shortened.of(whole)
+
+    def smaller(self, beside: str, history: REPLHistory) -> int:
+        """Room for another attempt, after a prompt with this history did not fit."""
+        asked = self.window.tokens(beside) + self.window.tokens(history.format())
+        return int(STEP * min(asked, self.window.room or asked))
+
+
+def beside(signature: type[dspy.Signature], fields: dict[str, Any]) -> str:
+    """Nearly all that a prompt holds beside the history."""
+    info = fields.get("variables_info") or ()
+    frame = "[[ ## field ## ]] {a field's description and how it is formatted}\n" * 12
+    return "\n".join([signature.instructions, *map(str, info if isinstance(info, list | tuple) else [info]), frame])
+
+
+class Extraction(dspy.Module):
+    """In the place of dspy's: asks on shorter histories, and another model, before it gives up."""
+
+    def __init__(
+        self,
+        inner: dspy.Module,
+        prompting: Prompting,
+        others: Callable[[], Iterator[tuple[Any, Window]]],
+        is_cut: Callable[[], bool],
+    ) -> None:
+        """`others` are models to ask when the agent's own fails, with their windows.
+
+        `is_cut` tells whether the newest answer ended at its limit of tokens.
+        """
+        super().__init__()
+        self.inner = inner
+        self._prompting, self._others, self._is_cut = prompting, others, is_cut
+
+    @property
+    def signature(self) -> type[dspy.Signature]:
+        """The signature of the extraction module that this one replaces."""
+        signature: type[dspy.Signature] = self.inner.signature
+        return signature
+
+    def forward(self, **fields: Any) -> SimpleNamespace:
+        """The outputs, as attributes whatever their names are. Raises `LMError` and `AdapterParseError`."""
+        try:
+            return self._asked(fields, self._prompting)
+        except CallInterrupted:
+            raise
+        except (dspy.LMError, dspy.AdapterParseError) as failed:
+            error = failed
+            if isinstance(failed, AnswerCut):
+                error = self._cut(failed.text)
+            elif isinstance(failed, dspy.AdapterParseError) and self._is_cut():
+                error = self._cut(failed.lm_response)
+            for lm, window in self._others():
+                other = Prompting(self._prompting._emit, window)
+                try:
+                    with dspy.context(lm=lm):
+                        return self._asked(fields, other)
+                except CallInterrupted:
+                    raise
+                except (dspy.LMError, dspy.AdapterParseError):
+                    continue
+            raise error from None
+
+    def _cut(self, text: str) -> AnswerCut:
+        return AnswerCut(self._prompting.window.answer, text, "the final answer")
+
+    def _asked(self, fields: dict[str, Any], prompting: Prompting) -> SimpleNamespace:
+        rest, room = beside(self.signature, fields), None
+        for attempt in range(ATTEMPTS):
+            history = prompting.history(fields["repl_history"], rest, {}, room)
+            try:
+                given = self.inner(**{**fields, "repl_history": history})
+                if self._is_cut() and [*self.signature.output_fields.values()][-1].annotation is not str:
+                    raise self._cut(str(given))  # half a text can be read; half a number or list would be another one
+                return SimpleNamespace(**(fields_of(given) or {}))
+            except dspy.AdapterParseError as error:
+                return SimpleNamespace(**self._text_alone(error))
+            except dspy.LMError as error:
+                if not is_overflow(error) or attempt == ATTEMPTS - 1:
+                    raise
+                room = prompting.smaller(rest, history)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _text_alone(self, error: dspy.AdapterParseError) -> dict[str, Any]:
+        """An answer without any field, where one text is all that is asked for."""
+        outputs = self.signature.output_fields
+        text = str(error.lm_response).strip()
+        if len(outputs) != 1 or next(iter(outputs.values())).annotation is not str or not text or text[0] in "{[<":
+            raise error
+        return {next(iter(outputs)): text}
+
+    async def aforward(self, **fields: Any) -> SimpleNamespace:
+        """The same, off the event loop."""
+        return await asyncio.to_thread(self.forward, **fields)

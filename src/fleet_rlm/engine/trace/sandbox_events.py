@@ -1,0 +1,116 @@
+"""What happens in one sandbox of a run, as events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleet_rlm import events as ev
+from fleet_rlm.sandbox.host.outcomes import Execution, SandboxObserver, StateLost, Variables
+from fleet_rlm.sandbox.host.transport import SandboxInfo
+
+if TYPE_CHECKING:
+    from fleet_rlm.engine.run.agent_sandboxes import Sandboxes
+
+
+class SandboxEvents(SandboxObserver):
+    """What happens in one sandbox, as events. Only the run's own sandbox speaks of its life."""
+
+    def __init__(self, sandboxes: Sandboxes, *, root: bool) -> None:
+        self._of = sandboxes
+        self._root = root
+        self._backend, self._id = sandboxes.backend.name, ""
+        self._cells: dict[int, tuple[str, int | None]] = {}
+        """By execution: its span and its iteration. The newest few, for output that comes late."""
+        self.replaying = False
+        """While steps run again: what they print was shown before."""
+        self.replaced = False
+        """Another sandbox has taken this one's place: nothing more is told of it."""
+        self._replayed: set[int] = set()
+        self.variables: dict[str, str] = {}
+        """Name → digest, of what the cells have left."""
+        self.saw_all = True
+        """Whether there was always time to look at all of the variables."""
+
+    def on_starting(self, backend: str, what: str) -> None:
+        self._of_root(ev.SandboxStarting(backend=backend, what=what))
+
+    def on_ready(self, info: SandboxInfo) -> None:
+        self._id = info.id
+        isolation = info.isolation
+        self._of_root(
+            ev.SandboxReady(
+                backend=info.backend,
+                id=info.id,
+                seconds=info.seconds,
+                steps=info.steps,
+                isolation=isolation.words,
+                mode=isolation.mode,
+                proven=isolation.proven,
+                not_protected=isolation.not_protected,
+            )
+        )
+        for note in isolation.notes if self._root else ():
+            self._of.emit(ev.Notice(level="info", text=note))
+
+    def on_input_sent(self, name: str, size: int, seconds: float, how: str) -> None:
+        if not name.startswith("_"):
+            self._of_root(ev.InputSent(name=name, bytes=size, seconds=seconds, how=how))
+
+    def on_execution(self, execution: Execution) -> None:
+        node = self._of.observer.tree.current()
+        if execution.purpose != "cell" or node is None:
+            return
+        if self.replaying:
+            self._replayed.add(execution.id)
+        self._cells[execution.id] = (node.span, node.agent.iteration if node.agent else None)
+        while len(self._cells) > 8:
+            del self._cells[next(iter(self._cells))]
+
+    def on_output(self, execution: int, stream: ev.Stream, text: str, late: bool) -> None:  # noqa: ARG002 - late output is its cell's too
+        if execution not in self._replayed and (place := self._cells.get(execution)) is not None:
+            self._of.emit(ev.Output(stream=stream, text=text, span=place[0], iteration=place[1]))
+
+    def on_variables(self, variables: Variables) -> None:
+        if (place := self._cells.get(variables.execution)) is None:
+            return
+        for name in variables.removed:
+            self.variables.pop(name, None)
+        self.variables.update({one.name: one.digest for one in (*variables.added, *variables.changed)})
+        self.saw_all &= variables.whole
+        if variables.added or variables.changed or variables.removed:
+            self._of.emit(
+                ev.Variables(
+                    added=variables.added,
+                    changed=variables.changed,
+                    removed=variables.removed,
+                    span=place[0],
+                    iteration=place[1],
+                )
+            )
+
+    def on_state_lost(self, lost: StateLost) -> None:
+        self.variables.clear()
+        self._lost(
+            ev.SandboxLost(
+                backend=self._backend, id=self._id, reason=lost.reason, exit_code=lost.exit_code, recovered=True
+            )
+        )
+
+    def on_lost(self, reason: str) -> None:
+        self._lost(ev.SandboxLost(backend=self._backend, id=self._id, reason=reason))
+
+    def on_unkept(self, words: str) -> None:
+        self._of.emit(ev.Notice(level="warning", text=words))
+
+    def on_stopped(self) -> None:
+        self._of_root(ev.SandboxStopped(backend=self._backend, id=self._id, reason=self._of.token.reason))
+
+    def _of_root(self, event: ev.Event) -> None:
+        if self._root and not self.replaced:
+            self._of.emit(event)
+
+    def _lost(self, event: ev.SandboxLost) -> None:
+        if self._root:
+            self._of.emit(event)
+        else:
+            self._of.emit(ev.Notice(level="warning", text=f"a sub-agent's sandbox was lost: {event.reason}"))

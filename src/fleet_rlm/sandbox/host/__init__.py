@@ -1,0 +1,1 @@
+"""The host side of a sandbox: the protocol, executions and their bounds, inputs, the pool of fresh sandboxes."""

@@ -1,0 +1,1 @@
+"""How the app looks: themes, the stylesheet, key names, the footer."""
