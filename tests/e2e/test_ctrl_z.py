@@ -17,10 +17,11 @@ from tests.model_server import ModelServer, planner
 from tests.terminal import Terminal
 from tests.waiting import until
 
-CELL = "import time\nfor n in range(40): time.sleep(0.1)\nprint('the cell is done')"
+CELL = "import time\nfor n in range(40): time.sleep(0.1)\nprint('the cell is done', 'x' * 200_000)"
+"""Prints more than the pipe between engine and app holds."""
 STEPS = [f"[[ ## reasoning ## ]]\nr\n\n[[ ## code ## ]]\n```python\n{code}\n```\n\n[[ ## completed ## ]]"
          for code in (CELL, "SUBMIT(answer='it went on')")]  # fmt: skip
-SECONDS_STOPPED = 5.0
+SECONDS_STOPPED = 6.0
 
 
 @pytest.fixture
@@ -42,9 +43,17 @@ def executing(home: Path, screen: Terminal) -> bool:
     return b'"kind":"execution.started"' in only_run(home).read_bytes()
 
 
-def stop_and_go_on(screen: Terminal) -> None:
+def over(home: Path, screen: Terminal) -> bool:
+    screen.pump()
+    return b'"kind":"run.finished"' in only_run(home).read_bytes()
+
+
+def stop_and_go_on(screen: Terminal, home: Path | None = None) -> None:
+    """Stop for some seconds; with `home`, beyond the end of the run, with which the engine of the app goes on."""
     screen.press("ctrl+z")
     screen.wait("Stopped")
+    if home:
+        until(lambda: over(home, screen), 60, "the end of the run")
     end = time.monotonic() + SECONDS_STOPPED
     until(lambda: screen.pump() and time.monotonic() > end, 30, "the time in which it stands")
     screen.write("fg\r")
@@ -76,7 +85,7 @@ def test_the_app_goes_to_the_shell_and_comes_back(
     (tmp_path / "Makefile").write_text(f"tui:\n\t@{tui}\n")
     shell.write(("make tui" if how == "make" else tui) + "\r")
     until(lambda: executing(home, shell), 60, "a cell that executes")
-    stop_and_go_on(shell)
+    stop_and_go_on(shell, home)
     shell.wait("it went on", 60)
     shell.press("ctrl+q")
     shell.wait("The run is kept|shell>")

@@ -301,12 +301,31 @@ def test_an_outlet_never_makes_the_run_wait_for_its_reader(tmp_path: Path) -> No
     while len(got) < lines * len(line):
         got += os.read(reader, 1 << 20)
     assert got.startswith(b'{"kind":"engine.recording"')
-    outlet.close(1.0)
+    outlet.close()
     os.close(writer)
     while more := os.read(reader, 1 << 20):
         got += more
     os.close(reader)
     assert got.partition(b"\n")[2] == line * lines
+
+
+def test_an_outlet_ends_only_when_a_reader_that_stands_still_has_everything_or_is_gone(tmp_path: Path) -> None:
+    for gone in (False, True):
+        reader, writer = os.pipe()
+        outlet = Outlet(writer, lambda: tmp_path / "run.jsonl")
+        outlet.hear(ev.Notice(text=""), b"x" * 199_999 + b"\n")
+        closing = threading.Thread(target=outlet.close)
+        closing.start()
+        closing.join(0.5)
+        assert closing.is_alive(), "a pipe holds less"
+        got = b""
+        while not gone and got.count(b"\n") < 2:
+            got += os.read(reader, 1 << 20)
+        os.close(reader)
+        closing.join(10)
+        assert not closing.is_alive()
+        assert gone or len(got.partition(b"\n")[2]) == 200_000
+        os.close(writer)
 
 
 def test_describe_answers_for_signatures_models_and_isolation(monkeypatch: pytest.MonkeyPatch) -> None:

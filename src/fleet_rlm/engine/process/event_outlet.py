@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +38,6 @@ class Outlet:
         self._from_file = False
         self._gone = False
         self._closing = False
-        self._moved = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="fleet-outlet", daemon=True)
         self._thread.start()
 
@@ -63,16 +61,12 @@ class Outlet:
         """The one line of an engine whose run could not begin."""
         self._write(spec.encode_line(spec.EngineFailed(error=failure)))
 
-    def close(self, patience: float) -> None:
-        """Wait until the reader has everything, as long as it takes something every `patience` seconds."""
+    def close(self) -> None:
+        """Wait until the reader has everything or is gone: one that ctrl+z has stopped goes on some day."""
         with self._change:
             self._closing = True
             self._change.notify()
-        self._moved = time.monotonic()
-        while self._thread.is_alive():
-            self._thread.join(0.05)
-            if time.monotonic() - self._moved > patience:
-                return
+        self._thread.join()
 
     def _work(self) -> None:
         while True:
@@ -122,7 +116,6 @@ class Outlet:
         try:
             while view:
                 view = view[os.write(self._fd, view) :]
-                self._moved = time.monotonic()
         except OSError:  # nobody reads any more: the run file has it all
             with self._change:
                 self._gone = True

@@ -25,8 +25,6 @@ from fleet_rlm.engine.run_errors import SetupError
 from fleet_rlm.log_text import clean_process, logger
 from fleet_rlm.sandbox.local.harden import harden_self
 
-READER_SECONDS = 5.0
-"""How long a reader of our events may take none of them before we end without it."""
 LEFT = "the screen went away"
 FAILED, BROKEN = 2, 70
 
@@ -72,7 +70,8 @@ def _work(lines: _Lines, events: int) -> int:
         message = f"the engine failed before the run began: {error}"
         outlet.fail(ev.Failure(type=type(error).__name__, message=message, hint="Please report this."))
         return BROKEN
-    outlet.close(READER_SECONDS)
+    _obey_signals(None)
+    outlet.close()
     return 0
 
 
@@ -112,13 +111,16 @@ def _obey(session: RunSession, lines: _Lines) -> None:
     session.command(spec.Continue())
 
 
-def _obey_signals(abort: Callable[[str], None]) -> None:
+def _obey_signals(abort: Callable[[str], None] | None) -> None:
+    """Abort the run when told to end; with None, once it is over, end at once."""
+
     def told(number: int, _frame: object) -> None:
+        assert abort is not None
         reason = f"told to end ({signal.Signals(number).name})"
         threading.Thread(target=abort, args=(reason,), daemon=True).start()  # a handler must take no lock
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, told)
+        signal.signal(number, told if abort else signal.SIG_DFL)
 
 
 class _Lines:
