@@ -104,7 +104,7 @@ class _Pipes:
         self.theirs_life, self.lifeline = os.pipe()
         self.theirs_plan, self.plan = os.pipe()
         os.set_blocking(self.report, False)
-        os.set_blocking(self.theirs_report, False)  # a watcher never waits for a reader: it drops its notice
+        os.set_blocking(self.theirs_report, False)  # a watcher never waits for a reader: it drops its report
 
     def close_theirs(self) -> None:
         self._close(
@@ -170,7 +170,6 @@ class IsolatedProcess:
         self._lock = threading.RLock()
         self._heard = b""
         self._why_ended: str | None = None
-        self._notices: list[str] = []
         self._killed = False
         self._inputs = ""
         self.report = IsolationReport("none", "not started")
@@ -191,12 +190,6 @@ class IsolatedProcess:
     @property
     def stderr_fd(self) -> int:
         return self._pipes.stderr
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What the watcher did so far that did not end the driver, such as ending a greedy process."""
-        self._listen()
-        return tuple(self._notices)
 
     def put(self, name: str, chunks: Iterator[bytes]) -> str:
         """Store an input under a plain file name, readable inside; its path *inside* the sandbox.
@@ -328,8 +321,6 @@ class IsolatedProcess:
     def _take(self, message: dict[str, object], progress: Callable[[str], None] | None) -> bool:
         if "trying" in message and progress is not None:
             progress(f"trying isolation by {message['trying']}")
-        if "notice" in message:
-            self._notices.append(str(message["notice"]))
         if "ended" in message:
             self._why_ended = self._why_ended or str(message["ended"])
         if "failed" in message:

@@ -272,6 +272,7 @@ class Watcher:
         self.plan, self.tree, self.lifeline, self._kills = plan, tree, pipes.life_read, pipes.kills
         """`lifeline` reads as ended when the launcher is gone."""
         self._killed = 0
+        """How many processes the kernel had ended at the last look, because the sandbox's group was full."""
         self._doomed: set[int] = set()
         self._reaped_cpu = 0.0
         self._scratch_due = 0.0
@@ -283,8 +284,9 @@ class Watcher:
         """Until the driver has ended; its wait status. Nothing of the tree is left then."""
         try:
             status = self._watch()
-            if self._kernel_ended_some() and status == signal.SIGKILL:
-                say(self.plan.report_fd, {"ended": self._full()})
+            if status == signal.SIGKILL and group.killed(self._kills) > self._killed:
+                words = f"the sandbox used its {self.plan.memory_mb} MiB of memory"
+                say(self.plan.report_fd, {"ended": f"{words} (files in memory and the kernel's buffers included)"})
         finally:
             self.tree.kill()
         return status
@@ -322,20 +324,10 @@ class Watcher:
                 return status
         return None
 
-    def _kernel_ended_some(self) -> bool:
-        """Whether the kernel has ended processes since the last look, because the sandbox's group was full."""
-        before, self._killed = self._killed, group.killed(self._kills)
-        return self._killed > before
-
-    def _full(self) -> str:
-        held = "files in memory and the kernel's buffers included"
-        return f"the sandbox used its {self.plan.memory_mb} MiB of memory ({held})"
-
     def _look(self) -> float:
         """Enforce the tree's limits once; seconds until the next look."""
         plan, pids = self.plan, self.tree.pids()
-        if self._kernel_ended_some():
-            say(plan.report_fd, {"notice": self._full() + "; the kernel ended the largest process"})
+        self._killed = group.killed(self._kills)
         if plan.processes and len(pids) > 2 * plan.processes:
             self._end(f"the sandbox ran more than {plan.processes} processes")
             return HASTE
@@ -361,7 +353,6 @@ class Watcher:
         self._hiding = {pid: self._hiding.get(pid, now) for pid in hiding}
         for pid, since in self._hiding.items():
             if now - since > _SECONDS_HIDDEN:
-                say(self.plan.report_fd, {"notice": "a process that hid its memory and files was ended"})
                 self._doomed.add(pid)
                 _kill(pid)
 
@@ -382,11 +373,9 @@ class Watcher:
             self._scratch_due = time.monotonic() + max(0.2, 10 * (time.monotonic() - now))
 
     def _too_much_memory(self, usage: Usage) -> None:
-        words = f"the sandbox used {usage.memory // MIB} MiB of memory, its limit is {self.plan.memory_mb}"
         if usage.largest_pid == self.tree.driver:
-            self._end(words)
+            self._end(f"the sandbox used {usage.memory // MIB} MiB of memory, its limit is {self.plan.memory_mb}")
             return
-        say(self.plan.report_fd, {"notice": words + "; the largest process was ended"})
         self._doomed.add(usage.largest_pid)
         _kill(usage.largest_pid)
 
