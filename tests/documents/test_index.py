@@ -43,7 +43,7 @@ def test_rows_are_the_lines_with_long_ones_in_pieces(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, chunk: int
 ) -> None:
     index = indexed(data, tmp_path_factory.mktemp("i") / "t", chunk)
-    rows = index.rows_from(0, index.rows)
+    rows = [*map(index.row, range(index.rows))]
     joined: list[bytes] = []
     for row in rows:
         if row.continued:
@@ -61,7 +61,7 @@ def test_rows_are_the_lines_with_long_ones_in_pieces(
 @given(data=texts, chunk=st.integers(8, 40))
 def test_an_offset_leads_to_its_row_and_back(tmp_path_factory: pytest.TempPathFactory, data: bytes, chunk: int) -> None:
     index = indexed(data, tmp_path_factory.mktemp("i") / "t", chunk)
-    rows = index.rows_from(0, index.rows)
+    rows = [*map(index.row, range(index.rows))]
     for row, after in zip(rows, [*rows, None][1:], strict=True):
         end = after.start if after else len(data)
         for offset in range(row.start, end):
@@ -74,13 +74,13 @@ def test_an_offset_leads_to_its_row_and_back(tmp_path_factory: pytest.TempPathFa
 @given(text=st.text("aé日🚀\n", max_size=200), chunk=st.integers(8, 20))
 def test_no_row_cuts_a_character(tmp_path_factory: pytest.TempPathFactory, text: str, chunk: int) -> None:
     index = indexed(text.encode(), tmp_path_factory.mktemp("i") / "t", chunk)
-    assert "\ufffd" not in "".join(row.text for row in index.rows_from(0, index.rows))
+    assert "\ufffd" not in "".join(row.text for row in [*map(index.row, range(index.rows))])
 
 
 def test_one_line_of_a_whole_file_comes_in_pieces_with_one_line_number(tmp_path: Path) -> None:
     data = ("日本語 and more, " * 20_000).encode()
     index = indexed(data, tmp_path / "t")
-    rows = index.rows_from(0, index.rows)
+    rows = [*map(index.row, range(index.rows))]
     assert len(rows) > 10
     assert b"".join(row.data for row in rows) == data
     assert {row.line for row in rows} == {0}
@@ -141,4 +141,4 @@ def test_places_by_share_and_by_character(tmp_path: Path) -> None:
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     index = indexed(b"", tmp_path / "t")
     assert (index.rows, index.lines, index.row_at(0), index.row_of_line(3)) == (0, 0, 0, 0)
-    assert index.rows_from(0, 10) == []
+    assert [*map(index.row, range(index.rows))] == []

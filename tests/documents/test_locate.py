@@ -47,7 +47,6 @@ def test_any_slice_of_a_document_is_found_exactly_inside_any_wrapper(which: int,
     spans = LOCATOR.locate(before + piece + after)
     assert [span.document for span in spans] == [which]
     assert found_text(spans[0]) == piece
-    assert (spans[0].seen_start, spans[0].seen_end) == (len(before), len(before) + length)
     assert spans[0].start == len(text[:start].encode())
 
 
@@ -69,7 +68,6 @@ def test_a_prompt_with_pieces_of_several_documents_gives_each_in_order() -> None
     spans = LOCATOR.locate(prompt)
     assert [span.document for span in spans] == [1, 0, 1, 0]
     assert [found_text(span) for span in spans] == pieces
-    assert [prompt[span.seen_start : span.seen_end] for span in spans] == pieces
 
 
 def test_lines_that_were_quoted_and_escaped_come_as_one_span() -> None:
@@ -156,8 +154,8 @@ def test_intervals_stay_bounded_by_closing_the_smallest_gaps() -> None:
 
 def test_the_map_shows_the_stronger_mark_and_the_shares() -> None:
     coverage = Coverage([1_000, 50, 0])
-    coverage.add([Span(0, 0, 100, 0, 100), Span(0, 500, 600, 0, 0)], Seen.PRINTED)
-    coverage.add([Span(0, 50, 150, 0, 0), Span(1, 40, 90, 0, 0)], Seen.SENT)
+    coverage.add([Span(0, 0, 100), Span(0, 500, 600)], Seen.PRINTED)
+    coverage.add([Span(0, 50, 150), Span(1, 40, 90)], Seen.SENT)
     assert [coverage.at(0, s, s + 10) for s in (0, 45, 140, 150, 590)] == [1, 2, 2, 0, 1]
     assert [coverage.share(0, seen) for seen in Seen] == [0.75, 0.2, 0.1]
     assert [coverage.share(1, seen) for seen in Seen] == [0.8, 0.0, 0.2]

@@ -93,7 +93,6 @@ def test_however_a_text_is_cut_what_comes_out_is_the_same(text: str, sizes: list
     came = "".join(stream.feed(piece) for piece in pieces(text, sizes)) + stream.flush()
     assert came == redactor.text(text)
     assert len(came) == len(text)
-    assert stream.is_idle
     assert not any(secret in came for secret in SECRETS)
 
 
@@ -217,6 +216,7 @@ def test_escaped_and_encoded_text_without_secrets_stays(text: str) -> None:
     assert Redactor(ENCODED).text(text) == text
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, max_size=8).map("".join))
 def test_a_stream_of_single_characters_holds_back_no_more_than_a_secret(text: str) -> None:
     stream, out = StreamRedactor(Redactor(SECRETS)), 0

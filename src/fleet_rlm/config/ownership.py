@@ -31,7 +31,7 @@ def why_not_trusted(path: Path) -> str:
 
 
 def mend(path: Path) -> str:
-    """What to type so that the file is trusted."""
+    """Return what to type so that the file is trusted."""
     return f"If it is yours: chown $USER '{path}'; chmod go-w '{path}'"
 
 

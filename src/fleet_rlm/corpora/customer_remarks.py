@@ -156,7 +156,7 @@ def remarks(dice: Dice, kind: str, count: int) -> list[str]:
 
 
 def meanings() -> str:
-    """What the kinds mean, in a sentence for a question."""
+    """Describe the kinds, in a sentence for a question."""
     return "; ".join(f"{name} ({meaning})" for name, meaning in KINDS.items())
 
 

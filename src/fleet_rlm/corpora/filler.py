@@ -78,7 +78,7 @@ class Filler:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where each of the planted sentences stands, in the order in which they were given."""
+        """The place of each planted sentence, in the order in which they were given."""
         found = (self._found[number] for number in sorted(self._found))
         return tuple(
             Place(start=start, end=end, line=line, depth=round(start / max(self.bytes, 1), 4))

@@ -28,7 +28,7 @@ class Making(Protocol):
         """The text, piece by piece."""
 
     def questions(self) -> tuple[Question, ...]:
-        """What can be asked, with the answers."""
+        """The questions that can be asked, with their answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Kind:
     name: str
     summary: str
     make: Callable[[Dice, int], Making]
-    """From the dice and the size in bytes."""
+    """Makes the corpus from the dice and the size in bytes."""
 
 
 KINDS = MappingProxyType({

@@ -28,7 +28,7 @@ FORMAT = "fleet-rlm-answers"
 VERSION = 1
 
 Match: TypeAlias = Literal["facts", "number", "items", "pairs", "absent"]
-"""How an answer is compared: see `fleet_rlm.corpora.score`."""
+"""The rule by which an answer is compared: see `fleet_rlm.corpora.score`."""
 
 
 class NoAnswers(DocumentError):
@@ -40,15 +40,15 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Place(_Part, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a piece of evidence stands."""
+    """The place of a piece of evidence."""
 
     document: str = ""
-    """Its name; empty where there is only one."""
+    """The document's name; empty where there is only one."""
     start: int
     """Offset of its first byte."""
     end: int
     line: int
-    """From 1."""
+    """The line, from 1."""
     depth: float
     """Share of the text before it, 0.0 … 1.0."""
 
@@ -62,8 +62,8 @@ class Question(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """For people."""
     match: Match
     expected: tuple[tuple[str, ...], ...] = ()
-    """What an answer must hold. For `facts` and `items`: each of them, in any of its wordings. For `number`: the one
-    number. For `pairs`: each pair. For `absent`: nothing."""
+    """The content that an answer must have. For `facts` and `items`: each of them, in any of its wordings. For
+    `number`: the one number. For `pairs`: each pair. For `absent`: nothing."""
     pattern: str = ""
     """A regular expression for what may be an item, or what must not stand in an answer to an `absent` one."""
     evidence: tuple[Place, ...] = ()
@@ -95,7 +95,7 @@ class Answers(_Part, frozen=True, kw_only=True, omit_defaults=True):
     questions: tuple[Question, ...]
 
     def encode(self) -> bytes:
-        """As the file holds it: JSON for people, with the format named first."""
+        """Encode the answers as the file holds them: JSON for people, with the format named first."""
         told = {"format": self.format, "version": self.version, **msgspec.to_builtins(self)}
         return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
 
@@ -109,7 +109,7 @@ class Checked(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def answers_path(text: Path) -> Path:
-    """Where the answers to a text stand."""
+    """Return the path of the answers to a text."""
     if text.name.endswith(ANSWERS_SUFFIX):
         return text
     return text.with_name(text.name.removesuffix(".txt") + ANSWERS_SUFFIX)
@@ -150,7 +150,7 @@ def check(path: Path, progress: Progress | None = None) -> list[Checked]:
 
 
 def hash_of(path: Path) -> KnownDocument:
-    """What identifies a file. Raises `Unreadable`."""
+    """Return the size, lines and hash of a file. Raises `Unreadable`."""
     digest, size, lines, last = hashlib.sha256(), 0, 0, b"\n"
     try:
         with path.open("rb") as file:

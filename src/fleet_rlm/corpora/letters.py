@@ -18,7 +18,7 @@ from fleet_rlm.corpora.known_answers import Question
 
 USERS = 40
 _SHARES = (30, 22, 17, 13, 10, 8)
-"""How frequent the kinds are, in percent, from the most frequent to the rarest; which is which is drawn."""
+"""The frequencies of the kinds in percent, from the most frequent to the rarest; which is which is drawn."""
 _REMARKS_PER_KIND = 3_000
 _AT_ONCE = 4_000
 _FIRST_DAY, _DAYS = date(2031, 1, 6), 180
@@ -32,7 +32,7 @@ class _Letters:
         self._dice, self._size = dice, size
         self.lines = 0
         self.counts: Counter[tuple[str, str, str]] = Counter()
-        """By (user, kind, month)."""
+        """Lines by (user, kind, month)."""
         drawn = dict(zip(dice.shuffled(list(KINDS)), _SHARES, strict=True))
         pools = {kind: remarks(dice, kind, min(_REMARKS_PER_KIND, 50 + size // 600)) for kind in KINDS}
         # Everything that a line may say, once for each percent that it should come up: one draw makes a line.
@@ -71,7 +71,7 @@ class _Letters:
                     return
 
     def of(self, field: int) -> Counter[str]:
-        """How many lines there are of each user (0), kind (1) or month (2)."""
+        """Count the lines of each user (0), kind (1) or month (2)."""
         found: Counter[str] = Counter()
         for key, count in self.counts.items():
             found[key[field]] += count

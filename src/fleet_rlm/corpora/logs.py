@@ -29,19 +29,9 @@ _ERRORS = (
     "{code} could not write row {n}", "{code} the connection to {who} broke",
 )  # fmt: skip
 _WHO = (
-    "northline",
-    "kestrel",
-    "halyard",
-    "tern",
-    "acme",
-    "hollis",
-    "fenn",
-    "brook",
-    "mallard",
-    "osprey",
-    "plover",
+    "northline", "kestrel", "halyard", "tern", "acme", "hollis", "fenn", "brook", "mallard", "osprey", "plover",
     "stint",
-)
+)  # fmt: skip
 _RARE = "E-9090"
 _POOL, _ERRORS_IN_POOL = 20_000, 500
 _GAP_MINUTES = 17

@@ -51,7 +51,7 @@ class Needles:
 
 
 class Nothing:
-    """The same text and questions, and no answer in it: only codes of other doors and of other depots."""
+    """The text and questions of `Needles` without an answer in it: only codes of other doors and of other depots."""
 
     def __init__(self, dice: Dice, size: int, count: int = 3) -> None:
         self._places = dice.some(PLACES, count)

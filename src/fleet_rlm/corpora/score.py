@@ -31,12 +31,12 @@ _SAYS_NO = re.compile(
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How good an answer is."""
+    """The points of an answer."""
 
     points: float
     """0.0 … 1.0."""
     why: str = ""
-    """What is missing or too much; empty when nothing is."""
+    """The facts that are missing or too much; empty when none is."""
 
     @property
     def right(self) -> bool:

@@ -17,19 +17,18 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
 from fleet_rlm.documents.cut_zip import CutZip, open_zip, read_some
-from fleet_rlm.documents.decode import HEAD_BYTES, NotText, refuse_binary
+from fleet_rlm.documents.decode import HEAD_BYTES, NotText, reading, refuse_binary
 from fleet_rlm.documents.document_work import DocumentError, shown, size_in_words, unreadable
 from fleet_rlm.documents.formats.recognise import ARCHIVE, recognise
 
 MOST_BYTES = 2_000_000_000
-"""What an archive may unpack to."""
+"""The most bytes that an archive may unpack to."""
 MOST_INNER_BYTES = 200_000_000
-"""How large an archive in an archive may be, packed as it is."""
+"""The largest archive in an archive, in bytes as it is packed."""
 MOST_MEMBERS = 20_000
 _PACKERS = {b"\x1f\x8b": gzip, b"BZ": bz2, b"\xfd7": lzma}
 _BROKEN = (
@@ -55,13 +54,13 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What an archive holds."""
+    """The texts in an archive, and the files that were left out."""
 
     members: tuple[Member, ...]
     left_out: dict[str, tuple[str, ...]]
     """Why → names."""
     notices: tuple[str, ...] = ()
-    """Where the archive is cut off or damaged, and what of it was read nevertheless."""
+    """Notices for the person: which files are cut off or damaged."""
 
 
 @dataclass(slots=True)
@@ -79,7 +78,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Looking:
-    """What is known of an archive while it is read."""
+    """The bytes and notices counted while an archive is read."""
 
     path: Path
     done: int = 0
@@ -165,14 +164,10 @@ def texts_in(data: bytes, name: str) -> tuple[list[tuple[str, str, bytes]], list
 
 def _is_text(name: str, head: bytes) -> bool:
     try:
-        refuse_binary(partial(_from, head), len(head), name)
+        refuse_binary(reading(head), len(head), name)
     except NotText:
         return False
     return True
-
-
-def _from(data: bytes, count: int, offset: int) -> bytes:
-    return data[offset : offset + count]
 
 
 def _unwanted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What ships with the package to read: the guide that `--demo` reads, a folder of short documents, recorded runs.
+"""Find the documents that ship with the package: the guide that `--demo` reads, short documents, recorded runs.
 
 Its documents go by names that mean the same in every installation, such as `bundled:freight-api-guide.md`: as `--docs`,
 and in the records of runs, so that a run on them can be replayed on another machine with its documents.
@@ -7,7 +7,6 @@ and in the records of runs, so that a run on them can be replayed on another mac
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import msgspec
 
@@ -31,7 +30,7 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     """File name within the content folder."""
     question: str
     expected_facts: tuple[str, ...]
-    """What a right answer says, each as the guide words it."""
+    """The facts that a right answer names, each as the guide words it."""
 
 
 class _Answers(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +46,7 @@ def content_folder() -> Path:
 
 
 def document_names() -> tuple[str, ...]:
-    """What may stand after `bundled:` to be read. Raises `NotBundled`."""
+    """Return the names that may follow `bundled:`. Raises `NotBundled`."""
     folder = content_folder()
     return demo().document, *(f"{WEEK_TEN}/{path.name}" for path in sorted((folder / WEEK_TEN).iterdir()))
 
@@ -87,8 +86,3 @@ def demo() -> Demo:
 def demo_document() -> Path:
     """The guide that the demo reads. Raises `NotBundled`."""
     return content_folder() / demo().document
-
-
-def known_answers() -> dict[str, Any]:
-    """All of `answers.json`: lists and counts that the guide states (arbitrary JSON, hence the type)."""
-    return msgspec.json.decode((content_folder() / "answers.json").read_bytes(), type=dict[str, Any])

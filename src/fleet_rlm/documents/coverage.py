@@ -1,4 +1,4 @@
-"""What of the documents a model has seen: printed to the planner, or sent to a sub-LLM.
+"""Keep the parts of the documents that a model has seen: printed to the planner, or sent to a sub-LLM.
 
 A `Coverage` collects the spans that `locate` found, as disjoint intervals, and answers for a row, for a whole document
 and for the few cells of a minimap. Fill it in a worker thread, read it from any thread.
@@ -17,7 +17,7 @@ MAX_INTERVALS = 20_000
 
 
 class Seen(IntEnum):
-    """How far a piece of text came; the stronger is the greater."""
+    """Who saw a piece of text: nobody, the planner, or a sub-LLM; the stronger is the greater."""
 
     UNREAD = 0
     PRINTED = 1
@@ -62,7 +62,7 @@ class Intervals:
             self._coarsen()
 
     def within(self, start: int, end: int) -> int:
-        """How many bytes of [start, end) are in the set."""
+        """Count the bytes of [start, end) that are in the set."""
         first, after = bisect_right(self._ends, start), bisect_left(self._starts, end)
         return sum(
             min(e, end) - max(s, start) for s, e in zip(self._starts[first:after], self._ends[first:after], strict=True)
@@ -103,7 +103,7 @@ class Coverage:
         return Seen.PRINTED if self._printed[document].within(start, end) else Seen.UNREAD
 
     def share(self, document: int, seen: Seen) -> float:
-        """What share of a document was printed, or sent; for UNREAD, what share was neither. 0.0 … 1.0."""
+        """Return the share of a document that was printed, or sent; for UNREAD, that was neither. 0.0 … 1.0."""
         size = self.sizes[document]
         if not size:
             return 0.0

@@ -139,7 +139,7 @@ def _measured(file: BinaryIO, start: int, method: int) -> tuple[int, int]:
 
 
 def _up_to_sizes(file: BinaryIO, start: int) -> int:
-    """How many bytes there are before the sizes that say the same number; `_UNKNOWN` when there are no such sizes."""
+    """Count the bytes before the sizes that say the same number; `_UNKNOWN` when there are none."""
     seen, at = b"", start
     while block := file.read(BLOCK_BYTES):
         seen += block
@@ -152,7 +152,7 @@ def _up_to_sizes(file: BinaryIO, start: int) -> int:
 
 
 def _behind_sizes(file: BinaryIO, at: int) -> tuple[int, int | None]:
-    """Where the sizes behind a member end, and the checksum in them, None when they are cut off."""
+    """Return where the sizes behind a member end, and the checksum in them, None when they are cut off."""
     if at >= _UNKNOWN:
         return at, None
     file.seek(at)

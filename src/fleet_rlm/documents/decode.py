@@ -1,4 +1,4 @@
-"""Which encoding a text is in, and whether it is text at all.
+"""Detect the encoding of a text, or that it is no text, and decode it.
 
 `detect` looks at a document's bytes and answers with an `Encoding`; everything that decodes (loading, the viewer's
 spool) goes through `Decoder` or `decode`, so that both see the same characters: invalid bytes become U+FFFD and are
@@ -30,9 +30,9 @@ WINDOW_BYTES = 4 * 1024
 MAX_WINDOWS = 32
 MOST_CONTROLS = 0.05
 MOST_NULS = 0.2
-"""Of a UTF-8 text whose only odd characters are zero bytes, such as names that `find -print0` gave; runs count once."""
+"""The largest share of zero bytes in a UTF-8 text without other odd characters (`find -print0`); runs count once."""
 LEAST_HEAD = 8
-"""From so many zero bytes at its beginning on, a file is one that was cut while a program kept writing to it."""
+"""A file that begins with so many zero bytes was cut while a program kept writing to it."""
 REPLACE = "fleet_rlm.replace"
 """Codec error handler: U+FFFD for what is invalid, counted (see `Decoder.replaced`)."""
 
@@ -58,7 +58,7 @@ class NotText(DocumentError):
 
     @classmethod
     def said(cls, message: str, hint: str) -> NotText:
-        """The same in words that another process found."""
+        """Make the error with the message of another process."""
         error = cls.__new__(cls)
         DocumentError.__init__(error, message, hint)
         return error
@@ -66,7 +66,7 @@ class NotText(DocumentError):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a document's bytes become text."""
+    """The codec that decodes a document, and where its text begins."""
 
     codec: str = "utf-8"
     """Python's name of the codec, without a byte-order mark's suffix (`utf-8`, `utf-16-le`, `cp1252`)."""
@@ -80,7 +80,7 @@ class Encoding:
         return self.codec == "utf-8"
 
     def notice(self, name: str) -> str | None:
-        """What to tell the person, or None where there is nothing to tell."""
+        """Return the notice for the person, or None where there is nothing to tell."""
         said = []
         if self.bom >= LEAST_HEAD:
             said.append(f"the {self.bom:,} zero bytes that it begins with are left out")
@@ -100,6 +100,8 @@ _BOMS: tuple[tuple[bytes, str], ...] = (
 )
 
 _EXTRACT = "Extract its text first"
+_SAVE = "Save it as plain text and pass that file."
+_TRANSCRIBE = "Transcribe it and pass the transcript."
 _UNPACK = "Unpack it and pass the folder."
 _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"%PDF-", "a PDF", f"{_EXTRACT} (for instance: pdftotext FILE.pdf FILE.txt)."),
@@ -114,41 +116,32 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _UNPACK),
     (0, b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
     (257, b"ustar", "a tar archive", _UNPACK),
-    (
-        0,
-        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-        "an old or encrypted Office file",
-        "Save it as plain text and pass that file.",
-    ),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old or encrypted Office file", _SAVE),
     (0, b"SQLite format 3\x00", "a SQLite database", "Export the tables as CSV or SQL and pass that."),
     (0, b"PAR1", "a Parquet table", "Export it as CSV or JSON Lines and pass that."),
     (0, b"\x7fELF", "a program (ELF)", ""),
     (0, b"MZ", "a program (Windows)", ""),
     (0, b"\xcf\xfa\xed\xfe", "a program (macOS)", ""),
-    (0, b"OggS", "a sound or film (Ogg)", "Transcribe it and pass the transcript."),
-    (0, b"ID3", "a sound (MP3)", "Transcribe it and pass the transcript."),
-    (0, b"fLaC", "a sound (FLAC)", "Transcribe it and pass the transcript."),
-    (0, b"RIFF", "a sound or film (RIFF)", "Transcribe it and pass the transcript."),
-    (4, b"ftyp", "a film (MP4)", "Transcribe it and pass the transcript."),
+    (0, b"OggS", "a sound or film (Ogg)", _TRANSCRIBE),
+    (0, b"ID3", "a sound (MP3)", _TRANSCRIBE),
+    (0, b"fLaC", "a sound (FLAC)", _TRANSCRIBE),
+    (0, b"RIFF", "a sound or film (RIFF)", _TRANSCRIBE),
+    (4, b"ftyp", "a film (MP4)", _TRANSCRIBE),
 )
 _TEXTUAL_MAGIC = ("MZ", "BZh", "RIFF", "GIF8", "ID3", "PAR1")  # could also begin a text: need a second sign
 _ZIPPED: tuple[tuple[bytes, str, str], ...] = (
-    (
-        b"word/",
-        "a Word document (.docx)",
-        "Save it as plain text (or: pandoc FILE.docx -o FILE.txt) and pass that file.",
-    ),
+    (b"word/", "a Word document (.docx)", _SAVE),
     (b"xl/", "an Excel workbook (.xlsx)", "Save its sheets as CSV and pass these."),
-    (b"ppt/", "a PowerPoint deck (.pptx)", "Save it as plain text and pass that file."),
+    (b"ppt/", "a PowerPoint deck (.pptx)", _SAVE),
     (b"mimetypeapplication/epub", "an e-book (EPUB)", "Convert it (pandoc FILE.epub -o FILE.txt) and pass that file."),
-    (b"mimetypeapplication/vnd.oasis", "an OpenDocument file", "Save it as plain text and pass that file."),
+    (b"mimetypeapplication/vnd.oasis", "an OpenDocument file", _SAVE),
 )
 
 _SHIFTED = (("iso2022_jp", (b"\x1b$B", b"\x1b$@")), ("iso2022_kr", (b"\x1b$)C",)))
 """Encodings of seven bits, and what switches to their letters."""
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
 _CONTROLS = bytes(c for c in range(32) if c not in b"\t\n\v\f\r\b\x1b\x01\x1a\x1c\x1d\x1e\x1f") + b"\x7f"
-"""What text hardly ever holds: not among them are the signs that end a DOS text, and part the fields of messages."""
+"""Control characters that text hardly ever holds. Text does hold the end mark of DOS and the separators of fields."""
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
 _ZEROS = re.compile(rb"\0+")
 
@@ -165,6 +158,11 @@ def detect(read: ReadAt, size: int, path: Path | str, *, thorough: bool = False)
     if thorough:
         windows = [windows[0], *_odd_windows(read, size, bom + len(windows[0]))]
     return _of_windows(windows, bom)
+
+
+def reading(data: bytes | memoryview) -> ReadAt:
+    """Make the `ReadAt` of bytes in memory."""
+    return lambda count, offset: bytes(data[offset : offset + count])
 
 
 def decode_as(data: bytes, label: str, name: str) -> tuple[str, str | None]:
@@ -283,7 +281,7 @@ def _judged(read: ReadAt, size: int, path: Path | str) -> tuple[Encoding | None,
 
 
 def _zeros(read: ReadAt, size: int) -> int:
-    """How many zero bytes a file begins with."""
+    """Count the zero bytes that a file begins with."""
     offset = 0
     while offset < size and (block := read(BLOCK_BYTES, offset)):
         rest = block.lstrip(b"\0")
@@ -294,7 +292,7 @@ def _zeros(read: ReadAt, size: int) -> int:
 
 
 def _is_text(windows: list[bytes]) -> bool:
-    """Whether the pieces hold few enough control characters, and of zero bytes not more than a mishap leaves.
+    """True if the pieces hold few enough control characters, and of zero bytes not more than a mishap leaves.
 
     A log may hold a run of zeros where a machine went down; no older encoding has them in its text.
     """
@@ -309,7 +307,7 @@ def _is_text(windows: list[bytes]) -> bool:
 
 
 def _controls(data: bytes) -> int:
-    """How many bytes are such as text hardly ever holds."""
+    """Count the bytes that are control characters."""
     return len(data) - len(data.translate(None, _CONTROLS))
 
 
@@ -332,7 +330,7 @@ def _wide_without_bom(head: bytes) -> str | None:
 
 
 def _is_one_script(text: str) -> bool:
-    """Whether its letters stand close together in Unicode, as those of any language do and chance does not."""
+    """True if its letters stand close together in Unicode, as those of any language do."""
     blocks = Counter(ord(c) >> 8 for c in text)
     cjk = sum(count for block, count in blocks.items() if 0x30 <= block <= 0x9F or 0xAC <= block <= 0xD7)
     return cjk + sum(count for _, count in blocks.most_common(4)) >= len(text) * 0.9

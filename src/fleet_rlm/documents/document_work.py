@@ -1,4 +1,4 @@
-"""What long work over a document has in common: it tells how far it is, can be cancelled, and fails in clear words."""
+"""Progress, cancellation and errors, which all long work over documents shares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Cancelled: TypeAlias = Callable[[], bool]
 """Asked often, from the working thread: true ends the work within some milliseconds."""
 
 BLOCK_BYTES = 1 << 20
-"""What is read at once: large enough for full speed, small enough that other threads never wait for long."""
+"""The size of one read: large enough for full speed, small enough that other threads never wait for long."""
 
 _TURN_SECONDS = 0.004
 _PAUSE_SECONDS = 0.0002

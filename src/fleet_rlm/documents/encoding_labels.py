@@ -1,4 +1,4 @@
-"""Which of Python's codecs is meant by an encoding that a page, a mail or a person names."""
+"""Find Python's codec for an encoding that a page, a mail or a person names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MEANT = {
     "gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949", "johab": "johab", "shift_jis": "cp932",
     "big5": "big5hkscs",
 }  # fmt: skip
-"""What those who name the first write in truth (the WHATWG's Encoding Standard): it holds all of it and more."""
+"""The larger encoding that files declared in the smaller one really use (the WHATWG's Encoding Standard)."""
 _ALSO = {"x_sjis": "cp932", "unicode_1_1_utf_8": "utf_8", "x_mac_roman": "mac_roman", "macintosh": "mac_roman"}
 _SAFE = re.compile(
     r"utf_(8|7|16|16_le|16_be|32|32_le|32_be)|cp\d+|iso8859_\d+|iso2022_\w+|koi8_\w|mac_\w+|kz1048|ptcp154|hz"

@@ -1,4 +1,4 @@
-"""Which files and folders a glob means, without following a link out of the folder that it begins in.
+"""Expand globs to files and folders, without following a link out of the folder that a glob begins in.
 
 The standard library's `glob` follows every link, round and round where they make a loop, and tells nobody.
 """
@@ -18,7 +18,7 @@ from fleet_rlm.documents.document_work import Cancelled, Stopped
 
 @dataclass(slots=True)
 class Matching:
-    """List the paths that match a glob."""
+    """The paths that match a glob, and the names that were passed over."""
 
     paths: list[Path] = field(default_factory=list)
     """In order of name, a folder before what is in it."""
@@ -35,7 +35,7 @@ def parted(pattern: Path) -> tuple[Path, tuple[str, ...]]:
 
 
 def matching(base: Path, parts: Sequence[str], cancelled: Cancelled) -> Matching:
-    """What matches the parts of a pattern below a folder; hidden names only where a part begins with a dot."""
+    """Return what matches the parts of a pattern below a folder; hidden names only where a part begins with a dot."""
     found = Matching()
     folded = [part for part, before in zip(parts, (None, *parts), strict=False) if not part == before == "**"]
     found.paths = sorted(set(_below(base, folded, os.path.realpath(base), found, cancelled)))
@@ -72,7 +72,7 @@ def _below(folder: Path, parts: Sequence[str], root: str, found: Matching, cance
 
 
 def _named(folder: Path, part: str, found: Matching) -> Iterator[Path]:
-    """What in a folder a part of a pattern names."""
+    """Yield the paths in a folder that match one part of a pattern."""
     if part != "**" and not glob.has_magic(part):
         path = folder / part
         if os.path.lexists(path):

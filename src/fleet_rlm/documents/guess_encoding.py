@@ -1,4 +1,4 @@
-"""Which older encoding a text is in, by its letters alone."""
+"""Guess the older encoding of a text by its letters alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _COMMON = [
     "iso8859_5", "iso8859_7", "koi8_r", "koi8_u", "cp437", "cp850", "cp852", "cp866", "mac_roman", "mac_cyrillic",
     "cp932", "shift_jis", "euc_jp", "gb18030", "big5", "big5hkscs", "cp949", "euc_kr",
 ]  # fmt: skip
-"""What people's files are in; the library knows a hundred, and takes short texts for the rarest."""
+"""The encodings of most files; the library knows a hundred, and takes short texts for the rarest."""
 _LETTERS = "A-Za-zÀ-ÖØ-öø-ÿŒœŠšŽžŸ"
 _IN_WORDS = re.compile(f"[{_LETTERS}][¡-¶¸-¿×÷†‡‰ƒˆ˜‹›][{_LETTERS}]|[a-zß-öø-ÿ][À-ÖØ-ÞŠŽŒ]|[^\\x00-\\x7f]{{3}}")
-"""What Western text has in no word: signs, capitals after small letters, three letters with accents in a row."""
+"""Parts of words that are not Western: signs, capitals after small letters, three letters with accents in a row."""
 _WESTERN = frozenset(("cp1252", "latin_1", "iso8859_15"))
 
 

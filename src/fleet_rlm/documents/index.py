@@ -26,7 +26,7 @@ class Row:
     """One row of a document."""
 
     number: int
-    """From 0, within the document."""
+    """The row's number within the document, from 0."""
     line: int
     """The line that it is (a piece of), from 0."""
     start: int
@@ -138,10 +138,6 @@ class LineIndex:
         continued = place == 0 and chunk > 0 and self._is_forced(chunk - 1)
         return Row(number, line, starts[place], data, continued)
 
-    def rows_from(self, first: int, count: int) -> list[Row]:
-        """At most `count` rows from `first` on."""
-        return [self.row(number) for number in range(max(0, first), min(first + count, self._rows))]
-
     def row_at(self, offset: int) -> int:
         """The number of the row that holds an offset (a newline belongs to the row that it ends); clamped."""
         if offset >= self._indexed:
@@ -195,7 +191,7 @@ class LineIndex:
         return self._lines_before[chunk + 1] == self._lines_before[chunk]
 
     def _parts(self, chunk: int) -> tuple[list[int], list[bytes]]:
-        """Where the rows that end in a chunk start, and their bytes; the last part is what is left after them."""
+        """Return where the rows that end in a chunk start, and their bytes; the last part is the rest."""
         with self._cache_lock:
             if found := self._cache.get(chunk):
                 self._cache.move_to_end(chunk)
@@ -225,7 +221,7 @@ class LineIndex:
 
 
 def cut_short(data: bytes) -> int:
-    """How many bytes at the end belong to what follows: an unfinished character, or a CR whose LF may come."""
+    """Count the bytes at the end that belong to what follows: an unfinished character, or a CR whose LF may come."""
     if data.endswith(b"\r"):
         return 1
     for back in range(1, min(4, len(data) + 1)):

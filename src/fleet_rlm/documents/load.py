@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fleet_rlm.documents import formats, reading_process
 from fleet_rlm.documents.archive import BadArchive
-from fleet_rlm.documents.decode import HEAD_BYTES, Encoding, NotText, decode, detect, utf8
+from fleet_rlm.documents.decode import HEAD_BYTES, Encoding, NotText, decode, detect, reading, utf8
 from fleet_rlm.documents.document_work import (
     BLOCK_BYTES,
     Cancelled,
@@ -47,16 +47,16 @@ class Document:
     """On disk, as read; of an archive's member, unpacked."""
     chars: int
     sha256: str
-    """Of these bytes, in hexadecimal."""
+    """The hash of these bytes, in hexadecimal."""
     text: str
     """Exactly what a plain text holds, line ends included; a byte-order mark left out, invalid bytes as U+FFFD."""
     encoding: str
     notices: tuple[str, ...] = ()
-    """What the person should know: how it was decoded, bytes that were replaced, a change while it was read."""
+    """Notices for the person: how it was decoded, bytes that were replaced, a change while it was read."""
     format: str = ""
-    """What the text was taken out of (see `formats.FORMATS`); '' for plain text."""
+    """The format that the text was extracted from (see `formats.FORMATS`); '' for plain text."""
     member: str = ""
-    """Its name in the archive at `path`; '' where it is no archive's."""
+    """The member's name in the archive at `path`; '' for a file of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Loaded:
 
     documents: tuple[Document, ...]
     notices: tuple[str, ...] = ()
-    """What could not be read, and out of what text was taken."""
+    """Notices for the person: what could not be read, and the formats that text was extracted from."""
 
 
 def load(
@@ -135,12 +135,7 @@ def read_file(path: Path, progress: Progress | None = None, cancelled: Cancelled
     return data, digest, changed if len(data) != expected else ""
 
 
-def load_all(
-    files: Sequence[Chosen],
-    *,
-    progress: Progress | None = None,
-    cancelled: Cancelled = never,
-) -> Loaded:
+def load_all(files: Sequence[Chosen], *, progress: Progress | None = None, cancelled: Cancelled = never) -> Loaded:
     """Read the files of a selection, with one progress over all of them; raises as `load` does.
 
     Where there are several, those that text can't be taken out of are left out and told.
@@ -180,7 +175,7 @@ def load_all(
 
 
 def _taken_out_of(documents: Sequence[Document]) -> tuple[str, ...]:
-    """What a person should know of documents that are no plain text: that this is so."""
+    """Return the notice that names the formats that text was extracted from."""
     kinds = Counter(document.format for document in documents if document.format)
     each = [
         formats.FORMATS[kind].kind if count == 1 else f"{count:,} {formats.FORMATS[kind].plural}"
@@ -262,14 +257,12 @@ def _read(fd: int, expected: int, progress: Progress | None, cancelled: Cancelle
 
 def _decoded(data: bytes | bytearray, path: Path) -> tuple[str, Encoding, int]:
     with memoryview(data) as view:
-        encoding = detect(lambda count, offset: bytes(view[offset : offset + count]), len(data), path)
+        encoding = detect(reading(view), len(data), path)
         if encoding.is_utf8:
             try:
                 return str(view[encoding.bom :], "utf-8"), encoding, 0
             except UnicodeDecodeError:
-                encoding = detect(
-                    lambda count, offset: bytes(view[offset : offset + count]), len(data), path, thorough=True
-                )
+                encoding = detect(reading(view), len(data), path, thorough=True)
         text, invalid = decode(view[encoding.bom :], encoding.codec)
         try:
             text.encode()

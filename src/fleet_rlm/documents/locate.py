@@ -1,4 +1,4 @@
-"""Where in the documents does a text stand that a model saw? Provenance is derived, by matching.
+"""Find where in the documents a text stands that a model saw, by matching the two.
 
 Every `stride` bytes of the documents, a short gram (24 bytes) is remembered in a compact table: its place and a few
 bits of its hash, 4 bytes an entry. A seen text is looked up at each of its bytes until one of its grams is known; the
@@ -40,16 +40,13 @@ _CANCELLED = "locating the text was cancelled."
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of a seen text and the place in a document where the same bytes stand."""
+    """The place in a document where a piece of a seen text stands."""
 
     document: int
-    """Which of the locator's texts, from 0."""
+    """The number of the locator's text, from 0."""
     start: int
     """Offset in the document's text, in bytes of its UTF-8 (see `TextFile`)."""
     end: int
-    seen_start: int
-    """Characters of the seen text."""
-    seen_end: int
 
 
 class Locator:
@@ -97,20 +94,14 @@ class Locator:
         return True
 
     def locate(self, seen: str, cancelled: Cancelled = never) -> tuple[Span, ...]:
-        """Where the pieces of a seen text stand, in the order in which it has them; () where none does.
+        """Find where the pieces of a seen text stand, in its own order; () where none does.
 
         Pieces that follow each other with a small gap on both sides (quotes, escapes, line ends) come as one span. Of a
         text that stands in several places one is given. Raises `Stopped` when cancelled, `Unreadable` when the disk
         fails.
         """
-        data = utf8(seen)
-        spans, character, byte = [], 0, 0
-        for piece in _merged(self._pieces(data, cancelled)):
-            first = character + _characters(data[byte : piece.first])
-            after = first + _characters(data[piece.first : piece.after])
-            spans.append(Span(piece.document, piece.start, piece.end, first, after))
-            character, byte = after, piece.after
-        return tuple(spans)
+        pieces = _merged(self._pieces(utf8(seen), cancelled))
+        return tuple(Span(piece.document, piece.start, piece.end) for piece in pieces)
 
     def _remember(self, block: bytes, number: int, table: array[int], mask: int) -> None:
         for place in range(0, len(block) - GRAM_BYTES + 1, self._stride):
@@ -218,7 +209,7 @@ class Locator:
         return _whole_characters(data, _Piece(document, offset - left, offset + right, place - left, place + right))
 
     def _agree(self, data: bytes, place: int, document: int, offset: int) -> int:
-        """How many bytes of the seen text and of the document agree from there on."""
+        """Count the bytes after these two places on which the seen text and the document agree."""
         agreed, step = 0, 256
         while True:
             ours = data[place + agreed : place + agreed + step]
@@ -229,7 +220,7 @@ class Locator:
             step = min(step * 4, BLOCK_BYTES)
 
     def _agree_before(self, data: bytes, place: int, document: int, offset: int) -> int:
-        """How many bytes agree up to there."""
+        """Count the bytes before these two places on which the seen text and the document agree."""
         agreed, step = 0, 256
         while True:
             span = min(step, place - agreed, offset - agreed)
@@ -257,7 +248,7 @@ class _Piece:
         return self.after - self.first
 
     def clipped(self, first: int, after: int) -> _Piece | None:
-        """What of it lies within [first, after) of the seen text; None if hardly anything."""
+        """Return the part that lies within [first, after) of the seen text; None if hardly anything."""
         head, tail = max(0, first - self.first), max(0, self.after - after)
         if self.length - head - tail < RESUMED_BYTES:
             return None
@@ -277,7 +268,7 @@ def _whole_characters(data: bytes, piece: _Piece) -> _Piece:
 
 
 def _merged(pieces: list[_Piece]) -> list[_Piece]:
-    """The same with small gaps closed."""
+    """Join pieces with only a small gap between them."""
     merged: list[_Piece] = []
     for piece in pieces:
         if merged:
@@ -290,12 +281,8 @@ def _merged(pieces: list[_Piece]) -> list[_Piece]:
     return merged
 
 
-def _characters(data: bytes) -> int:
-    return len(data) if data.isascii() else len(data.decode("utf-8", "replace"))
-
-
 def _same_prefix(one: bytes, other: bytes) -> int:
-    """How many bytes two texts have in common from their start."""
+    """Count the bytes that two texts have in common from their start."""
     least, most = 0, min(len(one), len(other))
     if one[:most] == other[:most]:
         return most

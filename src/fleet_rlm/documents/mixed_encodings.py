@@ -58,7 +58,7 @@ def _line(line: bytes, other: codecs.CodecInfo, errors: str) -> str:
 
 
 def is_other(line: bytes) -> bool:
-    """Whether a line is rather in the other encoding than in UTF-8 with some bytes broken."""
+    """True if a line is rather in the other encoding than in UTF-8 with some bytes broken."""
     try:
         line.decode()
     except UnicodeDecodeError:
@@ -76,9 +76,9 @@ class Census:
     utf8: int
     """Lines beyond ASCII that are UTF-8."""
     certain: int
-    """Those of them that are so by three letters or more, hence by no chance."""
+    """UTF-8 lines with three letters or more beyond ASCII, which is no chance."""
     legacy: list[bytes]
-    """Those that are not."""
+    """Lines beyond ASCII that are not UTF-8."""
 
 
 def census(windows: Sequence[bytes]) -> Census:

@@ -35,13 +35,13 @@ from fleet_rlm.documents.document_work import (
     unreadable,
 )
 from fleet_rlm.documents.formats.recognise import Unextractable
-from fleet_rlm.documents.textfile import TextFile, spool
+from fleet_rlm.documents.textfile import TextFile, spool, write_all
 
 SECONDS = 90.0
-"""How long reading a small file may compute; a large one gets a second more for every `BYTES_A_SECOND`."""
+"""Seconds of computing for reading a small file; a large one gets a second more for every `BYTES_A_SECOND`."""
 BYTES_A_SECOND = 100_000
 MEMORY_BYTES = 1_500_000_000
-"""How much memory reading a small file may take; a large one gets `MEMORY_TIMES` its size more."""
+"""Bytes of memory for reading a small file; a large one gets `MEMORY_TIMES` its size more."""
 MEMORY_TIMES = 60
 _PATIENCE = 4
 """The process may take so many times longer than it computes: others want the machine, too."""
@@ -54,7 +54,7 @@ _KEPT = 16
 
 _turn = threading.Lock()
 _open: weakref.WeakValueDictionary[tuple[str, str, str, int, int], TextFile] = weakref.WeakValueDictionary()
-"""What somebody has open: the document's pane and the search for what was seen want the same text."""
+"""Extracted texts that are in use, shared by the document's pane and the search for what was seen."""
 _listings: dict[tuple[str, int, int], Listing] = {}
 """Archives that were looked into, by path, time and size: a form asks again with every key that is pressed."""
 
@@ -84,10 +84,7 @@ def list_archive(path: Path, cancelled: Cancelled = never) -> Listing:
 
     Unpacks all of it once; asked again for the same file, it answers at once.
     """
-    try:
-        now = path.stat()
-    except OSError as error:
-        raise unreadable(error, path) from error
+    now = _status(path)
     key = (str(path), now.st_mtime_ns, now.st_size)
     if (found := _listings.get(key)) is None:
         said = _ask({"do": "list", "path": str(path.absolute())}, path, 0, lambda _: None, cancelled)
@@ -106,17 +103,14 @@ def open_extracted(
 
     Raises `DocumentError` (also where the reading process ends in a way that it should not), or `Stopped`.
     """
-    try:
-        now = path.stat()
-    except OSError as error:
-        raise unreadable(error, path) from error
+    now = _status(path)
     key = (str(path), kind, member, now.st_mtime_ns, now.st_size)
     if (text := _open.get(key)) is not None:
         return text
     fd = spool(name)
     request = {"do": "read", "path": str(path.absolute()), "name": path.name, "kind": kind, "member": member}
     try:
-        _ask(request, path, 0, lambda data: _write_all(fd, data), cancelled)
+        _ask(request, path, 0, lambda data: write_all(fd, data, name), cancelled)
     except BaseException:  # ctrl+c too: nothing half done is left behind; it is raised again
         os.close(fd)
         raise
@@ -124,14 +118,18 @@ def open_extracted(
     return text
 
 
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise unreadable(error, path) from error
+
+
 def _ask(
     request: Mapping[str, str | None], path: Path, size: int, take: Callable[[bytes], object], cancelled: Cancelled
 ) -> dict[str, Any]:
     """Have something read, by one process and one thing at a time. Raises `DocumentError` or `Stopped`."""
-    try:
-        file_size = path.stat().st_size
-    except OSError as error:
-        raise unreadable(error, path) from error
+    file_size = _status(path).st_size
     seconds = SECONDS + max(file_size, size) / BYTES_A_SECOND
     memory = MEMORY_BYTES + MEMORY_TIMES * min(file_size, 100_000_000) + 4 * max(file_size, size)
     while not _turn.acquire(timeout=_POLL_SECONDS):
@@ -239,15 +237,6 @@ def _error(facts: dict[str, Any]) -> DocumentError:
     if facts["error"] == NotText.__name__:
         return NotText.said(facts["message"], facts["hint"])
     return _ERRORS.get(facts["error"], DocumentError)(facts["message"], facts["hint"])
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError as error:
-        raise unreadable(error, "a temporary file for the document's text") from error
 
 
 def _stopped() -> Stopped:

@@ -42,7 +42,7 @@ class BadPattern(DocumentError):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to search for."""
+    """A search: its text, and how it is matched."""
 
     text: str
     regex: bool = False
@@ -65,14 +65,14 @@ class Hit:
     end: int
     row: int
     column: int
-    """Its first character within the row."""
+    """The place of its first character within the row."""
     width: int
     """Characters of it within the row (a hit in a long line may go on in the next row)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How far a search is."""
+    """A report of a search under way: new hits and progress."""
 
     hits: tuple[Hit, ...]
     """New since the last report, in order; none after `keep` of them."""
@@ -82,7 +82,7 @@ class Found:
     """Bytes searched, of `size`."""
     size: int
     notices: tuple[str, ...] = ()
-    """What the person should know: lines that were given up, a search that was cut short."""
+    """Notices for the person: lines that were given up, a search that was cut short."""
     finished: bool = False
 
 

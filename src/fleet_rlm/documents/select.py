@@ -1,4 +1,4 @@
-"""What `--docs` means: files, folders and globs become a list of text files with short names.
+"""Resolve the arguments of `--docs`: files, folders and globs become a list of text files with short names.
 
 The names are the keys under which a planner sees several documents: unique, relative, the same on every machine and
 whatever the working directory is. A file is named by its file name, one in a folder or matched by a glob by its path
@@ -36,7 +36,7 @@ from fleet_rlm.documents.textfile import open_regular
 MAX_FILES = 20_000
 BYTES_PER_TOKEN = 4
 ANSWERS_SUFFIX = ".answers.json"
-"""What is known of a text beside it (`fleet-rlm corpus`): a planner that is tested on the text must not read it."""
+"""The ending of files with known answers (`fleet-rlm corpus`), which a planner that is tested must not read."""
 
 
 _LINK, _LINKS = "a link that leads out of it", "links that lead out of it"
@@ -70,18 +70,18 @@ class Chosen:
     bytes: int
     """On disk; of an archive's member, unpacked."""
     format: str = ""
-    """What its text is to be taken out of (see `formats.FORMATS`); '' for plain text."""
+    """The format that its text is extracted from (see `formats.FORMATS`); '' for plain text."""
     member: str = ""
-    """Its name in the archive at `path`; '' where it is no archive's."""
+    """The member's name in the archive at `path`; '' for a file of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the arguments mean."""
+    """The files that the arguments name, and what was left out."""
 
     files: tuple[Chosen, ...]
     notices: tuple[str, ...]
-    """What was left out, and why; what is empty."""
+    """Notices for the person: what was left out, and why; what is empty."""
 
     @property
     def bytes(self) -> int:
@@ -104,7 +104,7 @@ class _Readable(NamedTuple):
 
 @dataclass(slots=True)
 class _Finding:
-    """What was found so far."""
+    """The files and notices that were found so far."""
 
     cancelled: Cancelled
     files: dict[tuple[str, str], tuple[Path, Path, _Readable]] = field(default_factory=dict)

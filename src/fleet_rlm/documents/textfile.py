@@ -48,8 +48,6 @@ class TextFile:
         self._stat = os.fstat(fd)
         self.file_bytes = file_bytes = self._stat.st_size if file_bytes is None else file_bytes
         """The file's size when it was opened, in bytes on disk."""
-        self.invalid_bytes = 0
-        """Bytes that were no valid text, found so far (only counted where the text is transcoded)."""
         self._filled = encoding.bom  # bytes of the file that are transcoded
         if encoding.is_utf8:
             self._text, self._base = fd, encoding.bom
@@ -85,7 +83,7 @@ class TextFile:
         fd = spool(name)
         data = utf8(text)
         try:
-            _write(fd, data, 0, name)
+            write_all(fd, data, name)
         except BaseException:
             os.close(fd)
             raise
@@ -143,9 +141,8 @@ class TextFile:
         except OSError as error:
             raise unreadable(error, self.path or self.name) from error
         text = utf8(self._decoder(data, final=not data))
-        _write(self._text, text, self._size, self.name)
+        write_all(self._text, text, self.name)
         self._filled += len(data)
-        self.invalid_bytes = self._decoder.replaced
         self._size += len(text)
         self._ready = not data
         return not self._ready
@@ -160,7 +157,7 @@ class TextFile:
         return True
 
     def change(self) -> Change | None:
-        """What happened to the file since it was opened, or None. A `stat` or two: call it now and then, not per row.
+        """Return how the file changed since it was opened, or None. A `stat` or two: call it now and then, not per row.
 
         What was opened goes on being shown: a deleted or replaced file in full, a truncated one as far as it goes.
         """
@@ -206,12 +203,11 @@ def spool(name: str) -> int:
         raise unreadable(error, f"a temporary file for {name}") from error
 
 
-def _write(fd: int, data: bytes, offset: int, name: str) -> None:
+def write_all(fd: int, data: bytes, name: str) -> None:
+    """Append to a file that `spool` made. Raises `Unreadable`."""
     view = memoryview(data)
     try:
         while view:
-            written = os.pwrite(fd, view, offset)
-            offset += written
-            view = view[written:]
+            view = view[os.write(fd, view) :]
     except OSError as error:
         raise unreadable(error, f"a temporary file for {name}") from error

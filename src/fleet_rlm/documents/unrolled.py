@@ -1,4 +1,4 @@
-"""How large a regular expression becomes when its counted repeats are written out.
+"""Measure how large a regular expression becomes when its counted repeats are written out.
 
 The `regex` package does write them out when it compiles: 25 characters with three nested `{1000}` took 23 GB of memory,
 and a compilation has no time limit. So a pattern is measured before.

@@ -18,12 +18,12 @@ _RUN = re.compile(rb'\s*\{\s*"kind"\s*:')
 
 
 def is_compressed(head: bytes) -> bool:
-    """Whether a file that begins so is packed by gzip, bzip2, xz, zstd or zip."""
+    """True if a file that begins so is packed by gzip, bzip2, xz, zstd or zip."""
     return _COMPRESSED.match(head) is not None
 
 
 def name_format(head: bytes) -> str | None:
-    """What a file that begins so is, in words; None when it is a run, or nothing known."""
+    """Name the format of a file that begins so; None when it is a run, or nothing known."""
     if _RUN.match(head):
         return None
     return next((name for name, pattern in _FORMATS if pattern.match(head)), None)

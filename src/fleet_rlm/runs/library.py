@@ -66,7 +66,7 @@ _FIELDS = (
 _GOING_ON = ("running", "waiting")
 _BATCH = 200
 BUSY_SECONDS = 10.0
-"""How long to wait for another process that writes the index; after that the index lives in memory."""
+"""Seconds to wait for another process that writes the index; after that the index lives in memory."""
 _SHORTEST_TRIGRAM_TERM = 3
 
 
@@ -80,7 +80,7 @@ class RunIsRunning(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What a refresh found."""
+    """Counts of the run files that a refresh found."""
 
     new: int = 0
     changed: int = 0
@@ -96,7 +96,7 @@ class Library:
         """The person's runs folder unless another is named. Touches nothing yet."""
         self.folder = Path(folder) if folder is not None else config.runs_dir()
         self.notices: list[str] = []
-        """What happened to the index that a person may want to know."""
+        """Notices for the person about the index."""
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._full_text = False
@@ -256,12 +256,7 @@ class Library:
             row = self._read_on(key) or summarise(path)
             if row.status in _GOING_ON and key not in self._growing:
                 self._growing[key] = Growing(RunFile(path))
-        except (
-            NotARun,
-            ValueError,
-            ArithmeticError,
-            RecursionError,
-        ) as error:  # no other run suffers
+        except (NotARun, ValueError, ArithmeticError, RecursionError) as error:  # no other run suffers
             return {**about, "problem": _storable(str(error))}
         words = (row.run_id, row.task, row.question, *row.documents, row.model, row.status, row.answer)
         return {
@@ -364,7 +359,7 @@ _UPSERT = (
 
 
 def _conditions(words: str, full_text: bool) -> tuple[Sequence[str], Sequence[str]]:
-    """What a row must fulfil to hold every word, as SQL and its values."""
+    """Return the SQL conditions, and their values, of rows that hold every word."""
     conditions, values = ["problem IS NULL"], []
     terms = [_storable(word.casefold()) for word in words.split()]
     if full_text:

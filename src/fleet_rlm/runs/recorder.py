@@ -35,11 +35,11 @@ Listener = Callable[[ev.Event, bytes], None]
 """Hears each stamped event after it was written, with the line as it stands in the file (newline included)."""
 
 BACKLOG_BYTES = 64 << 20
-"""What is kept in memory while the disk takes nothing."""
+"""The most bytes kept in memory while the disk takes nothing."""
 RETRY_SECONDS = 0.5
 
 _ODD_NUMBER = re.compile(rb":-[0-9]|[0-9]{19}")
-"""Below 0, or so long that it may not fit into 63 bits: few fields can have such a number."""
+"""A number below 0, or so long that it may not fit into 63 bits: few fields can have one."""
 _ENDS = (ev.PlannerFinished, ev.CallFinished, ev.ExecutionFinished, ev.ModelRetrying)
 
 
@@ -61,7 +61,7 @@ def new_run_id() -> str:
 
 
 def run_path(task: str, run_id: str, started: datetime | None = None) -> Path:
-    """Where a new run of this task belongs: `YYYY-MM-DD/HHMMSS-<task>-<id>.jsonl` in the runs folder, local time."""
+    """Return the path of a new run of this task: `YYYY-MM-DD/HHMMSS-<task>-<id>.jsonl` (local time)."""
     started = started or datetime.now().astimezone()
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in task)[:40].strip("-") or "run"
     return config.runs_dir() / f"{started:%Y-%m-%d}" / f"{started:%H%M%S}-{name}-{run_id}.jsonl"

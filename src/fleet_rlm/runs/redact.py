@@ -11,14 +11,16 @@ it may be the beginning of a secret, and released by what follows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, TypeVar, get_origin
 
 import msgspec
 
 from fleet_rlm import events as ev
 from fleet_rlm.runs.secret_forms import ESCAPE_CHARS, encoded_forms, layers, utf8, whole_piece
+
+T = TypeVar("T")
 
 MIN_SECRET_CHARS = 8
 """Shorter values are words and switches (`true`, `none`), not secrets."""
@@ -46,7 +48,7 @@ _BEGINNING = 2
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether an environment variable of this name holds a secret: `OPENAI_API_KEY` yes, `DSPY_LM_MAX_TOKENS` no."""
+    """True if an environment variable of this name holds a secret: `OPENAI_API_KEY` yes, `DSPY_LM_MAX_TOKENS` no."""
     upper = name.upper()
     return bool(_SECRET_NAME.search(upper)) and not _NOT_SECRET_NAME.search(upper)
 
@@ -60,7 +62,7 @@ def secrets_in(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How keys of one kind look: a literal beginning, then at least `least` characters of `alphabet`."""
+    """The shape of one kind of keys: a literal beginning, then at least `least` characters of `alphabet`."""
 
     start: str
     alphabet: str
@@ -115,11 +117,19 @@ class _Pattern:
 
 
 def _mark(secret: str, at: int = 0) -> str:
-    """What stands in for a secret, from its character `at` on."""
+    """Return the text that replaces a secret, from its character `at` on."""
     cover = _MARK[at:].ljust(len(secret), "*")[: len(secret)]
     if "\n" not in secret:
         return cover
     return "".join("\n" if own == "\n" else sign for own, sign in zip(secret, cover, strict=True))
+
+
+def _by_beginning(items: Iterable[T], start_of: Callable[[T], str]) -> dict[str, list[T]]:
+    """Group items by the first characters of their starts."""
+    groups: dict[str, list[T]] = {}
+    for item in items:
+        groups.setdefault(start_of(item)[:_BEGINNING], []).append(item)
+    return groups
 
 
 class Redactor:
@@ -133,6 +143,18 @@ class Redactor:
         self._literals = tuple(sorted({*self.secrets, *encoded}, key=lambda form: (-len(form), form)))
         """Secrets and their encoded forms, the longest first."""
         self._known_forms = re.compile("|".join(map(re.escape, self._literals))) if self._literals else None
+        self._window = max([1, *map(len, self._literals), *(len(shape.start) + shape.least for shape in shapes)])
+        self._any_shape = re.compile("|".join(p.whole.pattern for p in self._patterns)) if self._patterns else None
+        self._by_beginning = _by_beginning(self._literals, str)
+        self._shapes_by_beginning = _by_beginning(self._patterns, lambda pattern: pattern.start)
+        self._beginnings = frozenset((*self._by_beginning, *self._shapes_by_beginning))
+        self._first_characters = frozenset(beginning[0] for beginning in self._beginnings)
+        self._prepare_quick_look(
+            encoded, [len(shape.start) + shape.least for shape in shapes if " " not in shape.start]
+        )
+
+    def _prepare_quick_look(self, encoded: Collection[str], lengths: Sequence[int]) -> None:
+        """Compute what `may_be_in` looks for, by the encoded secrets and the least lengths of keys in one word."""
         needles = [whole_piece(secret) for secret in self.secrets]
         self._needles = tuple(dict.fromkeys(needle.encode() for needle in needles if needle))
         rare = [secret for secret, needle in zip(self.secrets, needles, strict=True) if not needle]
@@ -143,19 +165,8 @@ class Redactor:
         self._in_words = tuple(p for p in self._patterns if " " not in p.start)
         self._in_lines = tuple(p for p in self._patterns if " " in p.start)
         self._shortest_encoded = min(map(len, encoded), default=1)
-        lengths = [*map(len, encoded), *(len(shape.start) + shape.least for shape in shapes if " " not in shape.start)]
-        self._shortest_word = min(lengths, default=1)
+        self._shortest_word = min([*map(len, encoded), *lengths], default=1)
         self._shortest = min([self._shortest_word, 2 * len("%00"), *map(len, self._needles)])
-        self._any_shape = re.compile("|".join(p.whole.pattern for p in self._patterns)) if self._patterns else None
-        self._by_beginning: dict[str, list[str]] = {}
-        for literal in self._literals:
-            self._by_beginning.setdefault(literal[:_BEGINNING], []).append(literal)
-        self._shapes_by_beginning: dict[str, list[_Pattern]] = {}
-        for pattern in self._patterns:
-            self._shapes_by_beginning.setdefault(pattern.start[:_BEGINNING], []).append(pattern)
-        self._beginnings = frozenset((*self._by_beginning, *self._shapes_by_beginning))
-        self._first_characters = frozenset(beginning[0] for beginning in self._beginnings)
-        self._window = max([1, *map(len, self._literals), *(len(shape.start) + shape.least for shape in shapes)])
 
     def may_be_in(self, line: bytes) -> bool:
         """True if an encoded event or a UTF-8 text may hold a secret; quick, and never wrongly False."""
@@ -249,7 +260,7 @@ class Redactor:
         return found
 
     def _known(self, text: str, at: int) -> tuple[int, int] | None:
-        """Where the first known secret stands, as it is or encoded; of those that begin there the longest."""
+        """Find the first known secret, as it is or encoded; of those that begin there the longest."""
         if self._known_forms is None:
             return None
         spans = []
@@ -259,7 +270,7 @@ class Redactor:
         return min(spans, key=lambda span: (span[0], -span[1]), default=None)
 
     def _beginning(self, text: str, at: int, stop: int) -> int | None:
-        """Where the first part of the end of the text stands that may become a secret, if it stands before `stop`."""
+        """Find where the end of the text may begin a secret, if that is before `stop`."""
         first, size = stop, len(text)
         if self.secrets and _ANY_ESCAPE_CHARACTER.search(text, at):
             for plain, places in layers(text, max(at, size - ESCAPE_CHARS * self._window), cut=True):
@@ -277,7 +288,7 @@ class Redactor:
         return stop
 
     def _may_become(self, text: str, start: int) -> bool:
-        """Whether more text could make what begins at `start` a secret, or another one than it is already."""
+        """True if more text could make what begins at `start` a secret, or a longer one."""
         beginning = text[start : start + _BEGINNING]
         if len(beginning) < _BEGINNING:
             return beginning in self._first_characters
@@ -318,17 +329,12 @@ class StreamRedactor:
         self._inside: _Pattern | None = None
         self._covered = 0
 
-    @property
-    def is_idle(self) -> bool:
-        """True when nothing is held back and no secret is being left out."""
-        return not self._held and self._inside is None
-
     def feed(self, text: str) -> str:
-        """What may be passed on after this piece."""
+        """Add a piece, and return the text that can be passed on."""
         return self._take(text, final=False)
 
     def flush(self) -> str:
-        """What was held back: nothing follows."""
+        """Return the text that was held back, as nothing follows."""
         return self._take("", final=True)
 
     def _take(self, piece: str, *, final: bool) -> str:

@@ -26,6 +26,14 @@ class Repaired:
     words: str
 
 
+def decode_or_repair(line: bytes) -> ev.AnyEvent | ev.Unknown | None:
+    """Decode the event in a line, repaired where it must be; None when the line holds none."""
+    try:
+        return ev.decode(line)
+    except ev.NotAnEvent:
+        return mended.event if (mended := repaired(line)) else None
+
+
 def repaired(line: bytes | bytearray | memoryview) -> Repaired | None:
     """The event in a line that `events.decode` refuses; None when there is nothing that could be repaired."""
     changes: dict[str, None] = {}

@@ -16,7 +16,7 @@ import msgspec
 
 from fleet_rlm import events as ev
 from fleet_rlm.runs.formats import is_compressed, name_format
-from fleet_rlm.runs.repair import repaired
+from fleet_rlm.runs.repair import decode_or_repair, repaired
 
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 256 << 20
@@ -43,27 +43,27 @@ class Damage:
     """A line that holds no event, or one that had to be repaired."""
 
     line: int
-    """From 1."""
+    """The line, from 1."""
     offset: int
-    """Of its first byte in the file."""
+    """The place of its first byte in the file."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """Where a file's events end."""
+    """The end of a file's events, complete or not."""
 
     complete: bool
     """True when the last event was `run.finished`."""
     words: str = ""
-    """What happened when it is not complete."""
+    """Why it is not complete."""
     hint: str = ""
     torn_bytes: int = 0
     """Length of a last line that was cut short and is left out."""
 
 
 def is_being_written(file: int) -> bool:
-    """Whether a recorder holds this open file right now (its process lives)."""
+    """True if a recorder holds this open file right now (its process lives)."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -130,7 +130,7 @@ class RunFile:
         return os.fstat(self._file).st_size
 
     def is_being_written(self) -> bool:
-        """Whether the process that records this run lives."""
+        """True if the process that records this run lives."""
         return is_being_written(self._file)
 
     def poll(self, limit: int = 2000) -> list[RunEvent]:
@@ -213,21 +213,15 @@ class RunFile:
             return ""
 
     def _finish(self, writing: bool) -> Iterator[RunEvent]:
-        """What stands after the last newline: an event that only lacks its newline, or a torn line."""
+        """Yield what stands after the last newline: an event that only lacks its newline, or a torn line."""
         rest = os.pread(self._file, MAX_LINE_BYTES, self._offset)
         torn = 0 if writing else len(rest)
-        if torn:
-            event: RunEvent | None
-            try:
-                event = ev.decode(rest)
-            except ev.NotAnEvent:
-                event = mended.event if (mended := repaired(rest)) else None
-            if event is not None:  # else torn: `end` says so
-                torn = 0
-                self.lines += 1
-                self._offset += len(rest)
-                self._last_kind = event.kind
-                yield event
+        if torn and (event := decode_or_repair(rest)) is not None:  # else torn: `end` says so
+            torn = 0
+            self.lines += 1
+            self._offset += len(rest)
+            self._last_kind = event.kind
+            yield event
         if self._last_kind == "run.finished":
             self.end = RunEnd(True, torn_bytes=torn)
         elif writing:
@@ -243,7 +237,7 @@ class RunFile:
         return RunEnd(False, words, "Everything up to there is shown.", torn)
 
     def _was_displaced(self) -> str:
-        """What became of the file's name, in words, when it no longer leads to this file; else empty."""
+        """Say what became of the file's name when it no longer leads to this file; else return ''."""
         own = os.fstat(self._file)
         try:
             now = self.path.stat()
@@ -301,7 +295,7 @@ class RunFile:
 
     @property
     def damage(self) -> str:
-        """What was wrong with lines of the file so far, in words; empty when nothing was."""
+        """Damaged and repaired lines of the file so far, in words; empty when there are none."""
         said = []
         for number, first, what in (
             (self.damaged_lines, self.damages, "damaged and left out"),

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 _SHORTEST_PIECE = 5
 ESCAPE_CHARS = 8
-"""As many characters may stand for one that is escaped."""
+"""The most characters that one escaped character takes."""
 _LONGEST_ESCAPE = 24
 _LAYERS = 3
 """Escapes of escapes are looked into this deep."""
@@ -26,7 +26,7 @@ _CUT_ESCAPE = re.compile(
 
 
 def encoded_forms(secret: str) -> set[str]:
-    """What a secret always looks like inside of base64 (at any place of it) and of hexadecimal digits."""
+    """Return how a secret always looks inside of base64 (at any place of it) and of hexadecimal digits."""
     raw, forms = utf8(secret), {utf8(secret).hex(), utf8(secret).hex().upper(), secret.replace(" ", "+")} - {secret}
     for before in range(3):
         whole = base64.b64encode(bytes(before) + raw).decode()

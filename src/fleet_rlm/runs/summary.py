@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fleet_rlm import events as ev
-from fleet_rlm.runs.repair import LARGEST, repaired
+from fleet_rlm.runs.repair import LARGEST, decode_or_repair
 from fleet_rlm.runs.run_reader import NotARun, RunFile
 from fleet_rlm.spent import Spent
 
@@ -25,7 +25,7 @@ class RunRow:
     run_id: str
     path: Path
     when: str
-    """Its start, RFC 3339, UTC."""
+    """When it started: RFC 3339, UTC."""
     task: str
     question: str
     documents: tuple[str, ...]
@@ -39,7 +39,7 @@ class RunRow:
     """US dollars; None when no price is known."""
     seconds: float
     status: RowStatus
-    """As the run ended, else `running` or `waiting` (for the person) while its process lives, or `interrupted`."""
+    """How the run ended, else `running` or `waiting` (for the person) while its process lives, or `interrupted`."""
     answer: str
     """The outputs as text, at most `ANSWER_CHARS` characters; the error when it failed."""
     model: str
@@ -167,10 +167,6 @@ def _last_event(run: RunFile) -> ev.AnyEvent | ev.Unknown | None:
                 return None
             start = tail.rfind(b"\n", 0, -1)
             if start >= 0 or length >= size:
-                line = tail[start + 1 : -1]
-                try:
-                    return ev.decode(line)
-                except ev.NotAnEvent:
-                    return mended.event if (mended := repaired(line)) else None
+                return decode_or_repair(tail[start + 1 : -1])
             length *= 4
     return None

@@ -29,7 +29,7 @@ class Fault:
     """The first thing wrong with a run file."""
 
     line: int
-    """From 1; 0 when it concerns the file."""
+    """The line, from 1; 0 when it concerns the file."""
     message: str
 
     def __str__(self) -> str:

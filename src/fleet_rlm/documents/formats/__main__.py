@@ -63,7 +63,7 @@ class _Reader:
         return found
 
     def _next(self, path: str, member: str) -> tuple[bytes, list[str]] | None:
-        """What comes next under that name in the archive that was read last."""
+        """Read on to the next member of that name in the archive that was read last."""
         if self._packed is not None and self._packed[0] == path:
             for name, data, told in self._packed[1]:
                 if name == member:

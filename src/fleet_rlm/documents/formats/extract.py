@@ -13,12 +13,12 @@ from fleet_rlm.documents.formats.recognise import FORMATS, Unextractable
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What a file says."""
+    """The text that was extracted from a file."""
 
     text: str
     """Lines end in a newline alone."""
     notices: tuple[str, ...] = ()
-    """What was left out."""
+    """Notices for the person: parts that were left out, a guessed encoding."""
 
 
 class _Reader(Protocol):

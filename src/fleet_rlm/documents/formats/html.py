@@ -98,17 +98,7 @@ def _written(root: LexborNode, all_of_it: bool, cancelled: Cancelled) -> Writer:
         count += 1
         if not count % _TURN and cancelled():
             raise Stopped("reading was cancelled.")
-        tag, child = node.tag or "", None
-        if tag == "-text":
-            writer.add(node.text_content or "")
-        elif not tag.startswith(("-", "!")) or tag == "-document":
-            if not all_of_it and _is_hidden(node, tag):
-                writer.hidden += 1
-            elif tag not in NOT_SHOWN or (all_of_it and tag == "noscript"):
-                child = None if writer.enter(node, tag) else node.child
-                if child is None:
-                    writer.leave(node, tag)
-        if child is not None:
+        if (child := _begun(writer, node, all_of_it)) is not None:
             node = child
             continue
         while node.next is None:
@@ -119,6 +109,22 @@ def _written(root: LexborNode, all_of_it: bool, cancelled: Cancelled) -> Writer:
             writer.leave(node, node.tag or "")
         node = node.next
     return writer
+
+
+def _begun(writer: Writer, node: LexborNode, all_of_it: bool) -> LexborNode | None:
+    """Write the beginning of a node, and return its first child; without one, write its end as well."""
+    tag = node.tag or ""
+    if tag == "-text":
+        writer.add(node.text_content or "")
+    elif tag.startswith(("-", "!")) and tag != "-document":
+        return None
+    elif not all_of_it and _is_hidden(node, tag):
+        writer.hidden += 1
+    elif tag not in NOT_SHOWN or (all_of_it and tag == "noscript"):
+        if not writer.enter(node, tag) and node.child is not None:
+            return node.child
+        writer.leave(node, tag)
+    return None
 
 
 def tables_with_tables(root: LexborNode) -> frozenset[int]:

@@ -15,7 +15,7 @@ from email.message import Message
 from typing import TypeAlias, cast
 
 from fleet_rlm.documents import archive
-from fleet_rlm.documents.decode import HEAD_BYTES, NotText, decode, decode_as, refuse_binary
+from fleet_rlm.documents.decode import HEAD_BYTES, NotText, decode, decode_as, reading, refuse_binary
 from fleet_rlm.documents.document_work import Cancelled, DocumentError, Stopped, printable, size_in_words
 from fleet_rlm.documents.encoding_labels import codec_of
 from fleet_rlm.documents.formats.extract import Extracted, extract
@@ -70,7 +70,7 @@ class Reading:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was left out or guessed, each once."""
+        """Notices for the person: what was left out or guessed, each once."""
         return tuple(self._told)
 
     def message(self, message: Mail, depth: int = 0) -> Iterator[str]:
@@ -84,7 +84,7 @@ class Reading:
         return self._decoded(next(_raw(part, name), ""), name, part)
 
     def _headers(self, part: Mail, every: bool = False) -> Iterator[str]:
-        """Those that people read; all of them where there are none of these."""
+        """Yield the headers that people read; all of them where there are none of these."""
         found = [(name, value) for name in _HEADERS for value in _raw(part, name)]
         for name, value in part.raw_items() if every or not found else found:
             yield f"{printable(name)}: {self._decoded(str(value), name, part)}"
@@ -214,7 +214,7 @@ class Reading:
         if kind != ARCHIVE:
             if kind and depth < _DEEPEST:
                 return extract(kind, data, title, self._cancelled).text
-            refuse_binary(lambda count, offset: data[offset : offset + count], len(data), title)
+            refuse_binary(reading(data), len(data), title)
             return decode_as(data, "", title)[0]
         if depth >= _DEEPEST:
             raise NotText(title, "an archive", "")
@@ -259,7 +259,7 @@ def _charset(part: Mail) -> str:
 
 
 def _said(text: str | None) -> str:
-    """What stands before the first part or after the last, where a reader of today sees nothing."""
+    """Decode the text before the first part or after the last, which mail programs of today do not show."""
     raw = (text or "").strip().encode("utf-8", "surrogateescape")
     return decode_as(raw, "", "")[0]
 
@@ -269,6 +269,6 @@ def _words(text: str) -> set[str]:
 
 
 def _covers(text: str, other: str) -> bool:
-    """Whether a text says what another says: nearly all of its words, and every one with a digit."""
+    """True if a text has nearly all the words of another, and every one with a digit."""
     missing = (wanted := _words(other)) - _words(text)
     return len(missing) * 10 <= len(wanted) and not any(any(c.isdigit() for c in word) for word in missing)

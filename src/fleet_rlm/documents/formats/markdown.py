@@ -34,26 +34,21 @@ _DISPLAY = re.compile(
     r"(?:^|;)\s*display\s*:\s*(?:(block|flex|grid|table|list-item|flow-root|table-row)\b|inline-|table-)", re.I
 )
 _MARKS = {
-    "b": "**",
-    "strong": "**",
-    "i": "*",
-    "em": "*",
-    "code": "`",
-    "kbd": "`",
-    "samp": "`",
-    "tt": "`",
-} | dict.fromkeys(("del", "s", "strike"), "~~")
+    name: mark
+    for mark, names in {"**": "b strong", "*": "i em", "`": "code kbd samp tt", "~~": "del s strike"}.items()
+    for name in names.split()
+}
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = frozenset(("ul", "ol", "menu", "dir"))
 _BETWEEN = {"mfrac": "/", "msup": "^", "msub": "_", "munder": "_", "mover": "^", "msubsup": "_"}
-"""What stands between the parts of a formula (MathML)."""
+"""Signs between the parts of a formula (MathML)."""
 _LITERAL = frozenset(("pre", "xmp", "listing", "textarea"))
 _INVISIBLE = re.compile("[\u00ad\u200b\ufeff]")
 _SPACES = re.compile(r"[ \t\n\r\f]+")
 _LINK = re.compile(r"(?!\s*(?:data|javascript|vbscript|blob|about|cid)\s*:)[^\s#][^\s]*", re.IGNORECASE)
 _MOST_LINK_CHARS = 2_000
 _MOST_DEEP = 24
-"""How far lists and quotations within each other are indented."""
+"""The deepest indentation of lists and quotations within each other."""
 _MOST_SPAN = 50
 
 
@@ -79,7 +74,7 @@ class _Table:
 
 @dataclass(slots=True)
 class _Flow:
-    """Where text goes: the page, or a table's cell."""
+    """The text of the page, or of a table's cell, while it is written."""
 
     lines: list[str] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
@@ -106,7 +101,7 @@ class Writer:
         self._heading = 0
 
     def text(self) -> str:
-        """What was written so far."""
+        """Return the Markdown that was written so far."""
         self._end_line()
         return re.sub(r"\n{3,}", "\n\n", "\n".join(self._flow.lines)).strip("\n").replace("\xa0", " ")
 
@@ -275,7 +270,7 @@ class Writer:
         return told is not None
 
     def _old(self, node: LexborNode) -> bool:
-        """What is for old browsers alone is not taken apart by the parser."""
+        """Write `<noframes>`, whose content the parser leaves as plain text."""
         from fleet_rlm.documents.formats.html import text_of
 
         self._write(text_of(node.text() or "").strip("\n"))

@@ -37,7 +37,7 @@ def read(data: bytes, name: str, cancelled: Cancelled) -> Extracted:  # noqa: AR
 
 
 def _shown(output: dict[str, Any]) -> tuple[str, bool]:  # as notebooks have it
-    """What an output says, and whether it is a picture that says nothing."""
+    """Return the text of an output, and True if it is a picture."""
     if output.get("output_type") in ("error", "pyerr"):
         return f"{output.get('ename', 'error')}: {output.get('evalue', '')}", False
     data = output.get("data", output)

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, and by its name where it is written as text."""
+"""Recognise the format of a file by its first bytes, and by its name where it is written as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Format:
 
     name: str
     kind: str
-    """With its article: `a PDF`."""
+    """Its name for people, with the article: `a PDF`."""
     plural: str
     suffixes: tuple[str, ...] = ()
     """Endings of names by which it is known; () where its bytes say what it is."""

@@ -26,7 +26,7 @@ _NO_LETTER = re.compile(r"\\u-?\d{6,}")
 _BINARY = re.compile(rb"\\bin(\d{1,9}) ?")
 _RAW = re.compile(r"[\x80-\xff]")
 _OLD = (("\\mac", "mac_roman"), ("\\pca", "cp850"), ("\\pc", "cp437"))
-"""What says which letters a file without a code page has."""
+"""The control words that name the encoding of a file without a code page."""
 
 
 def read(data: bytes, name: str, cancelled: Cancelled) -> Extracted:  # noqa: ARG001 - one call of a library
