@@ -9,9 +9,12 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PIP_INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
 ARGS ?=
 JOBS ?= auto
+# What starts no engine, sandbox, screen or server of Modal's: reading documents, run files, tasks, and the small parts.
+QUICK := $(addprefix tests/,documents runs tasks corpora scaffold) $(patsubst %,tests/test_%.py,architecture config docs \
+  events log_text project replies screen_text state syntax whole_file)
 
 .DEFAULT_GOAL := help
-.PHONY: help tui sync sync-dev test test-newest lint format check release-check notebook precommit-install precommit-run bench screenshots clean
+.PHONY: help tui sync sync-dev test test-quick test-newest lint format check release-check notebook precommit-install precommit-run bench screenshots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +24,9 @@ tui: $(VENV)/.base ## Set up if needed and start the app (ARGS="--demo" plays th
 
 test: $(VENV)/.test ## Run the tests
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal $(ARGS)
+
+test-quick: $(VENV)/.test ## Run the tests that start no engine, sandbox or screen: before each commit
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal $(QUICK) $(ARGS)
 
 test-newest: $(VENV)/.test ## Test the way to Modal with the newest client that our range allows
 	@$(UV) venv --quiet --allow-existing --python $(BIN)/python $(NEWEST)

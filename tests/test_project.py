@@ -14,7 +14,19 @@ from scripts import release_check
 
 PROJECT = Path(__file__).parent.parent
 PROMISED = {
-    *("help", "tui", "sync", "sync-dev", "test", "lint", "format", "check", "release-check", "precommit-install"),
+    *(
+        "help",
+        "tui",
+        "sync",
+        "sync-dev",
+        "test",
+        "test-quick",
+        "lint",
+        "format",
+        "check",
+        "release-check",
+        "precommit-install",
+    ),
     *("precommit-run", "bench", "screenshots", "clean"),
 }
 
@@ -26,6 +38,14 @@ def test_make_help_names_every_target_with_a_word() -> None:
     assert phony is not None
     assert set(told) >= PROMISED
     assert set(told) == set(phony[1].split())
+
+
+def test_the_quick_tests_are_there_and_start_nothing_slow() -> None:
+    done = subprocess.run(["make", "-n", "test-quick"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    paths = re.findall(r"tests/\S+", done.stdout)
+    assert len(paths) >= 10
+    assert not [path for path in paths if not (PROJECT / path).exists()]
+    assert not {"cli", "e2e", "engine", "sandbox", "tui"} & {Path(path).parts[1] for path in paths}
 
 
 def test_the_hooks_before_a_commit_fetch_nothing() -> None:
