@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast, get_args
 
-from fleet_rlm.config import SETTINGS, Problem, Settings
+from fleet_rlm.config import BY_KEY, SETTINGS, Problem, Settings
 from fleet_rlm.config.modal_login import ModalLogin, modal_login
 from fleet_rlm.spec import ModalOptions, SandboxChoice
 
@@ -25,7 +25,7 @@ class Unusable(ValueError):
 
 
 def choose(settings: Settings) -> tuple[SandboxChoice, ModalOptions]:
-    """As asked, else as configured, else local. Raises `Unusable` naming what is wrong."""
+    """Choose the sandbox: as asked, else as configured, else local. Raises `Unusable` naming what is wrong."""
     if settings.stopping is not None:
         raise Unusable(settings.stopping)
     name, default = settings.text("run.sandbox") or "local", ModalOptions()
@@ -52,7 +52,7 @@ def choose(settings: Settings) -> tuple[SandboxChoice, ModalOptions]:
 
 
 def check(options: ModalOptions) -> Problem | None:
-    """What is wrong with these options, before anybody is asked at Modal."""
+    """Return the first fault of these options, found without asking Modal."""
     for what, names in (
         ("the app", (options.app,)),
         ("a volume", (options.volume,) if options.volume else ()),
@@ -68,12 +68,11 @@ def check(options: ModalOptions) -> Problem | None:
     for package in options.packages:
         if package.startswith("-") or not package.isprintable():
             return Problem(f"{package!r} is no package's name.", "Write it like numpy or 'pandas>=2'.")
-    if options.cpu is not None and not 0.125 <= options.cpu <= 64:
-        return Problem(f"--cpu is {options.cpu:g}.", "It is a number of cores from 0.125 to 64.")
-    if options.memory_mb is not None and not 128 <= options.memory_mb <= 344_064:
-        return Problem(f"--memory is {options.memory_mb:,}.", "It is a number of MiB from 128 to 344,064.")
-    if not 10 <= options.timeout <= 86_400:
-        return Problem(f"--sandbox-timeout is {options.timeout:g}.", "It is a number of seconds from 10 to 86,400.")
+    sizes = {"modal.cpu": options.cpu, "modal.memory": options.memory_mb, "modal.timeout": options.timeout}
+    for key, value in sizes.items():
+        setting = BY_KEY[key]
+        if value is not None and not setting.accepts(value):
+            return Problem(f"{setting.options[0]} is {value:,}, not {setting.takes}.", setting.help)
     path = PurePosixPath(options.volume_path)
     if not path.is_absolute() or len(path.parts) < 2 or path.parts[1] in ("tmp", "proc", "sys", "dev", "etc", "usr"):
         return Problem(
@@ -83,7 +82,7 @@ def check(options: ModalOptions) -> Problem | None:
 
 
 def check_name(what: str, name: str) -> Problem | None:
-    """Whether this can be the name of `what` (`a volume`) at Modal."""
+    """Return a problem if this can't be the name of `what` (`a volume`) at Modal."""
     if _NAME.fullmatch(name):
         return None
     return Problem(

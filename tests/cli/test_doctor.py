@@ -65,7 +65,7 @@ def test_modal_is_needed_when_it_is_asked_for_or_configured(nothing: Shell) -> N
     checks(nothing, status=2)
     checks(nothing, "--sandbox", "local")
     done = nothing.inside("doctor", "--sandbox", "modal")
-    assert "A run can't start before this is mended: modal token." in done.stderr
+    assert "A run can't start before this is fixed: modal token." in done.stderr
     assert "modal token new" in done.stdout
     assert nothing.inside("doctor", "--sandbox", "moon").returncode == 2
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 ROWS, CELL_CHARS, TEXT_CHARS = 60, 160, 4000
-"""What is shown of a list, of a cell, of a text, unless all of it is wanted."""
+"""Most rows of a list, and characters of a cell and of a text, without --full-output."""
 NARROW = 50
 PLAIN_WIDTH = 120
 """Columns where the output is no terminal."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
 
 import typer
 
 from fleet_rlm import config, sandbox_choice
 from fleet_rlm.cli import printing
 from fleet_rlm.cli.plain_help import App
+from fleet_rlm.cli.printing import AsJson
 from fleet_rlm.cli.secret_commands import configured_name
 from fleet_rlm.config import modal_login
 from fleet_rlm.config.settings_table import BUDGETS, SETTINGS, Parsed, Setting
@@ -19,7 +19,6 @@ from fleet_rlm.run_options import by_group, with_options
 from fleet_rlm.runs import redact
 
 app = App(name="config", help="What is configured, and where it came from.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 OPTION, DEFAULT = "option", "default"
 _VALUE_CHARS = 200

@@ -13,13 +13,13 @@ import typer
 
 from fleet_rlm.cli import printing
 from fleet_rlm.cli.plain_help import App
+from fleet_rlm.cli.printing import AsJson
 from fleet_rlm.documents.document_work import DocumentError, Progress, size_in_words
 from fleet_rlm.figures import plural
 
 app = App(name="corpus", help="Make texts whose answers are known, and score runs on them.", no_args_is_help=True)
 
 _BAR_CELLS = 24
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 

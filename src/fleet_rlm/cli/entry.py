@@ -57,7 +57,7 @@ COMMANDS = {
     ),
     "doctor": (
         "fleet_rlm.cli.doctor.doctor_command:doctor",
-        "Look at everything that a run needs on this machine, and say how to mend what is missing.",
+        "Check everything that a run needs on this machine, and say how to fix what is missing.",
     ),
     "check-secret": (
         "fleet_rlm.cli.secret_commands:check_secret",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -51,7 +52,7 @@ class Done:
 
     @property
     def facts(self) -> dict[str, ev.Json]:
-        """What JSON says of the run itself."""
+        """Facts about the run itself, for JSON."""
         end = self.finished
         return {
             "status": end.status,
@@ -80,7 +81,7 @@ def carry_out(spec: RunSpec, options: RunOptions, tell_answer: Answer) -> NoRetu
         try:
             documents = read_documents(spec)
             session = RunSession(spec, [progress.hear], documents=documents)
-            progress.watch = lambda: f"Watch it: fleet-rlm-tui --follow {_quoted(str(session.path))}"
+            progress.watch = lambda: f"Watch it: fleet-rlm-tui --follow {shlex.quote(str(session.path))}"
             with _aborted_by_signals(session):
                 finished = session.run()
         except SetupError as error:
@@ -167,14 +168,14 @@ def _tell_the_end(done: Done, *, quiet: bool) -> NoReturn:
         if not quiet:
             for line in _totals(done):
                 printing.tell(line)
-        printing.tell(f"Replay it: fleet-rlm-tui {_quoted(done.path)}")
+        printing.tell(f"Replay it: fleet-rlm-tui {shlex.quote(done.path)}")
     if finished.status == "aborted":
         raise typer.Exit(printing.ABORTED)
     raise typer.Exit(printing.OK if answered else printing.FAILED)
 
 
 def _is_recorded(path: str) -> bool:
-    """Whether the run's file holds the run to its end."""
+    """Return True if the run's file holds the run to its end."""
     from fleet_rlm.runs.run_reader import NotARun
     from fleet_rlm.runs.summary import summarise
 
@@ -208,9 +209,3 @@ def plain(value: ev.Json) -> ev.Json:
     """The value as it stands in the run file: what JSON can't say has become text there."""
     decoded = ev.decode(ev.encode(ev.Submitted(outputs=value)))
     return decoded.outputs if isinstance(decoded, ev.Submitted) else {}
-
-
-def _quoted(path: str) -> str:
-    import shlex
-
-    return shlex.quote(path)

@@ -132,7 +132,7 @@ def _install(
 
 
 def _consent(planned: install_plan.Plan, *, yes: bool, as_json: bool) -> bool:
-    """May settings.json be changed?"""
+    """Return True if settings.json may be changed; asks the person where that is possible."""
     settings = planned.settings
     if settings is None or not settings.changes:
         return settings is not None
@@ -208,7 +208,7 @@ def _check(folder: Path, kinds: tuple[Kind, ...], as_json: bool) -> None:
         )
         if not right:
             printing.tell(
-                "To mend what is missing or old: fleet-rlm init (--yes for settings.json, --force for changed files)"
+                "To fix what is missing or old: fleet-rlm init (--yes for settings.json, --force for changed files)"
             )
     raise typer.Exit(printing.OK if right else printing.FAILED)
 
@@ -288,7 +288,7 @@ def _target(given: str | None) -> Path:
 
 
 def _make_target(folder: Path) -> list[str]:
-    """Make the folder; what of it is ours to remove again."""
+    """Make the folder; return the paths to remove again at an uninstall."""
     if folder.is_dir():
         return []
     folder.mkdir(parents=True, exist_ok=True)
@@ -303,7 +303,7 @@ def _one_of(names: list[str], as_json: bool) -> None:
 
 @contextmanager
 def _refusals(as_json: bool) -> Iterator[None]:
-    """Say what cannot be done, in the command's way."""
+    """Turn errors into the command's messages and exit status."""
     try:
         yield
     except Refused as error:
@@ -311,7 +311,7 @@ def _refusals(as_json: bool) -> Iterator[None]:
     except OSError as error:
         where = error.filename2 or error.filename or "the target folder"
         message = f"{where}: {error.strerror or error}."
-        hint = "What was done so far is whole and known: run the same command again once this is mended."
+        hint = "What was done so far is whole and known: run the same command again once this is fixed."
         printing.fail(message, hint, as_json=as_json)
     except KeyboardInterrupt:
         printing.tell("Stopped. What was done so far is whole: run the same command again to complete it.")

@@ -1,4 +1,4 @@
-"""What commands have in common that ask Modal: its token found as a run finds it, its failures as a command's own."""
+"""Helpers of the commands that ask Modal: find its token as a run does, and print its failures."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fleet_rlm.config.modal_login import modal_login
 from fleet_rlm.sandbox_choice import check_name
 
 ANSWER_SECONDS = 10.0
-"""How long Modal may take to answer a question."""
+"""Seconds that Modal may take to answer a question."""
 
 
 def settings(as_json: bool) -> config.Settings:
-    """What is configured, with `.env` put where Modal's client looks. Leaves the command where there is no token."""
+    """Load the settings and export `.env` for Modal's client. Exits where there is no token."""
     found = config.load()
     for problem in found.problems:
         printing.tell(f"warning: {problem}")

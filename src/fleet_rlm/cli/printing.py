@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -12,6 +12,7 @@ from fleet_rlm.events import Json
 from fleet_rlm.terminal_text import clean
 
 OK, FAILED, USAGE, ABORTED = 0, 1, 2, 130
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def say(text: str = "") -> None:
@@ -25,7 +26,7 @@ def say_json(value: Json) -> None:
 
 
 def draws() -> bool:
-    """Whether stdout is a terminal that shows more than ASCII: then an answer may be drawn as a table."""
+    """Return True if stdout is a terminal that shows more than ASCII, so that an answer may be drawn as a table."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     return sys.stdout.isatty() and encoding == "utf8"
 
@@ -39,10 +40,7 @@ def fail(message: str, hint: str = "", *, code: int = FAILED, as_json: bool = Fa
     """Say what went wrong and what can be done, and leave."""
     if as_json:
         say_json({"error": {"message": message, "hint": hint}})
-    tell(f"Error: {message}")
-    if hint:
-        tell(hint)
-    raise typer.Exit(code)
+    _tell_and_exit(message, hint, code)
 
 
 def refuse(message: str, hint: str = "", *, as_json: bool = False) -> NoReturn:
@@ -56,6 +54,10 @@ def leave(message: str, hint: str, code: int, *, as_json: bool) -> NoReturn:
         nothing = dict.fromkeys(("run_id", "run_file", "totals"))
         error = {"message": message, "hint": hint}
         say_json({"status": "failed", "outputs": {}, **nothing, "error": error})
+    _tell_and_exit(message, hint, code)
+
+
+def _tell_and_exit(message: str, hint: str, code: int) -> NoReturn:
     tell(f"Error: {message}")
     if hint:
         tell(hint)

@@ -23,7 +23,7 @@ LINE_CHARS = 160
 _WORTH_TELLING = 0.05
 """Seconds: parts of a start that took less go unsaid."""
 WHOLE_CHARS = 20_000
-"""Of a line that is no use when it is cut: a command to copy, code."""
+"""Most characters of a line that is no use when it is cut: a command to copy, code."""
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _OUTCOMES = {"ok": "✓", "submitted": "✓", "error": "✗", "skipped": "–"}
 
@@ -35,7 +35,7 @@ class Progress:
         """`verbose` shows each step whole: reasoning, code and output."""
         self.state = RunState()
         self.watch: Callable[[], str] | None = None
-        """How to watch the run, once it has begun."""
+        """Words that say how to watch the run, once it has begun."""
         self._quiet, self._verbose = quiet, verbose
         self._stream = stream or sys.stderr
         self._live: Live | None = None
@@ -71,7 +71,7 @@ class Progress:
             self._print(words, limit)
 
     def _lines(self, event: ev.Event) -> list[tuple[str, int]]:
-        """What stays on the screen of an event, each line with the most characters that it may have."""
+        """Return the lines that stay on the screen for an event, each with its most characters."""
         if self._quiet:
             return []
         words = news(self.state, event)
@@ -135,7 +135,7 @@ def news(state: RunState, event: ev.Event) -> str | None:
 
 
 def _parts(steps: Mapping[str, float]) -> str:
-    """Where the seconds of a start went, when there is more to say than one figure."""
+    """Return the long steps of a start with their seconds; empty when one figure says all."""
     long = [f"{name} {seconds(took)}" for name, took in steps.items() if took >= _WORTH_TELLING]
     return f" ({', '.join(long)})" if len(steps) > 2 and long else ""
 
@@ -186,7 +186,7 @@ def _calls_of(state: RunState, step: IterationState) -> tuple[int, int]:
 
 
 def now(state: RunState, t: float) -> str:
-    """Where the run stands `t` seconds after its start, in one line."""
+    """Describe the run's state `t` seconds after its start, in one line."""
     parts = [_doing(state, t)]
     if state.calls:
         waiting = f" ({state.open_sub_calls} open)" if state.open_sub_calls else ""

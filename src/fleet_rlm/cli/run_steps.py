@@ -27,7 +27,7 @@ def as_json(state: RunState) -> list[dict[str, ev.Json]]:
 
 
 def output_of(step: IterationState) -> str:
-    """What the step printed, all of it."""
+    """Return everything that the step printed."""
     return "".join(chunk.text for execution in step.executions for chunk in execution.chunks)
 
 
@@ -36,13 +36,13 @@ def say(state: RunState, output_chars: int | None) -> None:
     for step in state.iterations:
         printing.say(f"\n[{step.number}/{step.of}] {step.status}{_figures(step)}")
         if step.reasoning:
-            printing.say(_indented(step.reasoning, "  "))
+            printing.say(indented(step.reasoning, "  "))
         if step.code:
-            printing.say(_indented(step.code, "  │ "))
+            printing.say(indented(step.code, "  │ "))
         if output_chars != 0 and (output := output_of(step)):
-            printing.say(_indented(_cut(output, output_chars), "  > "))
+            printing.say(indented(_cut(output, output_chars), "  > "))
         if step.error is not None:
-            printing.say(_indented(step.error.words, "  ✗ "))
+            printing.say(indented(step.error.words, "  ✗ "))
 
 
 def _cut(text: str, most: int | None) -> str:
@@ -60,5 +60,6 @@ def _figures(step: IterationState) -> str:
     return "".join(f" · {part}" for part in parts)
 
 
-def _indented(text: str, by: str) -> str:
+def indented(text: str, by: str) -> str:
+    """Return the text with `by` before each line."""
     return "\n".join(by + line for line in text.splitlines())

@@ -15,6 +15,7 @@ from fleet_rlm import config
 from fleet_rlm import events as ev
 from fleet_rlm.cli import printing, run_steps
 from fleet_rlm.cli.plain_help import App
+from fleet_rlm.cli.printing import AsJson
 from fleet_rlm.figures import count, dollars, plural, seconds
 from fleet_rlm.terminal_text import clean_line
 
@@ -39,7 +40,6 @@ _MARKS = {
     "interrupted": "◐",
 }
 Ref = Annotated[str, typer.Argument(metavar="RUN", help="A run file, the beginning of a run's id, or latest.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -276,8 +276,4 @@ def _print_run(row: RunRow, state: RunState) -> None:
     if error is not None:
         printing.say(f"\nfailed: {error.message}")
     if row.answer and error is None:
-        printing.say(f"\nanswer\n{_indented(row.answer, '  ')}")
-
-
-def _indented(text: str, by: str) -> str:
-    return "\n".join(by + line for line in text.splitlines())
+        printing.say(f"\nanswer\n{run_steps.indented(row.answer, '  ')}")

@@ -12,18 +12,18 @@ from fleet_rlm.events import RunFinished, RunStarted
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run did."""
+    """The score of one run."""
 
     run: str
-    """As it was named."""
+    """The run as the person named it."""
     question: str | None = None
     """The id of the question that it was asked."""
     points: float | None = None
     """0.0 … 1.0; None where nothing can be compared."""
     why: str = ""
-    """What the answer lacks."""
+    """The parts that the answer lacks."""
     problem: str = ""
-    """Why nothing can be compared, or why the comparison may be unfair."""
+    """The reason why nothing can be compared, or why the comparison may be unfair."""
 
 
 def scored(known: Answers, ref: str, question: str | None = None) -> Scored:

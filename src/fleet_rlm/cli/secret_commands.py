@@ -9,10 +9,11 @@ import typer
 
 from fleet_rlm import config
 from fleet_rlm.cli import modal_access, printing
+from fleet_rlm.cli.printing import AsJson
 
 DEFAULT_SECRET = "LITELLM"
 REQUIRED: tuple[tuple[str, ...], ...] = (("DSPY_LM_MODEL",), ("DSPY_LLM_API_KEY", "DSPY_LM_API_KEY"))
-"""What a model can't be asked without: of each group one."""
+"""Variables that a model call needs: one of each group."""
 OPTIONAL = ("DSPY_LM_API_BASE", "DSPY_LM_MAX_TOKENS")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
@@ -25,7 +26,6 @@ SecretName = Annotated[
         f"{DEFAULT_SECRET}.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def check_secret(secret_name: SecretName = None, as_json: AsJson = False) -> None:

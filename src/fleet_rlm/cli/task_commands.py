@@ -19,7 +19,7 @@ from fleet_rlm.cli.run_options import RunOptions, with_run_options
 from fleet_rlm.spec import Budgets, RunSpec
 
 STEP_CHARS = 4000
-"""What is shown of a step's output in a trajectory, unless all of it is wanted."""
+"""Most characters of a step's output in a trajectory without --full-output."""
 Result = dict[str, ev.Json]
 Shape = Callable[[Done], Result]
 
@@ -163,7 +163,7 @@ def _length(value: ev.Json) -> int:
 
 
 def _size(done: Done, *, lines: bool = False) -> Result:
-    """How much text there was, in characters and lines."""
+    """Count the documents' characters, and their lines if asked."""
     texts = [document.text for document in done.documents.all]
     size: Result = {"doc_chars": sum(map(len, texts))}
     return {**size, "doc_lines": sum(len(text.splitlines()) for text in texts)} if lines else size

@@ -11,11 +11,11 @@ from fleet_rlm import events as ev
 from fleet_rlm import tasks as catalog
 from fleet_rlm.cli import printing
 from fleet_rlm.cli.plain_help import App
+from fleet_rlm.cli.printing import AsJson
 from fleet_rlm.tasks.catalog import Task
 from fleet_rlm.tasks.references import is_reference
 
 app = App(name="tasks", help="The tasks that can be run, and your own.", invoke_without_command=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()

@@ -40,7 +40,7 @@ _STOPS = re.compile(r"(?i).*_PROXY|SSL_CERT.*|.*_CA_BUNDLE|FLEET_RLM_(ISOLATION|
 
 
 def places(cwd: Path, problems: list[Problem]) -> tuple[Path, ...]:
-    """Where a `.env` is looked for: the working folder, then beside the nearest `pyproject.toml` above it."""
+    """Return the paths of possible `.env` files: the working folder, then beside the nearest `pyproject.toml` above."""
     found = [cwd / ".env"]
     for folder in (cwd, *cwd.parents):
         marker = folder / "pyproject.toml"

@@ -16,7 +16,7 @@ def home() -> Path | None:
 
 
 def runs_dir() -> Path:
-    """Where runs are recorded: `$FLEET_RLM_HOME/runs`, else in the platform's folder for a person's data."""
+    """The folder of recorded runs: `$FLEET_RLM_HOME/runs`, else in the platform's folder for a person's data."""
     return _folder("data") / "runs"
 
 
@@ -31,7 +31,7 @@ def themes_dir() -> Path:
 
 
 def state_file() -> Path:
-    """What is remembered between starts (last choices); need not exist, and nothing depends on it."""
+    """The file with the last choices; need not exist, and nothing depends on it."""
     return _folder("state") / "state.json"
 
 
@@ -49,7 +49,7 @@ def _folder(what: str) -> Path:
 
 
 def homeless() -> Path:
-    """Where things are kept for a user without a home, when `FLEET_RLM_HOME` is not set."""
+    """The folder for a user without a home, when `FLEET_RLM_HOME` is not set."""
     import tempfile
 
     return Path(tempfile.gettempdir()) / f"fleet-rlm-{os.getuid()}"

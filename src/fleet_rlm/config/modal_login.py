@@ -23,14 +23,14 @@ TOKEN_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class ModalLogin:
-    """Whose account a sandbox in Modal's cloud would run in, as far as this machine knows."""
+    """The Modal account that this machine is configured for."""
 
     source: str = ""
     """Where the token is: `MODAL_TOKEN_ID in the environment`, or a file and its profile. Empty: nowhere."""
     environment: str = ""
     """Modal's environment within the workspace; empty: the workspace's default."""
     problem: Problem | None = None
-    """Why Modal can't be asked."""
+    """The reason why Modal can't be asked; None if it can."""
 
     @property
     def ready(self) -> bool:
@@ -84,11 +84,11 @@ class _Profile:
     name: str = "default"
     values: Mapping[str, object] = field(default_factory=dict)
     exists: bool = False
-    """Whether there is a file."""
+    """True if the file exists."""
     known: bool = False
-    """Whether the file has this profile."""
+    """True if the file has this profile."""
     problem: Problem | None = None
-    """Why Modal's client can't use the file."""
+    """The reason why Modal's client can't use the file; None if it can."""
 
     def value(self, environment: Mapping[str, str], setting: str) -> str:
         """What the environment says, else the file; a variable that is empty still hides the file's value."""
@@ -108,7 +108,7 @@ def _variable(setting: str) -> str:
 def _profile(environment: Mapping[str, str]) -> _Profile:
     """The active profile, by the client's own rules: MODAL_PROFILE, else the one marked active, else `default`."""
     path = config_path(environment)
-    hint = "Mend or remove that file; `modal token new` writes a new one."
+    hint = "Fix or remove that file; `modal token new` writes a new one."
     try:
         if why := why_not_trusted(path):
             return _Profile(path, exists=True, problem=Problem(f"{path} is not trusted: {why}.", mend(path)))

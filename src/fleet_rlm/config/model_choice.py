@@ -28,7 +28,7 @@ class ModelConfig:
     model: str
     """LiteLLM's notation, such as `openai/gpt-5-mini`, or `offline`."""
     source: str
-    """Where the choice came from, for a person: `--model`, `DSPY_LM_MODEL in the environment`, `nothing configured`."""
+    """The source of the choice, for a person: `--model`, `DSPY_LM_MODEL in the environment`, `nothing configured`."""
     api_key: str | None = field(default=None, repr=False)
     """None: there is none, or the provider's client finds its own."""
     key_source: str = ""
@@ -43,7 +43,7 @@ class ModelConfig:
     """US dollars per million input tokens."""
     price_out: float | None = None
     problem: Problem | None = None
-    """Why this model can't be asked."""
+    """The reason why this model can't be asked; None if it can."""
 
     @property
     def offline(self) -> bool:
@@ -67,12 +67,12 @@ class ModelChoice:
 
     @property
     def problem(self) -> Problem | None:
-        """Why a run can't start with these."""
+        """The reason why a run can't start with these models; None if it can."""
         return self.planner.problem or self.sub.problem
 
 
 def model_choice(settings: Settings, model: str | None = None, sub_model: str | None = None) -> ModelChoice:
-    """Which models a run uses: as asked, else as configured, else `offline`. Never raises; see `problem`."""
+    """Choose the models of a run: as asked, else as configured, else `offline`. Never raises; see `problem`."""
     settings = settings.asking({"model.name": (model or "").strip(), "model.sub": (sub_model or "").strip()})
     named = settings.value("model.name")
     planner = _Role(settings, "").config(named)

@@ -16,7 +16,7 @@ from fleet_rlm.config.providers import SUGGESTED, keys_of
 from fleet_rlm.config.setting_sources import Settings, Trust
 
 SECONDS: Final = 0.5
-"""How long a server on this machine may take to answer."""
+"""Seconds that a server on this machine may take to answer."""
 MAX_BYTES: Final = 256 * 1024
 
 
@@ -37,9 +37,9 @@ class Server:
     name: str
     port: int
     path: str
-    """Where it lists its models."""
+    """The path of its list of models."""
     lines: Callable[[str, int], tuple[str, ...]]
-    """What chooses one of them."""
+    """Return the lines for `.env` that choose one of them."""
 
 
 def _ollama(model: str, port: int) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ SERVERS: Final[tuple[Server, ...]] = (
 
 
 def offers(settings: Settings) -> list[Offer]:
-    """What is within reach on this machine. Takes up to about `SECONDS`: not for the UI thread."""
+    """Find the models within reach on this machine. Takes up to about `SECONDS`: not for the UI thread."""
     found = [
         Offer(f"{variable} is in the environment", (f"DSPY_LM_MODEL={model}",))
         for provider, model in SUGGESTED.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong and what to write instead."""
+    """A fault of the configuration, and what to write instead."""
 
     message: str
     hint: str = ""

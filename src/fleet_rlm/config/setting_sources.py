@@ -27,7 +27,7 @@ THE_ENVIRONMENT = "the environment"
 
 
 class Trust(IntEnum):
-    """Where a value comes from; a smaller number is trusted more and wins."""
+    """The kinds of sources of a value; a smaller number is trusted more and wins."""
 
     OPTION = 0
     ENVIRONMENT = 1
@@ -59,17 +59,17 @@ class Settings:
     """Everything that is configured, from `load`."""
 
     asked: Mapping[str, Parsed] = field(repr=False)
-    """What the options of this start say, by the settings' keys."""
+    """The values of this start's options, by the settings' keys."""
     real: Mapping[str, str] = field(repr=False)
     """The real environment."""
     from_files: Mapping[str, str] = field(repr=False)
-    """What `.env` files say, and may say."""
+    """The variables that `.env` files set, and may set."""
     sources: Mapping[str, str]
-    """Which `.env` a variable came from."""
+    """The `.env` file that a variable came from."""
     env_files: tuple[Path, ...]
     """The `.env` files that were read, the one that wins first."""
     env_searched: tuple[Path, ...]
-    """Where a `.env` file was looked for."""
+    """The paths where a `.env` file was looked for."""
     file: Path
     """`config.toml`; need not exist."""
     table: Mapping[str, Mapping[str, object]] = field(repr=False)
@@ -82,7 +82,7 @@ class Settings:
         return replace(self, asked={**self.asked, **said})
 
     def at(self, trust: Trust, key: str) -> Value | None:
-        """What one source says of a setting."""
+        """Return a setting's value from one source; None where it has none."""
         setting = BY_KEY[key]
         match trust:
             case Trust.OPTION:
@@ -98,7 +98,7 @@ class Settings:
                 return next((value for value in found if value is not None), None)
 
     def variable(self, name: str, trust: Trust) -> Value | None:
-        """What the environment or the `.env` files say of a variable."""
+        """Return a variable's value from the environment or the `.env` files."""
         if trust == Trust.ENVIRONMENT:
             text = self.real.get(name, "").strip()
             return Value(text, name, THE_ENVIRONMENT, trust) if text else None
@@ -107,7 +107,7 @@ class Settings:
         return Value(text, name, self.sources[name], trust) if text else None
 
     def value(self, key: str) -> Value | None:
-        """What is said of a setting, by the most trusted source that says something."""
+        """Return a setting's value from the most trusted source that has one."""
         return next((value for trust in Trust if (value := self.at(trust, key)) is not None), None)
 
     def get(self, key: str) -> Parsed | None:
@@ -170,7 +170,7 @@ class Settings:
 
     @property
     def env_file(self) -> Path:
-        """Where a line belongs that is missing: the file that was read, else the first that was looked for."""
+        """The `.env` file for a missing line: the one that was read, else the first that was looked for."""
         return (self.env_files or self.env_searched)[0]
 
     @property

@@ -79,7 +79,7 @@ class Setting:
 
     @property
     def metavar(self) -> str:
-        """What help writes in place of a value."""
+        """The word that help writes in place of a value."""
         if self.kind == "secret":
             return "VARIABLE"
         usual = {"whole": "N", "number": "N", "address": "URL", "choice": "|".join(self.choices)}

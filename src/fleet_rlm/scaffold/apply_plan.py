@@ -15,7 +15,7 @@ from fleet_rlm.scaffold.manifest import Manifest
 
 @dataclass(frozen=True)
 class Backup:
-    """What was put aside."""
+    """A file of the person's that was renamed to make room."""
 
     path: str
     at: str

@@ -63,12 +63,12 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
     def count(self, *what: What) -> int:
-        """How many steps are of these kinds."""
+        """Count the steps of these kinds."""
         return sum(step.what in what for step in self.steps)
 
 
 def to_install(target: Path, assets: Iterable[Asset], *, force: bool = False) -> Plan:
-    """What installing these would do. Raises `Refused`."""
+    """Plan the installation of these assets. Raises `Refused`."""
     assets = list(assets)
     manifest = read_manifest(target)
     steps = []
@@ -113,7 +113,7 @@ def to_remove(target: Path, kinds: tuple[Kind, ...], team: set[str]) -> Plan:
 
 
 def kind_of(path: str, team: set[str]) -> Kind:
-    """Which kind of thing an installed file belongs to."""
+    """Return the kind of asset that an installed file belongs to."""
     top, _, rest = path.partition("/")
     if top == "skills":
         return "team" if rest.partition("/")[0] in team else "skill"
@@ -121,7 +121,7 @@ def kind_of(path: str, team: set[str]) -> Kind:
 
 
 def read_manifest(target: Path) -> Manifest:
-    """What was installed. Raises `Refused`."""
+    """Read the list of installed files. Raises `Refused`."""
     if os.path.lexists(target) and not target.is_dir():
         raise Refused(f"{target} is not a folder.", "Name another one with --target.")
     try:
@@ -216,7 +216,7 @@ def _settings_without(target: Path, manifest: Manifest) -> Settings | None:
 def _unusable(path: Path, error: Exception, otherwise: str) -> Refused:
     return Refused(
         f"{path} can't be changed safely: {error}.",
-        f"Nothing was changed. Mend it (it has to be plain JSON), {otherwise}.",
+        f"Nothing was changed. Fix it (it has to be plain JSON), {otherwise}.",
     )
 
 
@@ -227,7 +227,7 @@ def _read_settings(target: Path) -> tuple[Path, bool, str, str | None]:
     path = place.resolve() if link else place
     if not os.path.lexists(path):
         if link:
-            raise Refused(f"{place} is a link to {path}, which does not exist.", "Nothing was changed. Mend the link.")
+            raise Refused(f"{place} is a link to {path}, which does not exist.", "Nothing was changed. Fix the link.")
         return path, link, "", None
     if not path.is_file():
         raise Refused(f"{path} is not a file.", "Nothing was changed. Move it away, or use --no-hooks.")

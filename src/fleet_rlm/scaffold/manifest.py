@@ -56,5 +56,5 @@ def read(target: Path) -> Manifest:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """As it is written, with names in order."""
+    """Encode the manifest as its file holds it, with sorted names."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2) + b"\n"

@@ -29,7 +29,7 @@ class Entry:
     command: str
 
     def group(self) -> dict[str, object]:
-        """As it stands in the list of its event."""
+        """Return the object for the list of its event."""
         handler = {"type": "command", "command": self.command, "timeout": 10}
         matcher = {} if self.on.matcher is None else {"matcher": self.on.matcher}
         return {**matcher, "hooks": [handler]}
@@ -229,7 +229,7 @@ def _without(text: str, container: _Container, at: int) -> str:
 
 
 def _insert(text: str, container: _Container, key: str | None, value: object) -> str:
-    """With one more item at the container's end, indented like the others."""
+    """Return the text with one more item at the container's end, indented like the others."""
     newline = "\r\n" if "\r\n" in text else "\n"
     unit = _unit(text)
     if container.items:
@@ -255,7 +255,7 @@ def _insert(text: str, container: _Container, key: str | None, value: object) ->
 
 
 def _unit(text: str) -> str | None:
-    """What the text indents by; None when it all stands on one line."""
+    """Return the text's indentation; None when it is all on one line."""
     top = _top(text)
     if not top.items:
         return "  "

@@ -94,7 +94,7 @@ def link_above(target: Path, path: Path) -> Path | None:
 
 
 def blocked_by(target: Path, path: Path) -> Path | None:
-    """What stands where a folder is needed, and isn't one."""
+    """Return the file or broken link that stands where a folder is needed; None if nothing does."""
     here = target
     for part in path.relative_to(target).parts[:-1]:
         if os.path.lexists(here) and not here.is_dir():

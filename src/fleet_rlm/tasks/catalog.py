@@ -37,9 +37,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     signature: str
     """DSPy's notation, such as `context, question -> answer: str`."""
     goal: str
-    """What the planner is told to do."""
+    """Instructions for the planner."""
     fields: Mapping[str, str]
-    """What each input and output holds, by name."""
+    """Description of each input and output, by name."""
     document_field: str | None
     """The input that the documents are bound to; None when the task takes none."""
     question_field: str | None = None

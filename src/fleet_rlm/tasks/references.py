@@ -8,5 +8,5 @@ _REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)
 
 
 def is_reference(text: str) -> bool:
-    """Whether it is `module:Name` (`package.module:Class.inner`) rather than DSPy's notation, which has an arrow."""
+    """Return True if it is `module:Name` (`package.module:Class.inner`), not DSPy's notation, which has an arrow."""
     return _REFERENCE.fullmatch(text.strip()) is not None

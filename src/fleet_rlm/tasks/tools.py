@@ -13,7 +13,7 @@ SECONDS = 10.0
 PATTERN_CHARS = 20_000
 MOST_MATCHES = 200_000
 MOST_CHARS = 16 << 20
-"""Of all matches together."""
+"""Most characters of all matches together."""
 _FLAGS = {
     re.IGNORECASE: regex.IGNORECASE,
     re.MULTILINE: regex.MULTILINE,

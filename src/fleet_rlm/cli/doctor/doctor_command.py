@@ -29,7 +29,7 @@ def doctor(
     probe: Annotated[bool, typer.Option("--probe", help="Ask the model one tiny question, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at everything that a run needs on this machine, and say how to mend what is missing.
+    """Check everything that a run needs on this machine, and say how to fix what is missing.
 
     Exit status: 0 when a run could start; 2 when what is configured can't be used, or for wrong usage; 1 when
     something else is missing that a run needs.
@@ -55,7 +55,7 @@ def doctor(
     else:
         _print(found)
         names = ", ".join(dict.fromkeys(one.name for one in stopped))
-        printing.tell(f"A run can't start before this is mended: {names}." if stopped else "A run can start here.")
+        printing.tell(f"A run can't start before this is fixed: {names}." if stopped else "A run can start here.")
     usage = any(one.configured for one in stopped)
     raise typer.Exit(printing.OK if not stopped else printing.USAGE if usage else printing.FAILED)
 

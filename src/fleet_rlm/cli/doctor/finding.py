@@ -17,7 +17,7 @@ class Finding:
     state: State
     words: str
     hint: str = ""
-    """How to mend it."""
+    """The person's next step to fix it."""
     needed: bool = True
     """Whether the run that was asked about stops where this is missing."""
     configured: bool = False
