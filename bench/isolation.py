@@ -9,22 +9,21 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from fleet_rlm.sandbox.host.protocol import DRIVER
+from fleet_rlm.sandbox.host import artefact
 from fleet_rlm.sandbox.host.transport import Limits
 from fleet_rlm.sandbox.local import DEFAULT_ORDER, IsolationError, launch
 from fleet_rlm.sandbox.local.clean_launcher import CleanLauncher
 
 HELLO = "import os, sys\nos.write(1, b'hello')\nfor line in sys.stdin.buffer:\n    os.write(1, line)\n"
+ECHO = artefact.program(HELLO)
 
 
-def plain(driver: Path, *flags: str) -> float:
+def plain(*flags: str) -> float:
     start = time.perf_counter()
-    command = [sys.executable, *flags, str(driver)]
+    command = [sys.executable, *flags, "-c", HELLO]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         os.read(process.stdout.fileno(), 5)
@@ -33,13 +32,13 @@ def plain(driver: Path, *flags: str) -> float:
     return seconds
 
 
-def isolated(driver: Path, mode: str, clean: CleanLauncher | None) -> tuple[float, float, float]:
+def isolated(driver: bytes, mode: str, clean: CleanLauncher | None) -> tuple[float, float, float]:
     """Seconds to hello, for one round trip through the pipes, and to end."""
     start = time.perf_counter()
     with launch(driver, limits=Limits(), modes=(mode,), clean=clean) as process:
         os.read(process.stdout_fd, 4096)
         hello = time.perf_counter()
-        for _ in range(1000 if driver != DRIVER else 0):
+        for _ in range(1000 if driver == ECHO else 0):
             os.write(process.stdin_fd, b"x\n")
             os.read(process.stdout_fd, 2)
         back = time.perf_counter()
@@ -56,20 +55,17 @@ def show(name: str, measure: Callable[[], float], repeats: int) -> None:
 
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    with tempfile.TemporaryDirectory() as folder:
-        hello = Path(folder) / "driver.py"
-        hello.write_text(HELLO)
-        show("python -I -S", lambda: plain(hello, "-I", "-S"), repeats)
-        show("python -I", lambda: plain(hello, "-I"), repeats)
-        for driver in (hello, DRIVER):
-            print("a driver that only echoes" if driver == hello else "the driver of every sandbox")
-            clean = CleanLauncher(driver)
-            for mode in DEFAULT_ORDER:
-                measure_mode(driver, mode, clean, repeats)
-            clean.close()
+    show("python -I -S", lambda: plain("-I", "-S"), repeats)
+    show("python -I", lambda: plain("-I"), repeats)
+    for driver in (ECHO, artefact.driver()):
+        print("a driver that only echoes" if driver == ECHO else "the driver of every sandbox")
+        clean = CleanLauncher(artefact.modules())
+        for mode in DEFAULT_ORDER:
+            measure_mode(driver, mode, clean, repeats)
+        clean.close()
 
 
-def measure_mode(driver: Path, mode: str, clean: CleanLauncher, repeats: int) -> None:
+def measure_mode(driver: bytes, mode: str, clean: CleanLauncher, repeats: int) -> None:
     """Measure sandboxes of one mode, started anew and forked in turn."""
     took: dict[str, list[tuple[float, float, float]]] = {"started": [], "forked": []}
     try:

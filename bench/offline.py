@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import contextlib
 import io
 import logging
@@ -25,8 +26,8 @@ from corpus import write_corpus
 from fleet_rlm.config import OFFLINE_MODEL
 from fleet_rlm.offline import OfflineEngine
 from fleet_rlm.offline.typed_values import ABSENT
-from fleet_rlm.sandbox import toolbox
 from fleet_rlm.sandbox.host import equipment
+from fleet_rlm.sandbox.inside import toolbox
 
 DEPTHS = (0.02, 0.5, 0.98)
 FACTS = (
@@ -75,7 +76,7 @@ class InProcess:
 
     def execute(self, code: str, variables: dict[str, Any] | None = None) -> Any:
         submitted: list[Any] = []
-        toolbox.install(None)
+        vars(builtins).update(toolbox.install(None))
         self.state.update(self.tools, **(variables or {}), SUBMIT=lambda **outputs: submitted.append(outputs))
         printed, begun = io.StringIO(), time.perf_counter()
         try:

@@ -45,7 +45,7 @@ SUFFIXES = {
     ".log",
 }
 NEEDED = (
-    *("fleet_rlm/py.typed", "fleet_rlm/sandbox/driver.py", "fleet_rlm/tui/look/styles/app.tcss"),
+    *("fleet_rlm/py.typed", "fleet_rlm/sandbox/inside/bootstrap.py", "fleet_rlm/tui/look/styles/app.tcss"),
     *("fleet_rlm/_themes/fleet-dark.toml", "fleet_rlm/_content/freight-api-guide.md"),
 )
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fleet_rlm.sandbox.host.artefact import BOOT, driver, framed
 from fleet_rlm.sandbox.host.interpreter import Interpreter
 from fleet_rlm.sandbox.host.outcomes import Execution, ExecutionOutcome, SandboxObserver, StateLost, Variables
-from fleet_rlm.sandbox.host.protocol import BOOT, DRIVER
 from fleet_rlm.sandbox.host.transport import IsolationReport, Limits, SandboxInfo, Stored, Transport, TransportError
 from fleet_rlm.sandbox.local.local_interpreter import LocalTransport
 from fleet_rlm.sandbox.modal.modal_transport import ModalTransport
@@ -52,8 +52,7 @@ class BootTransport(Transport):
             start_new_session=True,
             bufsize=0,
         )
-        source = DRIVER.read_bytes()
-        self.write(b"%d\n" % len(source) + source)
+        self.write(framed(driver()))
         return IsolationReport("none", "NOT isolated")
 
     @property

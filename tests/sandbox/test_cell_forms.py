@@ -8,9 +8,9 @@ import threading
 import pytest
 from dspy.primitives.code_interpreter import FinalOutput
 
-from fleet_rlm.sandbox import toolbox
 from fleet_rlm.sandbox.host.execution import CodeFailed
 from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.inside import toolbox
 from waiting import until
 
 from .places import Background, Witness
@@ -137,7 +137,7 @@ def test_a_stdin_that_was_closed_is_open_again(place: Interpreter, code: str) ->
     assert place.execute("import subprocess\nsubprocess.run(['cat'], capture_output=True).returncode") == "0"
 
 
-NAMES = (*toolbox.NAMES, "double", "SUBMIT", "print", "len", "exit")
+NAMES = (*toolbox.install(None), "double", "SUBMIT", "print", "len", "exit")
 WORKS = (
     "peek('text', 1, 2), grep('a\\nb', 'b'), len(search('harbour line', 'harbour')), double(2), text, "
     "len(chunk_by_size('abcd', 2)), get_buffer('none'), __name__"
@@ -203,7 +203,7 @@ def test_names_are_there_again_in_the_next_step(place: Interpreter, code: str) -
         "worker.commands = None"),
         "import gc\nworker = next(o for o in gc.get_objects() if type(o).__name__ == 'Worker')\nvars(worker).clear()",
         ("import gc\nworker = next(o for o in gc.get_objects() if type(o).__name__ == 'Worker')\n"
-        "type(worker).run = type(worker).receive = type(worker).finish = None"),
+        "type(worker)._run = type(worker)._read = type(worker)._finish = None"),
         "import gc\nfor o in gc.get_objects():\n  if type(o) is dict and 'fleet' in str(o.get('__name__')): o.clear()",
         "import asyncio\nasyncio.new_event_loop = asyncio.run = None",
     ],

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_rlm.sandbox import driver
 from fleet_rlm.sandbox.host import protocol
-from fleet_rlm.sandbox.host.protocol import FrameReader, Parts, ProtocolError
+from fleet_rlm.sandbox.host.protocol import Parts, ProtocolError
+from fleet_rlm.sandbox.inside.wire import Lines, dumps
 
 LINES = st.lists(st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"")), max_size=8)
 CUTS = st.lists(st.integers(min_value=1, max_value=30), max_size=20)
@@ -25,24 +25,17 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @given(LINES, CUTS)
-def test_the_host_reads_the_same_lines_however_they_are_cut(lines: list[bytes], cuts: list[int]) -> None:
-    reader = FrameReader(most=30)
+def test_the_same_lines_are_read_however_they_are_cut(lines: list[bytes], cuts: list[int]) -> None:
+    reader = Lines(most=30)
     got = [line for piece in pieces(b"".join(line + b"\n" for line in lines), cuts) for line in reader.feed(piece)]
     assert got == [line if len(line) <= 30 else None for line in lines if line]
 
 
-@given(LINES, CUTS)
-def test_the_driver_reads_the_same_lines_however_they_are_cut(lines: list[bytes], cuts: list[int]) -> None:
-    reader = driver.Lines(most=30)
-    got = [line for piece in pieces(b"".join(line + b"\n" for line in lines), cuts) for line in reader.feed(piece)]
-    assert got == [line for line in lines if line and len(line) <= 30]
-
-
 def test_a_line_without_end_takes_no_memory() -> None:
-    reader = FrameReader(most=1000)
+    reader = Lines(most=1000)
     for _ in range(100):
         assert list(reader.feed(b"x" * 500)) == []
-    assert sum(map(len, reader._pieces)) <= 1000
+    assert sum(map(len, reader.pieces)) <= 1000
     assert list(reader.feed(b'\n{"t":"pong","n":1}\n')) == [None, b'{"t":"pong","n":1}']
 
 
@@ -53,7 +46,7 @@ def test_whatever_a_driver_sends_is_a_message_or_a_protocol_error(line: bytes) -
     except ProtocolError:
         return
     assert json.loads(line)["t"] in {"hello", "out", "part", "call", "cancel", "done", "vars"} | {
-        "beat", "died", "pong", "ack", "note"
+        "beat", "died", "pong", "ack"
     }  # fmt: skip
 
 
@@ -79,15 +72,15 @@ def test_a_message_that_is_almost_right_is_refused(line: bytes) -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), st.lists, max_leaves=10))
 def test_what_the_driver_writes_the_host_reads(value: object) -> None:
-    line = driver.dumps({"t": "done", "cell": 1, "status": "submit", "final": {"value": value}})
+    line = dumps({"t": "done", "cell": 1, "status": "submit", "final": {"value": value}})
     message = protocol.decode(line.rstrip(b"\n"))
     assert isinstance(message, protocol.Done)
     assert protocol.decode_final(bytes(message.final)) == {"value": value}
 
 
 def test_a_lone_surrogate_crosses_as_a_replacement_character() -> None:
-    message = protocol.decode(driver.dumps({"t": "note", "data": "a\ud800b"}).rstrip(b"\n"))
-    assert message == protocol.Note(data="a\ufffdb")
+    message = protocol.decode(dumps({"t": "out", "cell": 1, "stream": "stdout", "data": "a\ud800b"}).rstrip(b"\n"))
+    assert message == protocol.Out(cell=1, stream="stdout", data="a\ufffdb")
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.text(max_size=5))))

@@ -292,26 +292,29 @@ def test_a_supervisor_that_is_stopped_is_given_up(make: Maker, hostile: Interpre
 @pytest.mark.parametrize(
     "frame",
     [
-        "{'t': 'done', 'cell': worker.cell, 'status': 'none such'}",
-        "{'t': 'done', 'cell': worker.cell, 'status': 'ok', 'ms': 1}",
-        "{'t': 'done', 'cell': worker.cell, 'status': 'ok', 'ms': -1.5}",
-        "{'t': 'done', 'cell': worker.cell, 'status': 'submit', 'parts': 1 << 70}",
-        "{'t': 'done', 'cell': worker.cell, 'status': 'inputs', 'missing': ['x' * 1000]}",
-        "{'t': 'done', 'cell': worker.cell, 'status': 'inputs', 'missing': ['x'] * 5000}",
-        "{'t': 'done', 'cell': worker.cell, 'status': 'error', 'error': {'type': 'E'}}",
-        "{'t': 'done', 'cell': worker.cell, 'status': 'ok', 'vars': {'t': 'hello', 'version': 9}}",
-        "{'t': 'done', 'cell': worker.cell, 'status': 'ok', 'vars': {'added': [{'name': 3}]}}",
+        "{'t': 'done', 'cell': link.threads.cell, 'status': 'none such'}",
+        "{'t': 'done', 'cell': link.threads.cell, 'status': 'ok', 'ms': 1}",
+        "{'t': 'done', 'cell': link.threads.cell, 'status': 'ok', 'ms': -1.5}",
+        "{'t': 'done', 'cell': link.threads.cell, 'status': 'submit', 'parts': 1 << 70}",
+        "{'t': 'done', 'cell': link.threads.cell, 'status': 'inputs', 'missing': ['x' * 1000]}",
+        "{'t': 'done', 'cell': link.threads.cell, 'status': 'inputs', 'missing': ['x'] * 5000}",
+        "{'t': 'done', 'cell': link.threads.cell, 'status': 'error', 'error': {'type': 'E'}}",
+        "{'t': 'done', 'cell': link.threads.cell, 'status': 'ok', 'vars': {'t': 'hello', 'version': 9}}",
+        "{'t': 'done', 'cell': link.threads.cell, 'status': 'ok', 'vars': {'added': [{'name': 3}]}}",
         (
-            "{'t': 'done', 'cell': worker.cell, 'status': 'error',"
+            "{'t': 'done', 'cell': link.threads.cell, 'status': 'error',"
             " 'error': {'type': 'E', 'message': 'm' * 70_000, 'traceback': ''}}"
         ),
         (
-            "{'t': 'done', 'cell': worker.cell, 'status': 'error',"
+            "{'t': 'done', 'cell': link.threads.cell, 'status': 'error',"
             " 'error': {'type': 'E', 'message': '', 'traceback': '', 'line': -1}}"
         ),
-        'b\'{"t":"done","cell":%d,"status":"submit","final":{"a":%s}}\\n\' % (worker.cell, b"[" * 9000 + b"]" * 9000)',
-        'b\'{"t":"done","cell":%d,"status":"submit","final":{"a":1%s}}\\n\' % (worker.cell, b"0" * 5000)',
-        'b\'{"t":"done","cell":%d,"sta\\n\' % worker.cell',
+        (
+            'b\'{"t":"done","cell":%d,"status":"submit","final":{"a":%s}}\\n\''
+            ' % (link.threads.cell, b"[" * 9000 + b"]" * 9000)'
+        ),
+        'b\'{"t":"done","cell":%d,"status":"submit","final":{"a":1%s}}\\n\' % (link.threads.cell, b"0" * 5000)',
+        'b\'{"t":"done","cell":%d,"sta\\n\' % link.threads.cell',
         "b'x' * 100_000 + b'\\n'",
         "b'[1]\\n'",
         "b'{}\\n'",
@@ -319,7 +322,7 @@ def test_a_supervisor_that_is_stopped_is_given_up(make: Maker, hostile: Interpre
         "b'\\xff\\xfe\\n'",
         "{'t': 'hello', 'version': 1, 'python': '3', 'pid': 1}",
         "{'t': 'call', 'cell': 7, 'id': 'x', 'name': 3}",
-        "{'t': 'call', 'cell': worker.cell, 'id': -1, 'name': 'llm_query'}",
+        "{'t': 'call', 'cell': link.threads.cell, 'id': -1, 'name': 'llm_query'}",
         "{'t': 'cancel', 'id': [1]}",
         "{'t': 'part', 'key': 'k' * 99, 'data': 'x'}",
         "{'t': 'part', 'key': 1, 'data': 'x'}",
@@ -327,8 +330,8 @@ def test_a_supervisor_that_is_stopped_is_given_up(make: Maker, hostile: Interpre
 )
 def test_a_frame_that_can_not_be_read_costs_the_worker_and_no_time(hostile: Interpreter, frame: str) -> None:
     code = (
-        "import gc, time\nworker = next(o for o in gc.get_objects() if type(o).__name__ == 'Worker')\n"
-        f"worker.send({frame})\ntime.sleep(30)"
+        "import gc, time\nlink = next(o for o in gc.get_objects() if type(o).__name__ == 'Link')\n"
+        f"link.send({frame})\ntime.sleep(30)"
     )
     with pytest.raises(CodeFailed, match="StateLost"):
         hostile.execute(code)
@@ -344,7 +347,7 @@ def test_a_replaced_json_changes_no_submission(hostile: Interpreter) -> None:
     "frame",
     [
         "{'t': 'done', 'cell': 99, 'status': 'ok'}",
-        "{'t': 'began', 'cell': worker.cell}",
+        "{'t': 'began', 'cell': link.threads.cell}",
         "{'t': 'call', 'cell': 99, 'id': 1, 'name': 'x'}",
         "{'t': 'cancel', 'id': 12}",
         "{'t': 'part', 'key': 'k', 'data': 'x'}",
@@ -352,8 +355,8 @@ def test_a_replaced_json_changes_no_submission(hostile: Interpreter) -> None:
 )
 def test_a_frame_that_is_sound_but_not_of_this_cell_breaks_nothing(hostile: Interpreter, frame: str) -> None:
     code = (
-        "import gc\nworker = next(o for o in gc.get_objects() if type(o).__name__ == 'Worker')\n"
-        f"worker.send({frame})\ndel worker\n'alive'"
+        "import gc\nlink = next(o for o in gc.get_objects() if type(o).__name__ == 'Link')\n"
+        f"link.send({frame})\ndel link\n'alive'"
     )
     assert hostile.execute(code) == "'alive'"
     assert hostile.execute("1 + 1") == "2"
@@ -361,8 +364,8 @@ def test_a_frame_that_is_sound_but_not_of_this_cell_breaks_nothing(hostile: Inte
 
 def test_a_submission_that_was_forged_costs_its_step_and_not_the_sandbox(hostile: Interpreter) -> None:
     code = (
-        "import gc, time\nworker = next(o for o in gc.get_objects() if type(o).__name__ == 'Worker')\n"
-        "worker.send({'t': 'done', 'cell': worker.cell, 'status': 'submit', 'parts': 3})"
+        "import gc, time\nlink = next(o for o in gc.get_objects() if type(o).__name__ == 'Link')\n"
+        "link.send({'t': 'done', 'cell': link.threads.cell, 'status': 'submit', 'parts': 3})"
     )
     with pytest.raises(CodeFailed, match="what it submitted can't be read"):
         hostile.execute(code)

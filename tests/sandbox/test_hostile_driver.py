@@ -233,14 +233,13 @@ OUT = {"t": "out", "cell": 1, "stream": "stdout"}
     [
         (OUT | {"data": "x"}, "too many small pieces"),
         (OUT | {"data": "", "gap": 9}, "too many small pieces"),
-        ({"t": "note", "data": "n"}, "outside of any cell"),
         ({"t": "part", "key": "c1", "data": ""}, "too many messages"),
         ({"t": "cancel", "id": 1}, "too many messages"),
         ({"t": "call", "cell": 1, "id": 1, "name": "f", "body": {"args": [], "kwargs": {}}}, "calls of host functions"),
         ({"t": "vars", "cell": 1, "added": [ROW]}, "no longer speaks the protocol"),
         ({"t": "ack", "bytes": 0}, "no longer speaks the protocol"),
     ],
-    ids=["pieces", "gaps", "notes", "parts", "cancels", "calls", "variables", "acknowledgements"],
+    ids=["pieces", "gaps", "parts", "cancels", "calls", "variables", "acknowledgements"],
 )
 def test_a_flood_of_any_frame_ends_its_cell(frame: dict[str, Any], words: str, witness: Witness) -> None:
     def answer(puppet: Puppet, run: dict[str, Any]) -> None:

@@ -8,11 +8,13 @@ import sys
 import threading
 from pathlib import Path
 
+from fleet_rlm.sandbox.host.artefact import BOOT, driver, framed
 from fleet_rlm.sandbox.host.interpreter import Interpreter
-from fleet_rlm.sandbox.host.protocol import DRIVER
 from waiting import until
 
 from .places import BootTransport, Witness
+
+COMMAND = [sys.executable, "-I", "-c", BOOT]
 
 
 def test_what_a_child_writes_later_is_still_its_own_cells(place: Interpreter, witness: Witness) -> None:
@@ -109,11 +111,11 @@ def test_output_that_never_ends_does_not_hold_up_the_next_cells(place: Interpret
 
 def test_a_driver_whose_host_is_silent_ends() -> None:
     """Where no end of stdin tells it: the host vanished without a word."""
-    with subprocess.Popen([sys.executable, "-I", str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
-        assert driver.stdin is not None
-        driver.stdin.write(b'{"t":"init","orphan":0.3}\n')
-        driver.stdin.flush()
-        assert driver.wait(20) == 75
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(framed(driver()) + b'{"t":"init","orphan":0.3}\n')
+        process.stdin.flush()
+        assert process.wait(20) == 75
 
 
 def test_pings_keep_an_idle_driver_alive() -> None:
@@ -125,21 +127,22 @@ def test_pings_keep_an_idle_driver_alive() -> None:
 
 
 def test_a_driver_ends_with_its_stdin_and_takes_all_that_it_started_along() -> None:
-    with subprocess.Popen([sys.executable, "-I", str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
-        assert driver.stdin is not None
-        assert driver.stdout is not None
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(framed(driver()))
         code = "import os, subprocess as s\nc = s.Popen(['sleep', '9'], start_new_session=1)\nprint(os.getpid(), c.pid)"
         run = {"t": "run", "cell": 1, "name": "cell 1", "mode": "cell", "code": code, "tools": [], "grace": 1.0}
         for message in ({"t": "init"}, run):
-            driver.stdin.write(json.dumps(message).encode() + b"\n")
-        driver.stdin.flush()
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
         pids: list[str] = []
-        for line in driver.stdout:
+        for line in process.stdout:
             message = json.loads(line)
             pids += message["data"].split() if message["t"] == "out" else []
             if message["t"] == "done":
                 break
         assert [Path(f"/proc/{pid}").exists() for pid in pids] == [True, True]
-        driver.stdin.close()
-        driver.wait(20)
+        process.stdin.close()
+        process.wait(20)
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_rlm.sandbox import toolbox
-from fleet_rlm.sandbox.host.equipment import TOOLBOX
 from fleet_rlm.sandbox.host.execution import CodeFailed, instructions
 from fleet_rlm.sandbox.host.interpreter import Interpreter
 from fleet_rlm.sandbox.host.outcomes import Variables
 from fleet_rlm.sandbox.host.transport import Transport
+from fleet_rlm.sandbox.inside import passages, toolbox
 from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
 
 from .places import SMALL, Witness
 
+NAMES = tuple(toolbox.install(None))
 LOG = """\
 2026-03-01 12:00:01 INFO start
 2026-03-01 12:59:59 ERROR no route
@@ -43,7 +42,7 @@ def said(place: Interpreter, code: str) -> str:
 
 
 def test_every_helper_is_there_in_every_place_and_none_is_a_variable(place: Interpreter, witness: Witness) -> None:
-    assert said(place, f"all(callable(getattr(__builtins__, name)) for name in {toolbox.NAMES!r})") == "True"
+    assert said(place, f"all(callable(getattr(__builtins__, name)) for name in {NAMES!r})") == "True"
     assert said(place, "[name for name in globals() if 'toolbox' in name or 'volume' in name]") == "[]"
     reports = [report for (report,) in witness.of("variables") if isinstance(report, Variables)]
     assert reports
@@ -113,19 +112,11 @@ def test_without_a_volume_the_error_says_how_to_get_one(place: Interpreter) -> N
 
 def test_the_planner_is_told_of_every_helper_that_works() -> None:
     told = instructions(None)
-    assert all(f"{name}(" in told for name in toolbox.NAMES if "volume" not in name)
+    assert all(f"{name}(" in told for name in NAMES if "volume" not in name)
     assert "volume" not in told
     assert "save_to_volume(path, content)" in instructions(None, "/data")
     assert "at /data" in instructions(None, "/data")
     assert "peek(" in LocalInterpreter.execution_instructions
-
-
-def test_the_toolbox_needs_nothing_but_the_standard_library() -> None:
-    tree = ast.parse(TOOLBOX.read_text(encoding="utf-8"))
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {alias.name for node in imports for alias in node.names if isinstance(node, ast.Import)}
-    names |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
-    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names | {"__future__"}
 
 
 def test_peek_takes_a_place_from_either_end_and_several_documents() -> None:
@@ -231,7 +222,7 @@ and valves of its kind too.
 
 
 def test_search_ranks_passages_and_says_where_each_stands() -> None:
-    hits = toolbox.search(GUIDE_OF_VALVES, "Which valve 4242 was repaired?")
+    hits = passages.search(GUIDE_OF_VALVES, "Which valve 4242 was repaired?")
     best = hits[0]
     assert best["text"].startswith("Valve 4242 was repaired in May,")
     assert (best["document"], best["line"], best["heading"]) == ("", 17, "Guide > Valves > Repairs")
@@ -240,27 +231,27 @@ def test_search_ranks_passages_and_says_where_each_stands() -> None:
 
 
 def test_search_takes_numbers_and_identifiers_as_whole_words() -> None:
-    assert [hit["line"] for hit in toolbox.search(GUIDE_OF_VALVES, "4242")] == [17]
-    assert [hit["text"] for hit in toolbox.search("P-33 is old\n\nP-3 is new\n\nxP-3", "P-3")] == ["P-3 is new"]
+    assert [hit["line"] for hit in passages.search(GUIDE_OF_VALVES, "4242")] == [17]
+    assert [hit["text"] for hit in passages.search("P-33 is old\n\nP-3 is new\n\nxP-3", "P-3")] == ["P-3 is new"]
 
 
 def test_search_finds_inflected_words_and_scripts_without_spaces() -> None:
-    assert len(toolbox.search("It was repaired.\n\nRepairing costs.\n\nnothing", "repair")) == 2
+    assert len(passages.search("It was repaired.\n\nRepairing costs.\n\nnothing", "repair")) == 2
     texts = {"a": "哈洛仓库的代码是1234。", "b": "马洛仓库的代码是7741。"}
-    assert toolbox.search(texts, "马洛仓库")[0]["document"] == "b"
+    assert passages.search(texts, "马洛仓库")[0]["document"] == "b"
 
 
 @given(st.text(max_size=3000), st.text(max_size=40))
 def test_search_gives_pieces_of_the_text_with_their_lines(text: str, words: str) -> None:
-    for hit in toolbox.search(text, words, most=5):
+    for hit in passages.search(text, words, most=5):
         assert text[hit["start"] :].startswith(hit["text"])
         assert hit["line"] == text.count("\n", 0, hit["start"]) + 1
 
 
 def test_search_of_nothing_is_nothing() -> None:
-    assert toolbox.search("", "word") == toolbox.search("text", "") == toolbox.search({}, "word") == []
-    assert toolbox.search("text", "text", most=0) == []
+    assert passages.search("", "word") == passages.search("text", "") == passages.search({}, "word") == []
+    assert passages.search("text", "text", most=0) == []
 
 
 def test_a_word_that_stands_alone_still_counts_when_it_is_common() -> None:
-    assert toolbox.search("To be.\n\nNot.", "to be")[0]["text"] == "To be."
+    assert passages.search("To be.\n\nNot.", "to be")[0]["text"] == "To be."

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fleet_rlm.sandbox.toolbox import COMMON_WORDS, word_patterns
+from fleet_rlm.sandbox.inside.passages import COMMON_WORDS, word_patterns
 
 NOT_FOUND = "NOT FOUND"
 NO_TEXT = "There is no text in this prompt to quote from."

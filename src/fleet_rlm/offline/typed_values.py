@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from fleet_rlm.offline.dspy_prompt import Field, Schema
-from fleet_rlm.sandbox.toolbox import COMMON_WORDS, word_patterns
+from fleet_rlm.sandbox.inside.passages import COMMON_WORDS, word_patterns
 
 How = Literal["answer", "quotes", "number", "found", "choice", "empty"]
 HEAD = "The offline model searches and quotes; it does not reason:"

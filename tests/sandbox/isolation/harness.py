@@ -21,11 +21,13 @@ from types import ModuleType
 
 import pytest
 
+from fleet_rlm.sandbox.host.artefact import program
 from fleet_rlm.sandbox.host.transport import IsolationReport, Limits
 from fleet_rlm.sandbox.local import DEFAULT_ORDER, IsolatedProcess, IsolationError, launch
 from fleet_rlm.sandbox.local.clean_launcher import CleanLauncher
 
 HERE = Path(__file__).parent
+HOSTILE = program((HERE / "hostile_driver.py").read_text(encoding="utf-8"))
 SMALL = Limits(memory_mb=512, processes=24, cpu_seconds=60, file_mb=32, scratch_mb=64, open_files=128)
 OWN_ROOT = ("namespaces", "bubblewrap")
 
@@ -74,9 +76,6 @@ class Sandbox:
         """Why it ended, once it has."""
         self.process.wait(10)
         return self.process.end() or "it still runs"
-
-
-HOSTILE = HERE / "hostile_driver.py"
 
 
 def start(mode: str, parent: Path, limits: Limits = SMALL, clean: CleanLauncher | None = None) -> Sandbox:

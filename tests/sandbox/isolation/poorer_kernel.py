@@ -16,7 +16,7 @@ from pathlib import Path
 from fleet_rlm.sandbox.local import IsolationError, launch
 from fleet_rlm.sandbox.local.launcher import kernel, seccomp
 
-from .harness import HERE, SMALL
+from .harness import HOSTILE, SMALL
 
 LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
 ALLOW, ERRNO = 0x7FFF0000, 0x50000
@@ -63,9 +63,7 @@ def forbid(what: list[str]) -> None:
 if __name__ == "__main__":
     forbid(sys.argv[1].split(","))
     try:
-        with launch(
-            HERE / "hostile_driver.py", limits=SMALL, modes=sys.argv[3].split(","), scratch_parent=Path(sys.argv[2])
-        ) as process:
+        with launch(HOSTILE, limits=SMALL, modes=sys.argv[3].split(","), scratch_parent=Path(sys.argv[2])) as process:
             said = {"mode": process.report.mode, "words": process.report.words, "notes": process.report.notes}
     except IsolationError as error:
         said = {"error": str(error)}

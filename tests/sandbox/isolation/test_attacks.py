@@ -11,7 +11,7 @@ from fleet_rlm.sandbox.local import DEFAULT_ORDER
 from fleet_rlm.sandbox.local.clean_launcher import CleanLauncher
 
 from .attacks import files, kernel, network, processes
-from .harness import HOSTILE, Battle, fight, not_offered
+from .harness import Battle, fight, not_offered
 
 pytestmark = pytest.mark.isolation
 
@@ -70,7 +70,7 @@ def battle_in(start: str, parent: Path) -> Battle:
     if start not in _battles:
         folder = parent / f"outside-{start}".replace(" ", "-")
         folder.mkdir()
-        clean = CleanLauncher(HOSTILE) if start.endswith(FORKED) else None
+        clean = CleanLauncher(("json",)) if start.endswith(FORKED) else None
         _battles[start] = fight(mode, MODULES, folder, clean)
         if clean:
             assert clean.process.poll() is None, "it was forked, and no attack reached it"

@@ -19,7 +19,7 @@ from fleet_rlm.sandbox.local.launcher import kernel
 from fleet_rlm.sandbox.local.launcher.watcher import descendants
 from waiting import until
 
-from .harness import HOSTILE, Sandbox, start
+from .harness import Sandbox, start
 from .test_leftovers import TESTS, born
 
 pytestmark = [
@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture
 def clean() -> Iterator[CleanLauncher]:
-    one = CleanLauncher(HOSTILE)
+    one = CleanLauncher(("json",))
     yield one
     one.close()
 
@@ -153,8 +153,8 @@ def test_many_at_once_are_each_their_own(parent: Path, clean: CleanLauncher) -> 
 def test_the_first_sandbox_of_a_process_is_started_and_the_second_forked() -> None:
     own = clean_launcher._OfThisProcess()
     try:
-        assert own.get(HOSTILE) is None
-        assert own.get(HOSTILE) is own.get(HOSTILE) is not None
+        assert own.get(lambda: ("json",)) is None
+        assert own.get(lambda: ("json",)) is own.get(lambda: ("json",)) is not None
     finally:
         own.close()
 
@@ -175,8 +175,8 @@ ENGINE = """
 import sys
 from pathlib import Path
 from fleet_rlm.sandbox.local.clean_launcher import CleanLauncher
-from sandbox.isolation.harness import HOSTILE, start
-clean = CleanLauncher(HOSTILE)
+from sandbox.isolation.harness import start
+clean = CleanLauncher(("json",))
 sandboxes = [start(sys.argv[1], Path(sys.argv[2]), clean=clean) for _ in range(2)]
 print(clean.process.pid, *(sandbox.process.pid for sandbox in sandboxes), flush=True)
 sys.stdin.read()

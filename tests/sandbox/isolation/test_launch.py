@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fleet_rlm.sandbox.host.transport import Limits, TransportError
+from fleet_rlm.sandbox.host.transport import Limits
 from fleet_rlm.sandbox.local import IsolatedProcess, IsolationError, harden_self, launch
 from fleet_rlm.sandbox.local.isolation_report import report
 from fleet_rlm.sandbox.local.launcher.folder import remove
-from fleet_rlm.sandbox.local.launcher.group import PREFIX
 from fleet_rlm.sandbox.local.sandbox_folders import SandboxFolder
 
-from .harness import HERE, SMALL, Sandbox, start
+from .harness import HOSTILE, SMALL, Sandbox, start
 
 pytestmark = pytest.mark.isolation
 
@@ -91,23 +90,17 @@ def test_what_the_driver_says_on_standard_error_is_only_its_own(mode: str, paren
 
 def test_progress_names_what_is_tried(parent: Path) -> None:
     heard: list[str] = []
-    with launch(HERE / "hostile_driver.py", limits=SMALL, scratch_parent=parent, progress=heard.append) as process:
+    with launch(HOSTILE, limits=SMALL, scratch_parent=parent, progress=heard.append) as process:
         assert heard[-1] == f"trying isolation by {process.report.mode}"
-
-
-def test_a_driver_that_is_not_there_is_an_error_with_its_reason(parent: Path) -> None:
-    with pytest.raises(TransportError, match="No such file"):
-        launch(HERE / "absent.py", limits=SMALL, scratch_parent=parent)
-    assert not list(parent.glob(PREFIX + "*"))
 
 
 def test_a_folder_that_is_not_there_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     with pytest.raises(IsolationError, match=r"no folder for the sandbox in .*absent: No such file.*; set another"):
-        launch(HERE / "hostile_driver.py", limits=SMALL, scratch_parent=tmp_path / "absent")
+        launch(HOSTILE, limits=SMALL, scratch_parent=tmp_path / "absent")
 
 
 def test_the_pipes_are_the_callers_until_close(parent: Path) -> None:
-    process: IsolatedProcess = launch(HERE / "hostile_driver.py", limits=SMALL, scratch_parent=parent)
+    process: IsolatedProcess = launch(HOSTILE, limits=SMALL, scratch_parent=parent)
     fds = (process.stdin_fd, process.stdout_fd, process.stderr_fd)
     process.kill()
     assert [os.fstat(fd) for fd in fds]

@@ -14,7 +14,7 @@ import pytest
 from fleet_rlm.sandbox.local import DEFAULT_ORDER, IsolationError, launch, parse_modes
 from fleet_rlm.sandbox.local.launcher import kernel, seccomp
 
-from .harness import HERE, SMALL, not_offered
+from .harness import HOSTILE, SMALL, not_offered
 
 pytestmark = pytest.mark.isolation
 TESTS = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def need(parent: Path, *modes: str) -> None:
 
 def test_the_strongest_offered_mode_is_taken(parent: Path) -> None:
     offered = [mode for mode in DEFAULT_ORDER if not not_offered(mode, parent)]
-    with launch(HERE / "hostile_driver.py", limits=SMALL, scratch_parent=parent) as process:
+    with launch(HOSTILE, limits=SMALL, scratch_parent=parent) as process:
         assert process.report.mode == offered[0]
 
 

@@ -12,15 +12,13 @@ The question is a JSON object; every key is optional, and the answer has a part 
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import msgspec
 
 from fleet_rlm import config
 from fleet_rlm.config.modal_login import modal_login
 from fleet_rlm.engine.run_errors import SetupError
 from fleet_rlm.events import Json
+from fleet_rlm.sandbox.host import artefact
 from fleet_rlm.sandbox.host.transport import Limits, TransportError
 from fleet_rlm.sandbox.local import DEFAULT_ORDER, launch
 
@@ -96,23 +94,15 @@ def _modal(asked: Question) -> Json:
 
 def _isolation(mode: str) -> Json:
     """Start nothing but an empty program in this mode, and say what was proven."""
-    with tempfile.TemporaryDirectory(prefix="fleet-rlm-probe-") as folder:
-        program = Path(folder, "nothing.py")
-        program.write_text("")
-        program.chmod(0o644)
-        try:
-            process = launch(program, limits=Limits(), modes=(mode,), progress=lambda _: None)
-        except (TransportError, OSError) as error:
-            return {"mode": mode, "ready": False, "words": str(error)}
-        try:
+    try:
+        with launch(artefact.program(""), limits=Limits(), modes=(mode,)) as process:
             report = process.report
-            return {
-                "mode": mode,
-                "ready": True,
-                "words": report.words,
-                "proven": report.proven,
-                "not_protected": report.not_protected,
-            }
-        finally:
-            process.kill()
-            process.close()
+    except (TransportError, OSError) as error:
+        return {"mode": mode, "ready": False, "words": str(error)}
+    return {
+        "mode": mode,
+        "ready": True,
+        "words": report.words,
+        "proven": report.proven,
+        "not_protected": report.not_protected,
+    }

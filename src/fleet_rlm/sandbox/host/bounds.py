@@ -6,6 +6,7 @@ import threading
 
 from fleet_rlm.sandbox.host import protocol
 from fleet_rlm.sandbox.host.running_clock import awake
+from fleet_rlm.sandbox.inside.wire import PART_CHARS
 
 CALLS, CALLS_A_SECOND = 10_000, 20
 CALL_BYTES, CALL_BYTES_A_SECOND = 512 << 20, 4 << 20
@@ -49,8 +50,8 @@ class Bounds:
                     )
                 if self._call_bytes > CALL_BYTES + CALL_BYTES_A_SECOND * seconds:
                     raise TooMuch(f"its calls sent {self._call_bytes >> 20:,} MiB; send less, or in several steps")
-                self._others += not called and size < protocol.PART_CHARS // 4
-            case protocol.Out() | protocol.Vars() | protocol.Beat() | protocol.Note():
+                self._others += not called and size < PART_CHARS // 4
+            case protocol.Out() | protocol.Vars() | protocol.Beat():
                 self._shown += 1
                 if self._shown > SHOWN + SHOWN_A_SECOND * seconds:
                     raise TooMuch("it sent output in too many small pieces")

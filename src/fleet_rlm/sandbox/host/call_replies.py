@@ -12,6 +12,7 @@ from fleet_rlm.sandbox.host.bounds import Held, memory_of
 from fleet_rlm.sandbox.host.channel import Channel
 from fleet_rlm.sandbox.host.execution import Cell
 from fleet_rlm.sandbox.host.host_calls import CallPool, HostCall, current_call
+from fleet_rlm.sandbox.inside.wire import PART_CHARS
 
 MOST_CALLS = 4096
 """Calls that generated code may have open at once."""
@@ -90,14 +91,14 @@ class Answers:
     def _send(self, call: HostCall, text: str, error: str) -> None:
         if error:
             self._channel.send_windowed([protocol.Return(id=call.id, ok=False, error=error)])
-        elif len(text) <= protocol.PART_CHARS:
+        elif len(text) <= PART_CHARS:
             self._channel.send_windowed([protocol.Return(id=call.id, ok=True, value=msgspec.Raw(text.encode()))])
         else:
             self._channel.send_windowed(_in_parts(call.id, text))
 
 
 def _in_parts(number: int, text: str) -> Iterator[protocol.ToDriver]:
-    key, starts = f"r{number}", range(0, len(text), protocol.PART_CHARS)
+    key, starts = f"r{number}", range(0, len(text), PART_CHARS)
     for start in starts:
-        yield protocol.Part(key=key, data=text[start : start + protocol.PART_CHARS])
+        yield protocol.Part(key=key, data=text[start : start + PART_CHARS])
     yield protocol.Return(id=number, ok=True, key=key, parts=len(starts))

@@ -13,6 +13,7 @@ from fleet_rlm.sandbox.host import protocol
 from fleet_rlm.sandbox.host.protocol import FromDriver, ProtocolError, ToDriver
 from fleet_rlm.sandbox.host.running_clock import awake
 from fleet_rlm.sandbox.host.transport import Stalled, Transport, TransportError
+from fleet_rlm.sandbox.inside.wire import LINE_BYTES, Lines
 
 _log = logger("fleet_rlm.sandbox")
 _SECONDS_TO_SAY_WHY = 0.5
@@ -135,7 +136,7 @@ class Channel:
                 raise
 
     def _read(self) -> None:
-        reader, why = protocol.FrameReader(), None
+        reader, why = Lines(), None
         try:
             while data := self._transport.read():
                 self._heard = None
@@ -156,7 +157,7 @@ class Channel:
     def _take(self, line: bytes | None) -> None:
         try:
             if line is None:
-                raise ProtocolError(f"a line longer than {protocol.FRAME_BYTES:,} bytes")
+                raise ProtocolError(f"a line longer than {LINE_BYTES:,} bytes")
             message = protocol.decode(line)
             if isinstance(message, protocol.Ack):
                 with self._room:

@@ -1,11 +1,7 @@
-"""The helpers of `toolbox.py` on their way into a sandbox, and what a planner is told of them."""
+"""What a planner is told of the helpers (`inside/toolbox.py`)."""
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
-TOOLBOX = Path(__file__).parents[1] / "toolbox.py"
 HELPERS = (
     "search(text, words, most=12): the passages that fit best, as dicts {document, line, heading, score, text, start}",
     "grep(text, pattern, context=0): the whole lines in which a regular expression is found",
@@ -27,17 +23,3 @@ def instructions(volume: str | None) -> str:
     lines = [*HELPERS, *(line.format(volume=volume) for line in VOLUME_HELPERS if volume)]
     listed = "\n".join(f"- {line}" for line in lines)
     return f"\nThese helpers are plain functions; a `text` may also be a dict of documents by name:\n{listed}"
-
-
-def setup(volume: str | None) -> tuple[str, dict[str, str | None]]:
-    """Code that installs the helpers, with its variables; it leaves no name behind."""
-    code = (
-        "exec(compile(_raw_toolbox, '<helpers>', 'exec'), {'__name__': 'fleet_toolbox', 'volume': _raw_volume})\n"
-        "del _raw_toolbox, _raw_volume"
-    )
-    return code, {"_raw_toolbox": _source(), "_raw_volume": volume}
-
-
-@cache
-def _source() -> str:
-    return TOOLBOX.read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from dspy.primitives.code_interpreter import CodeExecutionError, CodeInterpreter
 from dspy.utils.callback import BaseCallback, with_callbacks
 
 from fleet_rlm.log_text import logger
-from fleet_rlm.sandbox.host import equipment, protocol
+from fleet_rlm.sandbox.host import protocol
 from fleet_rlm.sandbox.host.bounds import HELD_BYTES, VARS_BYTES, Bounds, TooMuch, memory_of
 from fleet_rlm.sandbox.host.call_replies import Answers
 from fleet_rlm.sandbox.host.channel import Channel
@@ -26,6 +26,7 @@ from fleet_rlm.sandbox.host.running_clock import awake
 from fleet_rlm.sandbox.host.sandbox_errors import SandboxGone
 from fleet_rlm.sandbox.host.sandbox_inputs import Inputs
 from fleet_rlm.sandbox.host.transport import Limits, SandboxInfo, Transport, TransportError
+from fleet_rlm.sandbox.inside.bootstrap import VERSION
 
 _log = logger("fleet_rlm.sandbox")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -37,7 +38,6 @@ LATE_CHARS = 4 << 20
 """Output that may come after its execution, in the whole life of a sandbox."""
 SECONDS_TO_END = 10.0
 """Beyond the grace: in which a sandbox on this machine has ended a cell that it was told to end."""
-MOST_NOTES = 20
 _BUSY = "this interpreter is executing already; start another one"
 _OWNED = {"SUBMIT", "__builtins__"}
 
@@ -83,7 +83,7 @@ class Executor:
             start_timeout: seconds until a started driver must have answered.
             silence: seconds without any word from the driver, while code runs, after which the sandbox is lost.
             orphan: seconds after which a driver that hears nothing ends; 0 where the end of its stdin tells it.
-            with_toolbox: give generated code the functions of `toolbox.py`.
+            with_toolbox: give generated code the functions of `inside/toolbox.py`.
             volume: where in the sandbox a volume is mounted, in which generated code may keep things.
             observer: hears everything.
             callbacks: dspy's, for this interpreter only.
@@ -94,7 +94,9 @@ class Executor:
         self._limits = limits or Limits()
         self._timeout, self._grace, self._silence, self._orphan = execution_timeout, grace, silence, orphan
         self._output_bytes, self._start_timeout, self._concurrency = output_bytes, start_timeout, concurrency
-        self._toolbox: list[tuple[str, dict[str, Any]]] = [equipment.setup(volume)] if with_toolbox else []
+        self._init = protocol.Init(
+            cap=output_bytes, tail=min(64 << 10, output_bytes), orphan=orphan, helpers=with_toolbox, volume=volume
+        )
         self._transport = make_transport()
         self._channel = Channel(self._transport, self._receive, self._ended)
         self._inputs = Inputs(self._transport, self._input_sent)
@@ -118,10 +120,10 @@ class Executor:
         self._hello: queue.SimpleQueue[protocol.Hello | None] = queue.SimpleQueue()
         self._pongs: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._cell: Cell | None = None
-        self._setups = list(self._toolbox)
-        self._setups_stand = not self._toolbox
+        self._setups: list[tuple[str, dict[str, Any]]] = []
+        self._setups_stand = True
         self._untold = ""
-        self._late_chars = self._notes = 0
+        self._late_chars = 0
         self._bounds = Bounds()
         """For what comes when no execution runs, or from one that is over."""
 
@@ -151,10 +153,9 @@ class Executor:
             raise self._lose(words, "") from None
         if hello is None or self._gone:
             raise self._gone_error()
-        if hello.version != protocol.VERSION:
-            raise self._lose(f"the driver speaks protocol {hello.version}, this host {protocol.VERSION}")
-        tail, value = min(64 << 10, self._output_bytes), protocol.VALUE_CHARS
-        self._channel.send(protocol.Init(cap=self._output_bytes, tail=tail, value=value, beat=1.0, orphan=self._orphan))
+        if hello.version != VERSION:
+            raise self._lose(f"the driver speaks protocol {hello.version}, this host {VERSION}")
+        self._channel.send(self._init)
         if self._orphan:
             threading.Thread(target=self._keep_alive, name="sandbox-ping", daemon=True).start()
         seconds = time.monotonic() - began
@@ -175,13 +176,9 @@ class Executor:
     @_with_callbacks
     def shutdown(self) -> None:
         """End the sandbox in good order; idempotent."""
-        self._keep()
-        self.kill("the sandbox was shut down")
-
-    def _keep(self) -> None:
-        """Make lasting what is to outlive the sandbox; say what could not be."""
         if self._started and not self._gone and (problem := self._transport.settle()):
             self._tell("on_unkept", problem)
+        self.kill("the sandbox was shut down")
 
     def kill(self, why: str = "the sandbox was ended") -> None:
         """End the sandbox now, whatever runs in it; whoever waits for it gets a `CodeInterpreterError` at once."""
@@ -259,7 +256,7 @@ class Executor:
             raise CodeInterpreterError(f"{sorted(both)} name both a tool and a variable; rename one")
 
     def _stand_up(self) -> None:
-        """At first the helpers; after a lost state, all that prepared the sandbox once, again."""
+        """After a lost state, run again what prepared the sandbox once."""
         while not self._setups_stand:
             self._setups_stand = True
             for code, variables in self._setups:
@@ -441,10 +438,6 @@ class Executor:
                 self._hello.put(message)
             case protocol.Pong(n=0):
                 self._pongs.put(True)
-            case protocol.Note():
-                self._notes += 1
-                if self._notes <= MOST_NOTES:
-                    _log.warning("the driver noted: %s", ascii(message.data[:200]))
 
     def _late_output(self, text: str) -> str:
         """What comes after its cell: all of it together is bounded."""

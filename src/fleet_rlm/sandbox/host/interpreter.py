@@ -84,12 +84,6 @@ class Interpreter(Executor):
         """Was it started, and is it there?"""
         return self._started and not self._gone and not self._channel.over
 
-    def warm_up(self) -> None:
-        """Start, and prepare for the first cell, ahead of time. Raises `CodeInterpreterError`."""
-        with self._executing:
-            self.start()
-            self._stand_up()
-
     def answers(self, seconds: float = 5.0) -> bool:
         """Whether the sandbox is there, and says so in time."""
         if not self.alive:

@@ -174,7 +174,7 @@ class SandboxPool:
         """Start one and keep it, unless the pool has closed meanwhile."""
         interpreter = self._make()
         try:
-            interpreter.warm_up()
+            interpreter.start()
         except CodeInterpreterError as error:
             interpreter.kill()
             _log.info("a sandbox is not kept warm: %s", error)

@@ -1,4 +1,4 @@
-"""The protocol between the host and `driver.py`, version 1: JSON Lines, UTF-8, over the driver's stdin and stdout.
+"""The protocol between host and driver (`inside/`), version 1: JSON Lines, UTF-8, over the driver's stdin and stdout.
 
 Everything that comes from a driver is data: lines are bounded, decoded into the structs below, and never evaluated.
 A line that is none of them counts as a violation; a driver with too many of them is ended. What may be sent in one
@@ -11,7 +11,7 @@ call) · `interrupt` · `ping`. The end of stdin ends the driver.
 
 **Driver → host.** `hello` · `out` (output, at most some thirty a second and stream; `late` after the cell's end, `gap`
 bytes dropped before it) · `part`, `call`, `cancel` · `vars`, `done` (in this order, the last of an execution) · `beat`
-(once a second while code runs) · `died` (the worker, between executions) · `pong` · `ack` · `note`.
+(once a second while code runs) · `died` (the worker, between executions) · `pong` · `ack`.
 
 **Values** are JSON. One longer than `PART_CHARS` goes ahead of its message in `part`s under a key: `c<call>` for a
 call's body, `d<cell>` for what was submitted, `r<call>` for an answer. At most `VALUE_CHARS` cross at once, either way.
@@ -25,25 +25,17 @@ the host.
 **Executions** are numbered from 1 by the host, one at a time. `done.status`: `ok`, `submit`, `error`, `syntax`,
 `interrupted` (state kept); `killed` (did not stop within the grace) and `crashed` (state lost, a fresh worker stands
 ready); `inputs` (files in `missing` are gone: nothing ran, send them again).
-
-**Starting.** `python -c BOOT` reads a line with a length and so many bytes of source from stdin, and nothing more.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from fleet_rlm.events import Json, Stream, Variable
 
-VERSION = 1
-FRAME_BYTES = 8 << 20
-"""Longest line, both ways."""
-PART_CHARS = 256 << 10
 VALUE_CHARS = 64 << 20
 """Largest value that crosses at once: a call's arguments, its answer, what is submitted."""
 INLINE_BYTES = 64 << 10
@@ -56,27 +48,13 @@ CODE_CHARS = 1 << 20
 VIOLATIONS = 20
 """More lines than this that are not of the protocol: the driver is ended."""
 
-DRIVER = Path(__file__).parents[1] / "driver.py"
-BOOT = (
-    "import os\n"
-    "def take(n):\n"
-    " b=b''\n"
-    " while len(b)<n:\n"
-    "  d=os.read(0,n-len(b))\n"
-    "  if not d: os._exit(66)\n"
-    "  b+=d\n"
-    " return b\n"
-    "n=b''\n"
-    "while not n.endswith(b'\\n'): n+=take(1)\n"
-    "exec(compile(take(int(n)),'<fleet-driver>','exec'),{'__name__':'fleet_driver'})\n"
-)
-
 Status = Literal["ok", "submit", "error", "syntax", "interrupted", "killed", "crashed", "inputs"]
 Mode = Literal["cell", "setup", "operator"]
 Why = Literal["", "timeout", "interrupt", "limit"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 """A number that a run file and its index can hold."""
 Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=256)]
+_Value = TypeVar("_Value")
 Words: TypeAlias = Annotated[str, msgspec.Meta(max_length=64 << 10)]
 
 
@@ -91,14 +69,19 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
 # -- host → driver
 
 
-class Init(_Message, frozen=True, kw_only=True, tag="init"):
+class Init(_Message, frozen=True, kw_only=True, omit_defaults=False, tag="init"):
     cap: int
     """Bytes of each output stream of a cell that are passed on; then only the last `tail` bytes."""
     tail: int
-    value: int
-    beat: float
+    value: int = VALUE_CHARS
+    beat: float = 1.0
+    """Seconds between two `beat`s."""
     orphan: float
     """The driver ends after so many seconds without a word from the host; 0: it trusts the end of stdin."""
+    helpers: bool
+    """Give generated code the functions of `inside/toolbox.py`."""
+    volume: str | None
+    """Where a volume is mounted."""
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -242,12 +225,8 @@ class Ack(_Message, frozen=True, kw_only=True, tag="ack"):
     bytes: int
 
 
-class Note(_Message, frozen=True, kw_only=True, tag="note"):
-    data: Words
-
-
 ToDriver: TypeAlias = Init | Run | Return | Interrupt | Ping | Part
-FromDriver: TypeAlias = Hello | Out | Part | Call | Cancel | Done | Vars | Beat | Died | Pong | Ack | Note
+FromDriver: TypeAlias = Hello | Out | Part | Call | Cancel | Done | Vars | Beat | Died | Pong | Ack
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[FromDriver] = msgspec.json.Decoder(FromDriver)
@@ -261,26 +240,24 @@ def encode(message: ToDriver) -> bytes:
 
 
 def decode(line: bytes) -> FromDriver:
-    """Raises `ProtocolError` when the line is not a message of a driver's."""
-    try:
-        return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(str(error)) from error
+    """Return the message in a line. Raises `ProtocolError` when it is not one of a driver's."""
+    return _decoded(_decoder, line)
 
 
 def decode_body(text: bytes) -> CallBody:
-    """A call's body. Raises `ProtocolError`."""
-    try:
-        return _body_decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-        raise ProtocolError(str(error)) from error
+    """Return a call's body. Raises `ProtocolError`."""
+    return _decoded(_body_decoder, text)
 
 
 def decode_final(text: bytes) -> dict[str, Json]:
-    """What was submitted. Raises `ProtocolError`."""
+    """Return what was submitted. Raises `ProtocolError`."""
+    return _decoded(_final_decoder, text)
+
+
+def _decoded(decoder: msgspec.json.Decoder[_Value], text: bytes) -> _Value:
     try:
-        return _final_decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ProtocolError(str(error)) from error
 
 
@@ -309,36 +286,6 @@ def _plain(value: Any) -> Any:
         return msgspec.to_builtins(value)
     except TypeError:
         raise TypeError(f"a {type(value).__name__} is not JSON") from None
-
-
-class FrameReader:
-    """Lines out of chunks of bytes, split anywhere; a line over `most` bytes comes out as None, once."""
-
-    def __init__(self, most: int = FRAME_BYTES) -> None:
-        self._most = most
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def feed(self, data: bytes) -> Iterator[bytes | None]:
-        *ends, rest = data.split(b"\n")
-        for end in ends:
-            self._add(end)
-            fits, line = self._size <= self._most, b"".join(self._pieces)
-            self._pieces.clear()
-            self._size = 0
-            if not fits:
-                yield None
-            elif line:
-                yield line
-        if rest:
-            self._add(rest)
-
-    def _add(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size <= self._most:
-            self._pieces.append(piece)
-        else:
-            self._pieces.clear()
 
 
 class Parts:

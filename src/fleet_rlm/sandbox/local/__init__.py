@@ -2,7 +2,7 @@
 
 How a transport uses it:
 
-    process = launch(Path(".../driver.py"), limits=Limits(), modes=parse_modes(setting), progress=tell)
+    process = launch(artefact.driver(), limits=Limits(), modes=parse_modes(setting), progress=tell)
     process.report                      # what was proven, in words, before the driver read its first byte
     os.write(process.stdin_fd, …)       # raw pipes, blocking; read stdout_fd and stderr_fd until b""
     path = process.put("a1b2", chunks)  # a large input; `path` is what generated code opens

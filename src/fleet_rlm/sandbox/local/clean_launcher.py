@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from fleet_rlm.sandbox.local.launcher import kernel
@@ -72,12 +72,12 @@ Launcher = subprocess.Popen[bytes] | ForkedLauncher
 class CleanLauncher:
     """A process that never ran generated code, to fork launchers from. From any thread. Raises `OSError`."""
 
-    def __init__(self, driver: Path) -> None:
-        """`driver` is not run there, but what it imports of the standard library is imported."""
+    def __init__(self, modules: Sequence[str]) -> None:
+        """`modules` of the standard library are imported there: those of the driver, which is not run."""
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_SECONDS_TO_FORK)
-        arguments = ["fork", str(theirs.fileno()), str(driver.resolve())]
+        arguments = ["fork", str(theirs.fileno()), ",".join(modules)]
         with theirs:
             self.process = start_python(arguments, [theirs.fileno()], [subprocess.DEVNULL] * 3)
 
@@ -116,14 +116,14 @@ class _OfThisProcess:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._disown)
 
-    def get(self, driver: Path) -> CleanLauncher | None:
+    def get(self, modules: Callable[[], Sequence[str]]) -> CleanLauncher | None:
         """None for the first sandbox, and where none can be started."""
         with self._lock:
             if self._first or not kernel.KNOWN:
                 self._first = False
             elif self._clean is None:
                 with contextlib.suppress(OSError):
-                    self._clean = CleanLauncher(driver)
+                    self._clean = CleanLauncher(modules())
             return self._clean
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import select
@@ -11,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -54,7 +56,7 @@ def parse_modes(text: str) -> tuple[str, ...]:
 
 
 def launch(
-    driver: Path,
+    driver: bytes,
     *,
     limits: Limits,
     modes: Sequence[str] = DEFAULT_ORDER,
@@ -62,7 +64,7 @@ def launch(
     progress: Callable[[str], None] = lambda _words: None,
     clean: CleanLauncher | None = None,
 ) -> IsolatedProcess:
-    """Start `driver` in the first of `modes` that proves to hold. From any thread; blocks some 30 ms.
+    """Start `driver` (an artefact) in the first of `modes` that proves to hold. From any thread; blocks some 30 ms.
 
     `clean`: fork its launcher from this one; without it, or where that fails, a launcher is started anew.
     `scratch_parent`: an existing folder for the sandbox's own (default: the temporary folder). What sandboxes of dead
@@ -103,6 +105,8 @@ class _Pipes:
         self.report, self.theirs_report = os.pipe()
         self.theirs_life, self.lifeline = os.pipe()
         self.theirs_plan, self.plan = os.pipe()
+        with suppress(OSError, AttributeError):  # or writing a plan would wait for the launcher to read it
+            fcntl.fcntl(self.plan, fcntl.F_SETPIPE_SZ, 1 << 20)
         os.set_blocking(self.report, False)
         os.set_blocking(self.theirs_report, False)  # a watcher never waits for a reader: it drops its report
 
@@ -127,7 +131,7 @@ class _Pipes:
 
 
 def _start(
-    driver: Path,
+    driver: bytes,
     folder: SandboxFolder,
     pipes: _Pipes,
     limits: Limits,
@@ -135,7 +139,7 @@ def _start(
     clean: CleanLauncher | None,
 ) -> Launcher:
     plan = Plan(
-        driver=str(driver.resolve()),
+        driver=driver,
         modes=list(modes),
         folder=str(folder.path.resolve()),
         private_uid=folder.private_uid,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from dspy.utils.callback import BaseCallback
 
+from fleet_rlm.sandbox.host import artefact
 from fleet_rlm.sandbox.host.execution import instructions
 from fleet_rlm.sandbox.host.executor import (
     CELL_SECONDS,
@@ -24,7 +25,6 @@ from fleet_rlm.sandbox.host.executor import (
 )
 from fleet_rlm.sandbox.host.interpreter import Interpreter
 from fleet_rlm.sandbox.host.outcomes import SandboxObserver
-from fleet_rlm.sandbox.host.protocol import DRIVER
 from fleet_rlm.sandbox.host.running_clock import awake
 from fleet_rlm.sandbox.host.transport import IsolationReport, Limits, Stalled, Stored, Transport, TransportError
 from fleet_rlm.sandbox.local import DEFAULT_ORDER, IsolatedProcess, launch
@@ -57,12 +57,12 @@ class LocalTransport(Transport):
 
     def start(self, limits: Limits, progress: Callable[[str], None]) -> IsolationReport:
         process = launch(
-            DRIVER,
+            artefact.driver(),
             limits=limits,
             modes=self._modes,
             scratch_parent=self._scratch_parent,
             progress=progress,
-            clean=of_this_process.get(DRIVER),
+            clean=of_this_process.get(artefact.modules),
         )
         with self._state:
             self._process, self._streams_open, killed = process, 2, self._killed

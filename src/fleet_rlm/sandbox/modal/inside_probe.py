@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fleet_rlm.sandbox.host.protocol import BOOT
+from fleet_rlm.sandbox.host.artefact import BOOT
 from fleet_rlm.sandbox.host.transport import IsolationReport
 from fleet_rlm.spec import ModalOptions
 
@@ -35,7 +35,7 @@ except Exception:
  pass
 """
 PROGRAM = _PROBE + BOOT
-"""The driver's first process in a cloud sandbox, for `python -c`: probe, then take the driver's source from stdin."""
+"""The driver's first process in a cloud sandbox, for `python -c`: probe, then take the driver's artefact from stdin."""
 
 
 class Probed(msgspec.Struct, frozen=True):

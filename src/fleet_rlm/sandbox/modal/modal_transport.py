@@ -16,7 +16,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from types import ModuleType
 from typing import Any
 
-from fleet_rlm.sandbox.host.protocol import DRIVER
+from fleet_rlm.sandbox.host import artefact
 from fleet_rlm.sandbox.host.running_clock import awake
 from fleet_rlm.sandbox.host.transport import IsolationReport, Limits, Stalled, Stored, Transport, TransportError
 from fleet_rlm.sandbox.modal import inside_probe, volumes
@@ -133,8 +133,7 @@ class ModalTransport(Transport):
         self._files = Files(modal, self._sandbox, held.get("volume"), options.volume_path, deadlines, self._call)
         for work in (self._write_all(), self._read_all(), self._listen()):
             self._caller.begin(work)
-        source = DRIVER.read_bytes()
-        self.write(b"%d\n" % len(source) + source)
+        self.write(artefact.framed(artefact.driver()))
         with self._step("probe"):
             self._heard_probe.wait(inside_probe.SECONDS)
         if self._over.is_set():

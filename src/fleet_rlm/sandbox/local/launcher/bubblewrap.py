@@ -42,7 +42,7 @@ def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
             if fd >= 0:
                 os.set_inheritable(fd, True)
         os.dup2(pipes.complaints, 2)  # what bwrap says is not the driver's
-        letter = _data(marshal.dumps((vars(plan), vars(targets), owned, runtime.load_driver(plan.driver), handed)))
+        letter = _data(marshal.dumps((vars(plan), vars(targets), owned, handed)))
         arguments = _arguments(plan, letter)
         if plan.another_user:
             kernel.become(plan.private_uid)
@@ -91,7 +91,7 @@ def _arguments(plan: Plan, letter: int) -> list[str]:
 def inside() -> tuple[CodeType, dict[str, object]]:
     """Process 1 in bubblewrap's namespaces; returns in the driver's process only."""
     with os.fdopen(int(sys.argv[1]), "rb") as letter:
-        fields, target_fields, owned, code, (say_write, go_read, life_read, kills, stderr) = marshal.load(letter)
+        fields, target_fields, owned, (say_write, go_read, life_read, kills, stderr) = marshal.load(letter)
     os.dup2(stderr, 2)
     plan, targets = Plan.of(fields), Targets.of(target_fields)
     pipes = Pipes.inherited(plan, say_write, go_read, life_read, kills)
@@ -111,5 +111,5 @@ def inside() -> tuple[CodeType, dict[str, object]]:
                 hand_over(say_write, go_read, finding)
                 raise Driver
     except Driver:
-        return code, runtime.stage(plan)
+        return runtime.stage(plan, runtime.load_driver(plan.driver))
     os._exit(watcher.run(plan, child, pipes, own_pids=True))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import _socket
 import os
 import struct
-import sys
 from contextlib import suppress
 
 from . import inside, kernel, namespaces, root, runtime, shared  # noqa: F401  imported here, not once for each sandbox
@@ -18,16 +17,15 @@ _DESCRIPTORS = 7
 """Standard input, output and error of the driver, then what `main.main` takes."""
 
 
-def fork_for_each_sandbox(control: int, driver: str) -> list[int]:
+def fork_for_each_sandbox(control: int, modules: str) -> list[int]:
     """Fork whenever the engine sends descriptors, and end when it closes `control`; returns in each forked process.
 
     The forked process is a child of the engine, as if the engine had started it; it answers with its process id.
     """
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # no sandbox of the same user reads or changes this process
-    for name in runtime.load_driver(driver).co_names:
-        if name.partition(".")[0] in sys.stdlib_module_names:
-            with suppress(ImportError):
-                __import__(name)
+    for name in modules.split(","):
+        with suppress(ImportError):
+            __import__(name)
     engine = _socket.socket(fileno=control)
     while True:
         order, sent, _flags, _address = engine.recvmsg(1, _socket.CMSG_SPACE(_DESCRIPTORS * 4))

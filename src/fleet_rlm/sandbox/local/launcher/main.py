@@ -55,11 +55,11 @@ def main() -> tuple[CodeType, dict[str, object]]:
     with os.fdopen(descriptors[0], "rb") as pipe:
         plan = Plan.load(pipe.read())
     plan.report_fd, plan.lifeline_fd, plan.lock_fd = descriptors[1:]
-    code = runtime.load_driver(plan.driver)
+    parts = runtime.load_driver(plan.driver)
     try:
         _launch(plan)
     except Driver:
-        return code, runtime.stage(plan)
+        return runtime.stage(plan, parts)
     raise AssertionError("the launcher ends in _launch")
 
 

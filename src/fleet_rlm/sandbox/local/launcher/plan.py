@@ -27,7 +27,7 @@ class Plan:
     def __init__(
         self,
         *,
-        driver: str,
+        driver: bytes,
         modes: list[str],
         folder: str,
         private_uid: int,
@@ -40,6 +40,7 @@ class Plan:
         open_files: int,
     ) -> None:
         self.driver = driver
+        """The artefact of what runs inside."""
         self.modes = modes
         self.folder = folder
         """The sandbox's folder on the host: `inputs`, `scratch`, `outside` (the canaries) and `lock`."""

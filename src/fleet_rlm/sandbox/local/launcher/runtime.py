@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import marshal
 import os
 import sys
-from importlib.machinery import SourceFileLoader
 from types import CodeType, ModuleType
 
 from .plan import Plan
@@ -75,20 +75,16 @@ def set_environment(home: str) -> set[str]:
     return set(os.environ)
 
 
-def load_driver(path: str) -> CodeType:
-    """The driver's code, compiled once and cached beside it, without the host's path in its tracebacks."""
-    code = SourceFileLoader("driver", path).get_code("driver")
-    assert code is not None  # a source file always has code
-    return _renamed(code, "driver.py")
+def load_driver(artefact: bytes) -> dict[str, CodeType]:
+    """Return the driver's modules as code: the engine, which packed them, runs the same Python."""
+    parts: dict[str, CodeType] = marshal.loads(marshal.loads(artefact)[1])
+    return parts
 
 
-def _renamed(code: CodeType, name: str) -> CodeType:
-    constants = tuple(_renamed(part, name) if isinstance(part, CodeType) else part for part in code.co_consts)
-    return code.replace(co_filename=name, co_consts=constants)
-
-
-def stage(plan: Plan) -> dict[str, object]:
-    """Make this process look like `python driver.py` with the packages that are readable; the globals to run it in."""
+def stage(plan: Plan, parts: dict[str, CodeType]) -> tuple[CodeType, dict[str, object]]:
+    """Make this process look like `python driver.py` with the packages that are readable; return the code to run and
+    its globals.
+    """
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path[:] = [entry for entry in sys.path if entry != here] + plan.packages
     sys.argv[:] = ["driver.py"]
@@ -102,5 +98,5 @@ def stage(plan: Plan) -> dict[str, object]:
     site.sethelper()
     main = ModuleType("__main__")
     sys.modules["__main__"] = main
-    vars(main)["__builtins__"] = builtins
-    return vars(main)
+    vars(main).update(__builtins__=builtins, PARTS=parts)
+    return parts["bootstrap"], vars(main)
