@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from fleet_rlm import events as ev
@@ -9,6 +12,10 @@ from fleet_rlm.engine.run_errors import SetupError
 from tests.engine.conftest import Start
 from tests.engine.scripted import EXTRACTED, Script, action
 
+ODD_NAMES = [
+    "config", "lm", "demos", "copy", "items", "keys", "values", "get", "labels", "inputs", "completions", "toDict",
+    "json", "schema", "dict", "validate", "construct", "n", "temperature", "history", "iteration", "kwargs",
+]  # fmt: skip
 DEEP = "v = 'x'\nfor _ in range({}): v = [v]\nSUBMIT(v)"
 HELD = [
     ("str", "SUBMIT({'answer': 'x'})", "x"),
@@ -34,6 +41,9 @@ REFUSED = [
     ("int", "SUBMIT(10**5000)", "more than 4,300 digits"),
     ("float", "SUBMIT(float('nan'))", "no JSON numbers"),
     ("list", "SUBMIT([float('inf')])", "no JSON numbers"),
+    ("float", "SUBMIT('nan')", "NaN and infinity are no JSON numbers"),
+    ("list[float]", "SUBMIT('[1.5, Infinity]')", "NaN and infinity are no JSON numbers"),
+    ("set[float]", "SUBMIT(['nan'])", "NaN and infinity are no JSON numbers"),
     ("dict", "SUBMIT({1: 'a', '1': 'b'})", "two keys of a dict are the same"),
     ("dict", "SUBMIT({(1, 2): 'a'})", "keys must be text or numbers"),
     ("list", "v = []\nv.append(v)\nSUBMIT(v)", "contains itself"),
@@ -66,16 +76,62 @@ def test_what_no_answer_can_hold_is_an_error_that_the_code_sees(start: Start, ki
     assert words in script.prompts[1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("int", "9" * 4000, int("9" * 4000)), ("list[int]", f"[1, {2**70}]", [1, 2**70]), ("str", "NaN", "NaN"),
+        ("dict[int, str]", '{"1": "a"}', {"1": "a"}),
+    ],
+)  # fmt: skip
+def test_what_is_extracted_is_the_answer(start: Start, kind: str, text: str, value: object) -> None:
+    script = Script([action("a", "print(1)")], extract=EXTRACTED.replace("extracted", text))
+    run = start(script, signature=f"context, question -> answer: {kind}", budgets=spec.Budgets(max_iterations=1))
+    assert run.finished().outputs == {"answer": value}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words"),
+    [
+        ("float", "NaN", "answer: NaN and infinity"), ("float", "-Infinity", "answer: NaN and infinity"),
+        ("list[float]", "[1.0, NaN]", "answer: NaN and infinity"), ("dict", '{"a": [Infinity]}', "answer: NaN"),
+        ("list", "[" * 200 + "]" * 200, "more than 90 levels deep"), ("float", "9" * 400, "lacks the fields"),
+        ("int", "9" * 5000, "lacks the fields"), ("int", "null", "lacks the fields"),
+    ],
+)  # fmt: skip
+def test_what_no_answer_can_hold_is_refused_in_an_extraction_too(
+    start: Start, kind: str, text: str, words: str
+) -> None:
+    script = Script([action("a", "print(1)")], extract=EXTRACTED.replace("extracted", text))
+    run = start(script, signature=f"context, question -> answer: {kind}", budgets=spec.Budgets(max_iterations=1))
+    done = run.finished()
+    assert (done.status, done.outputs) == ("failed", {})
+    assert done.error is not None
+    assert words in done.error.message
+
+
 def test_one_dictionary_of_all_outputs_is_the_outputs(start: Start) -> None:
     script = Script([action("a", "SUBMIT({'answer': 'x', 'pages': [1]})")])
     run = start(script, signature="context, question -> answer, pages: list[int]")
     assert run.finished().outputs == {"answer": "x", "pages": [1]}
 
 
-@pytest.mark.parametrize("name", ["items", "keys", "get", "copy", "labels", "inputs", "completions", "toDict"])
+@pytest.mark.parametrize("name", ODD_NAMES)
 def test_outputs_are_read_by_name_whatever_they_are_called(start: Start, name: str) -> None:
-    script = Script([action("a", f"SUBMIT(**{{'{name}': 'VALUE'}})")])
-    assert start(script, signature=f"context, question -> {name}").finished().outputs == {name: "VALUE"}
+    run = start(Script([action("a", f"SUBMIT(**{{'{name}': 'VALUE'}})")]), signature=f"context, question -> {name}")
+    assert run.finished().outputs == {name: "VALUE"}
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, "base"])
+def test_inputs_are_bound_by_name_whatever_they_are_called(start: Start, name: str) -> None:
+    script = Script([action("a", f"SUBMIT({name})")])
+    run = start(script, signature=f"context, question, {name} -> answer", inputs={name: "VALUE"})
+    assert run.finished().outputs == {"answer": "VALUE"}
+
+
+def test_names_that_pydantic_models_have_too_are_taken_without_its_warning() -> None:
+    code = f"from fleet_rlm.engine.prepare import signature_notation as s; s.parse('context -> {', '.join(ODD_NAMES)}')"
+    done = subprocess.run([sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, check=True)
+    assert "shadows" not in done.stderr
 
 
 @pytest.mark.parametrize("notation", ["context -> self", "self -> answer", "context -> base", "context -> signature"])

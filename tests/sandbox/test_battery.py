@@ -138,6 +138,27 @@ def test_plain_forms_of_common_types_can_be_submitted(place: Interpreter) -> Non
     assert place.execute(code) == FinalOutput({"value": [[1, 2], [3], "2024-01-02", {"x": 4}, {"a": 2}, ["k"]]})
 
 
+def test_odd_values_arrive_as_what_they_are_or_are_refused(place: Interpreter) -> None:
+    place.output_fields = FIELDS[:1]
+    nested: Any = "x"
+    for _ in range(330):
+        nested = [nested]
+    arrive = {
+        "None": None, "{'answer': 'x'}": {"answer": "x"}, "10**400": 10**400, "{3, 1}": [1, 3], "{1: 'a'}": {"1": "a"},
+        "'a\\ud800b'": "a\ufffdb", "__import__('datetime').date(2024, 1, 2)": "2024-01-02", "-0.0": -0.0,
+        "__import__('functools').reduce(lambda v, _: [v], range(330), 'x')": nested,
+    }  # fmt: skip
+    for code, value in arrive.items():
+        assert place.execute(f"SUBMIT({code})") == FinalOutput({"answer": value}), code
+    refused = {
+        "10**5000": "more than 4,300 digits", "float('nan')": "no JSON numbers", "[float('inf')]": "no JSON numbers",
+        "b'abc'": "type bytes can't leave", "{1: 'a', '1': 'b'}": "two keys", "(x for x in 'ab')": "type generator",
+    }  # fmt: skip
+    for code, words in refused.items():
+        with pytest.raises(CodeFailed, match=words):
+            place.execute(f"SUBMIT({code})")
+
+
 def test_handlers_for_everything_swallow_no_submission(place: Interpreter) -> None:
     place.output_fields = FIELDS[:1]
     code = "try: SUBMIT('first')\nexcept: swallowed = True\nreached = True"

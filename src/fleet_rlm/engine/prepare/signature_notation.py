@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import typing
+import warnings
 
 import dspy
 
 from fleet_rlm.engine.run_errors import SetupError
+
+# A field may be called `copy` or `json`: its value is read by name, never as an attribute of the pydantic model.
+warnings.filterwarnings("ignore", r'Field name "\w+" in "\w*Signature" shadows an attribute', UserWarning)
 
 _NAMES = re.compile(r"(?:^|,)\s*(\w+)")
 NOTATION = (

@@ -14,7 +14,8 @@ from fleet_rlm import events as ev
 from fleet_rlm.engine.models.context_windows import Window, is_overflow
 from fleet_rlm.engine.models.observed_engine import CallInterrupted
 from fleet_rlm.engine.run.history import Shortened
-from fleet_rlm.engine.run.run_failures import AnswerCut
+from fleet_rlm.engine.run.run_failures import AnswerCut, UnfitAnswer
+from fleet_rlm.engine.run.submissions import problem
 from fleet_rlm.engine.trace.call_events import Emit
 from fleet_rlm.engine.trace.run_observer import fields_of
 
@@ -120,7 +121,13 @@ class Extraction(dspy.Module):
                 given = self.inner(**{**fields, "repl_history": history})
                 if self._is_cut() and [*self.signature.output_fields.values()][-1].annotation is not str:
                     raise self._cut(str(given))  # half a text can be read; half a number or list would be another one
-                return SimpleNamespace(**(fields_of(given) or {}))
+                outputs = fields_of(given) or {}
+                for name, value in outputs.items():
+                    if why := problem(value, None):
+                        raise UnfitAnswer(self.signature, str(given), f"{name}: {why}")
+                return SimpleNamespace(**outputs)
+            except UnfitAnswer:
+                raise
             except dspy.AdapterParseError as error:
                 return SimpleNamespace(**self._text_alone(error))
             except dspy.LMError as error:

@@ -37,6 +37,14 @@ class AnswerCut(dspy.LMError):
         return ev.Failure(type="AnswerCut", message=str(self), hint=hint)
 
 
+class UnfitAnswer(dspy.AdapterParseError):
+    """A final answer that holds what no answer can, such as NaN; `why` says what, in words for a person."""
+
+    def __init__(self, signature: type[dspy.Signature], text: str, why: str) -> None:
+        self.why = why
+        super().__init__("Extraction", signature, text, why)
+
+
 _CONTEXT = "Use a model with a larger context, or lower DSPY_LM_MAX_TOKENS, which counts towards it."
 _KEY = "Set DSPY_LLM_API_KEY in the environment or in .env to a valid key for this model."
 
@@ -193,7 +201,9 @@ def failure_of(error: BaseException) -> ev.Failure:
     if isinstance(error, dspy.AdapterParseError):
         return ev.Failure(
             type="Unreadable",
-            message="The model's answer lacks the fields that were asked for.",
+            message=f"The final answer can't be used: {error.why}"
+            if isinstance(error, UnfitAnswer)
+            else "The model's answer lacks the fields that were asked for.",
             hint="Try again, or choose a stronger model.",
         )
     if isinstance(error, CodeInterpreterError):

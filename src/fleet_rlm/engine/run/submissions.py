@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import dspy
@@ -25,27 +27,38 @@ def check_submissions(module: dspy.RLM) -> None:
                 kind = fields[names[0]].annotation
                 output = inner if kind is str or _fits(inner[names[0]], kind) > _fits(inner, kind) else output
             for name in names:
-                if name in output and (why := _problem(output[name], fields[name].annotation)):
+                if name in output and (why := problem(output[name], fields[name].annotation)):
                     return None, f"[Error] {name}: {why}"
         try:
             checked: Checked = accept(FinalOutput(output), names)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             return None, f"[Error] The submission can't be read: {error}"
+        for name, value in (checked[0] or {}).items():
+            if why := problem(value, None):  # of a text that was read as another type
+                return None, f"[Error] {name}: {why}"
         return checked
 
     module._process_final_output = process
 
 
-def _problem(value: Any, annotation: object) -> str:
+def problem(value: Any, annotation: object) -> str:
+    """Return why no answer can hold this value, in words for a planner; empty when it can."""
     if value is None and annotation is str:
         return "None was submitted where a text is asked for. SUBMIT the answer's text, such as 'not found'."
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(DEEPEST):
-        parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
-        level = [part for part in parts if isinstance(part, dict | list)]
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        if any(isinstance(one, float) and not math.isfinite(one) for one in level):
+            return "NaN and infinity are no JSON numbers. Give a text or None instead."
+        level = [part for one in level for part in _parts(one)]
         if not level:
             return ""
     return f"lists or objects more than {DEEPEST} levels deep can't be submitted. Flatten the value."
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple | set | frozenset) else ()
 
 
 def _fits(value: Any, annotation: Any) -> bool:
