@@ -27,7 +27,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 from fleet_rlm import config
 from fleet_rlm.cli.entry import app
-from fleet_rlm.config import reference
+from fleet_rlm.config import settings_reference as reference
 from fleet_rlm.run_settings import complete
 from fleet_rlm.spec import Budgets, RunSpec
 from fleet_rlm.tui.command_line import app as screen
