@@ -47,7 +47,7 @@ class DialectServer:
                 lines = "ollama" if self.path.endswith(("/api/chat", "/api/generate")) else ""
                 streamed = body.get("stream", bool(lines)) or "streamGenerate" in self.path
                 whole, events = _answer(self.path, reply)
-                self.send_response(200)
+                self.send_response(reply.status)
                 kind = "application/x-ndjson" if lines else "text/event-stream" if streamed else "application/json"
                 self.send_header("content-type", kind)
                 self.end_headers()

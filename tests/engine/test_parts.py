@@ -110,8 +110,8 @@ def test_turns_are_given_in_order_and_a_waiter_that_leaves_loses_none() -> None:
 def test_calls_are_counted_one_by_one_whoever_makes_them() -> None:
     told: list[str] = []
     spending = Spending(spec.Budgets(max_llm_calls=2), told.append)
-    assert [spending.admit(call, Estimate(), Scope()) for call in "ab"] == [None, None]
-    assert "budget of 2 sub-LLM calls is spent" in (spending.admit("c", Estimate(), Scope()) or "")
+    assert [spending.admit(call, lambda: Estimate(), Scope()) for call in "ab"] == [None, None]
+    assert "budget of 2 sub-LLM calls is spent" in (spending.admit("c", lambda: Estimate(), Scope()) or "")
     assert spending.calls == 2
     assert "budget of 2 sub-LLM calls is spent" in (spending.refusal() or "")
     assert spending.refusal() is not None
@@ -121,7 +121,7 @@ def test_calls_are_counted_one_by_one_whoever_makes_them() -> None:
 def test_a_batch_is_refused_with_the_calls_that_are_left() -> None:
     spending = Spending(spec.Budgets(max_llm_calls=50))
     for call in range(40):
-        spending.admit(call, Estimate(), Scope())
+        spending.admit(call, lambda: Estimate(), Scope())
     assert "a batch of 40 exceeds the 10 calls left of the budget of 50" in (spending.refusal(40) or "")
     assert spending.refusal(10) is None
 
@@ -129,8 +129,8 @@ def test_a_batch_is_refused_with_the_calls_that_are_left() -> None:
 def test_money_for_calls_in_flight_is_reserved() -> None:
     spending, asking = Spending(spec.Budgets(max_cost_usd=0.10)), Estimate(100, 400, 0.03, 0.06)
     waiting: list[str | None] = []
-    assert spending.admit("first", asking, Scope()) is None
-    second = threading.Thread(target=lambda: waiting.append(spending.admit("second", asking, Scope())))
+    assert spending.admit("first", lambda: asking, Scope()) is None
+    second = threading.Thread(target=lambda: waiting.append(spending.admit("second", lambda: asking, Scope())))
     second.start()
     assert waiting == []  # 0.06 and 0.06 are more than there is
     spending.add(ev.Usage(input=100, output=100), 0.06, sub_call=True)
@@ -139,13 +139,25 @@ def test_money_for_calls_in_flight_is_reserved() -> None:
     assert waiting == [None]
     spending.add(ev.Usage(input=100, output=100), 0.03, sub_call=True)
     spending.settle("second")
-    assert "about $0.03 does not fit into the $0.01 left" in (spending.admit("third", asking, Scope()) or "")
+    assert "about $0.03 does not fit into the $0.01 left" in (spending.admit("third", lambda: asking, Scope()) or "")
+
+
+def test_the_final_answer_is_kept_the_planners_whole_next_prompt_and_the_request() -> None:
+    spending = Spending(spec.Budgets(max_cost_usd=0.10))
+    spending.add(ev.Usage(input=4000, output=1000), 0.02, sub_call=False, input_price=0.000_002)
+    # 0.08 left, 0.02 as the planner's call, 0.002 for its answer, 0.0008 for the request, 0.005 for what is printed
+    assert "into the $0.05 left" in (spending.admit("too much", lambda: Estimate(0, 0, 0.053, 0.053), Scope()) or "")
+    assert spending.admit("fits", lambda: Estimate(0, 0, 0.052, 0.052), Scope()) is None
+    spending.add(ev.Usage(input=100, output=100), 0.052, sub_call=True)
+    spending.settle("fits")
+    assert spending.exhausted() is None
+    assert "but for the final answer" in (spending.exhausted(planning=True) or "")
 
 
 def test_a_call_that_waits_for_money_ends_with_its_scope() -> None:
     spending, scope, told = Spending(spec.Budgets(max_tokens=100)), Scope(), list[str | None]()
-    spending.admit("first", Estimate(50, 90), scope)
-    waiting = threading.Thread(target=lambda: told.append(spending.admit("second", Estimate(50, 90), scope)))
+    spending.admit("first", lambda: Estimate(50, 90), scope)
+    waiting = threading.Thread(target=lambda: told.append(spending.admit("second", lambda: Estimate(50, 90), scope)))
     waiting.start()
     scope.end()
     waiting.join(5)

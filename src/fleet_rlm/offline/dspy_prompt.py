@@ -1,8 +1,9 @@
 """What a prompt of DSPy asks for, read from its structure.
 
-Only the system message says what is asked: a document that is quoted in a user message may hold anything, DSPy's own
+The system message says what is asked: a document that is quoted in a user message may hold anything, DSPy's own
 markers and a forged history included. So the fields and the format come from the system message; the REPL history is
-cut by the lengths that DSPy states for each output; and the iteration is read from the end.
+cut by the lengths that DSPy states for each output; and what stands at the very end, the iteration or the request for
+the final outputs, is found from the end.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _FIELD = re.compile(
 )
 _NOTE = re.compile(r"\{(\w+)\}[ \t]+# note: the value you produce (.+?)(?=\"?,?\n|\"?\s*$)")
 _BLOB = re.compile(r"^(?:\[\d+\] )?«««\n(.*?)\n»»»$", re.M | re.S)
+_OUTPUTS = "Your output fields are:"
+_ITERATION, _EXTRACTION = "\n[[ ## iteration ## ]]\n", "\n[[ ## extraction ## ]]\n"
+"""Begin the last field of a planner's prompt, and of the extraction that goes on from one."""
 _REQUIREMENTS = ("\n\nRespond with the corresponding output fields", "\n\nRespond with a JSON object")
 
 
@@ -116,29 +120,36 @@ Prompt: TypeAlias = PlannerPrompt | FieldsPrompt | FreePrompt
 
 def read_prompt(system: str, user: str) -> Prompt:
     """Tell by the system message what is asked, and take it apart. Never fails: what isn't DSPy's is a free prompt."""
-    listed, _, below = system.partition("Your output fields are:")
+    listed, _, below = system.partition(_OUTPUTS)
     if not listed.lstrip().startswith("Your input fields are:") or not below:
         return FreePrompt(f"{system}\n\n{user}" if system else user)
+    inputs = [name for name, _, _ in _FIELD.findall(listed)]
+    wire, instructions, outputs = _asked(below)
+    if {field.name for field in outputs} >= {"reasoning", "code"} and {"repl_history", "iteration"} <= {*inputs}:
+        at = user.rfind(_EXTRACTION)
+        if at <= user.rfind(_ITERATION):  # the last one counts: documents that are quoted before may hold both
+            return _planner(wire, instructions, _inputs(user, inputs, wire))
+        wire, instructions, outputs = _asked(user[at:].partition(_OUTPUTS)[2])
+        user, inputs = user[:at], ["variables_info", "repl_history"]
+    values = _inputs(user, inputs, wire)
+    history = read_history(values["repl_history"]) if "repl_history" in values else ()
+    return FieldsPrompt(wire, instructions, values, outputs, history)
+
+
+def _asked(below: str) -> tuple[Wire, str, tuple[Field, ...]]:
+    """Return the form of the reply, the instructions and the outputs, from DSPy's text on the output fields."""
+    for requirement in _REQUIREMENTS:
+        below = below.partition(requirement)[0]
     cut = below.find("All interactions will be structured")
     structure = below[cut:] if cut >= 0 else ""
     objective = structure.partition("your objective is:")[2]
     instructions = "\n".join(line.removeprefix(" " * 8) for line in objective.strip("\n ").split("\n")).strip()
     notes = _notes(structure)
-    inputs = [name for name, _, _ in _FIELD.findall(listed)]
     outputs = tuple(
         Field(name, _schema(kind, notes.get(name, "")), said.strip())
         for name, kind, said in _FIELD.findall(below[:cut])
     )
-    wire = _wire(structure, outputs)
-    if (
-        {field.name for field in outputs} >= {"reasoning", "code"}
-        and "repl_history" in inputs
-        and "iteration" in inputs
-    ):
-        return _planner(wire, instructions, _inputs(user, inputs, wire))
-    values = _inputs(user, inputs, wire)
-    history = read_history(values["repl_history"]) if "repl_history" in values else ()
-    return FieldsPrompt(wire, instructions, values, outputs, history)
+    return _wire(structure, outputs), instructions, outputs
 
 
 def _wire(structure: str, outputs: tuple[Field, ...]) -> Wire:

@@ -24,6 +24,10 @@ UNLIMITED_CALLS = 1_000_000
 """What dspy is told when there is no limit of calls: it needs a number."""
 FIRST_ANSWER_TOKENS = 400
 """How long the first answers are taken to be; later ones are as long as those before."""
+REQUEST_TOKENS = 400
+"""Longer than the request for the final outputs, which stands at the end of the planner's prompt."""
+PRINTED_TOKENS = 10_000 // CHARS_PER_TOKEN
+"""What the planner is shown at most of what a cell prints: dspy's limit, in tokens."""
 SUBMIT = "Submit the best answer you have."
 
 
@@ -54,7 +58,8 @@ class Spending:
         self._reserved: dict[object, Estimate] = {}
         self._answers = 0
         """Sub-calls that were answered."""
-        self._last_planner = Estimate()
+        self._final = Estimate()
+        """What the forced final answer is going to spend: about, and when the running cell prints all that is shown."""
         self._changed: Future[None] = Future()
         """Done when a reservation ends."""
 
@@ -63,13 +68,13 @@ class Spending:
         limit = self.budgets.max_seconds
         return None if limit is None else limit + self.held_seconds() - (time.monotonic() - self._began)
 
-    def add(self, usage: ev.Usage, cost_usd: float | None, *, sub_call: bool) -> None:
-        """Count an answer."""
+    def add(self, usage: ev.Usage, cost_usd: float | None, *, sub_call: bool, input_price: float | None = None) -> None:
+        """Count an answer; `input_price` is what a token of a prompt costs, in dollars."""
         with self._lock:
             self.spent.add(usage, cost_usd, sub=sub_call)
             self._answers += sub_call
             if not sub_call:
-                self._last_planner = Estimate(usage.input + usage.output, 0, cost_usd)
+                self._final = _final_answer(usage, cost_usd, input_price)
 
     def cost_per_char(self) -> float | None:
         """What a character of a sub-call's prompt has cost so far (its answer included), in dollars; None: unknown."""
@@ -83,11 +88,11 @@ class Spending:
     def exhausted(self, *, planning: bool = False) -> str | None:
         """Why the run must be finished, or None. What a final answer may cost is kept; `planning` costs it again."""
         limits, spent, ahead = self.budgets, self.spent, 1 + planning
-        if limits.max_tokens is not None and spent.tokens + ahead * self._last_planner.tokens >= limits.max_tokens:
+        if limits.max_tokens is not None and spent.tokens + ahead * self._final.tokens >= limits.max_tokens:
             return _spent(f"{limits.max_tokens:,} tokens", over=spent.tokens >= limits.max_tokens)
         if limits.max_cost_usd is not None:
             cost = spent.cost_usd or 0.0
-            if cost and cost + ahead * (self._last_planner.cost_usd or 0.0) >= limits.max_cost_usd:
+            if cost and cost + ahead * (self._final.cost_usd or 0.0) >= limits.max_cost_usd:
                 return _spent(f"${limits.max_cost_usd:g}", over=cost >= limits.max_cost_usd)
         left = self.seconds_left()
         if left is not None and left <= 0:
@@ -114,18 +119,19 @@ class Spending:
             "Nothing was sent: send fewer prompts, or use Python for what remains."
         )
 
-    def admit(self, call: object, estimate: Estimate, scope: Scope) -> str | None:
+    def admit(self, call: object, estimate: Callable[[], Estimate], scope: Scope) -> str | None:
         """Count a sub-call and reserve what it may cost, or say why it is refused.
 
-        It waits for calls in flight where only these stand in its way. True to its word at the end of the scope too:
-        a call that was ended while it waited is refused. `settle` gives the reservation back.
+        It waits for calls in flight where only these stand in its way, and is estimated again after each, which tells
+        more of the model. A call that was ended while it waited is refused. `settle` gives the reservation back.
         """
         while True:
+            costs = estimate()
             with self._lock:
-                refused, waits = self._verdict(estimate)
+                refused, waits = self._verdict(costs)
                 if refused is None and not waits:
                     self.calls += 1
-                    self._reserved[call] = estimate
+                    self._reserved[call] = costs
                     return None
                 changed = self._changed
             if refused is not None:
@@ -147,14 +153,14 @@ class Spending:
             return _calls_made(limits.max_llm_calls), False
         if why := self.exhausted():
             return f"Refused: {why}. {SUBMIT}", False
-        held, spent, kept = self._reserved.values(), self.spent, self._last_planner
+        held, spent, kept = self._reserved.values(), self.spent, self._final
         checks: list[tuple[float, float, float, float, Callable[[float], str]]] = []
         if limits.max_tokens is not None:
-            tokens = limits.max_tokens - spent.tokens - kept.tokens
+            tokens = limits.max_tokens - spent.tokens - kept.most_tokens
             in_flight = sum(one.most_tokens for one in held)
             checks.append((tokens, estimate.tokens, estimate.most_tokens, in_flight, "{:,.0f} tokens".format))
         if limits.max_cost_usd is not None and estimate.cost_usd is not None:
-            money = limits.max_cost_usd - (spent.cost_usd or 0.0) - (kept.cost_usd or 0.0)
+            money = limits.max_cost_usd - (spent.cost_usd or 0.0) - (kept.most_cost_usd or 0.0)
             reserved = sum(one.most_cost_usd or 0.0 for one in held)
             checks.append((money, estimate.cost_usd, estimate.most_cost_usd or 0.0, reserved, dollars))
         for room, about, most, elsewhere, figure in checks:
@@ -164,6 +170,20 @@ class Spending:
                 left = figure(max(room, 0.0))
                 return f"Refused: a call of about {figure(about)} does not fit into the {left} left. {SUBMIT}", False
         return None, False
+
+
+def _final_answer(planner: ev.Usage, cost_usd: float | None, input_price: float | None) -> Estimate:
+    """Return what a final answer is going to spend after this answer of the planner's.
+
+    It is asked for with the planner's prompt, longer by this answer, by what its cell prints, and by the request.
+    """
+    tokens = planner.input + planner.output
+    more = planner.output + REQUEST_TOKENS
+    if cost_usd is None:
+        return Estimate(tokens + more, tokens + more + PRINTED_TOKENS)
+    price = input_price if input_price is not None else cost_usd / max(1, tokens)
+    about = cost_usd + more * price
+    return Estimate(tokens + more, tokens + more + PRINTED_TOKENS, about, about + PRINTED_TOKENS * price)
 
 
 def _calls_made(limit: int) -> str:

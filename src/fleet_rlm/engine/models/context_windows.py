@@ -8,6 +8,7 @@ import threading
 import dspy
 from dspy import lm15
 
+from fleet_rlm import events as ev
 from fleet_rlm.engine.models.model_facts import estimated_tokens, facts_of
 from fleet_rlm.engine.models.model_settings import ModelSettings
 from fleet_rlm.engine.run.run_failures import CallRefused
@@ -30,6 +31,10 @@ _ASKED = re.compile(
 )
 _SURE = 0.85
 """A prompt is refused unasked only when it is too long even if it is estimated that much too high."""
+_MOST_SCALE = 4.0
+"""Times as many tokens as are estimated that a text is taken to be at most."""
+_SURE_TOKENS = 1000
+"""Prompts below say little of a tokenizer: what providers add to each weighs more."""
 _MARGIN = 0.03
 """Share of a window that is kept free, since token counts are estimates."""
 
@@ -69,7 +74,11 @@ class Window:
 
     def tokens(self, text: str) -> int:
         """About how many tokens a text is for this model."""
-        return int(estimated_tokens(text) * self._scale)
+        return self.scaled(estimated_tokens(text))
+
+    def scaled(self, estimate: int) -> int:
+        """About how many tokens of this model an estimate for all models is."""
+        return int(estimate * self._scale)
 
     def check(self, prompt: str) -> None:
         """Raises `PromptTooLong` for a prompt that certainly does not fit."""
@@ -96,7 +105,13 @@ class Window:
             if self.size is None:
                 self.size = max(256, int(estimate * self._scale * 0.8))
             over = max([number for number in asked if number > self.size], default=self.size)
-            self._scale = min(4.0, max(self._scale, over / estimate))
+            self._scale = min(_MOST_SCALE, max(self._scale, over / estimate))
+
+    def counted(self, estimate: int, usage: ev.Usage) -> None:
+        """Estimate higher from now on, if the provider counted more tokens in a prompt than were estimated."""
+        if estimate >= _SURE_TOKENS and not usage.estimated:
+            with self._lock:
+                self._scale = min(_MOST_SCALE, max(self._scale, usage.input / estimate))
 
     def words(self) -> str:
         """What the planner is told of it as the window of its sub-model."""

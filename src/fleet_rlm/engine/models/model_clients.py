@@ -98,6 +98,19 @@ class ModelLoop:
             loop.close()
 
 
+class ShapingLiteLLMEngine(AsyncLiteLLMEngine):
+    """Changes a request's arguments just before LiteLLM gets them, as the native client's transport does."""
+
+    def __init__(self, shape: Callable[[dict[str, Json]], None], **options: Json) -> None:
+        super().__init__(**options)
+        self._shape = shape
+
+    def _arguments(self, request: lm15.Request, *, streaming: bool = False) -> dict[str, Json]:
+        arguments: dict[str, Json] = super()._arguments(request, streaming=streaming)
+        self._shape(arguments)
+        return arguments
+
+
 class NetworkEngine:
     """A model over the network: dspy's native client where it knows the way, else LiteLLM (slow to import)."""
 
@@ -106,7 +119,7 @@ class NetworkEngine:
     ) -> None:
         self.provider: str | None = None
         self.wire_model = settings.model
-        self._settings = settings
+        self._settings, self._shape = settings, shape
         self._native: AsyncLM15Engine | None = None
         self._transport: MendingTransport | None = None
         self._lite: AsyncLiteLLMEngine | None = None
@@ -176,9 +189,8 @@ class NetworkEngine:
             if key is None and base and self.provider not in _OWN_LOGIN:
                 key = "none"  # else LiteLLM sends what the environment has, for whatever address that is meant
             options = {"api_key": key, "api_base": base}
-            self._lite = AsyncLiteLLMEngine(
-                model_type=self._api, **{name: value for name, value in options.items() if value}
-            )
+            given = {name: value for name, value in options.items() if value}
+            self._lite = ShapingLiteLLMEngine(self._shape, model_type=self._api, **given)
         return self._lite
 
     async def aclose(self) -> None:
@@ -202,6 +214,7 @@ def _with_its_end(event: StreamEvent) -> StreamEvent:
 
 async def _imported(name: str) -> None:
     done: Future[None] = Future()
+    done.set_running_or_notify_cancel()  # an import can't be cancelled: whoever waits may go, it ends by itself
 
     def bring() -> None:
         try:

@@ -156,9 +156,9 @@ class ObservedEngine:
         waited = calls.slots.take(scope)
         if waited is None:
             self._interrupted()
-        ticket = object()
+        ticket, tokens = object(), prompt_tokens(request)
         try:
-            if refused := calls.spending.admit(ticket, self._estimate(request), scope):
+            if refused := calls.spending.admit(ticket, lambda: self._estimate(request, tokens), scope):
                 calls.token.check()
                 raise (CallInterrupted if scope.ended else CallRefused)(refused)
             calls.watch.call_running(call, waited)
@@ -167,9 +167,9 @@ class ObservedEngine:
             calls.spending.settle(ticket)
             calls.slots.give()
 
-    def _estimate(self, request: lm15.Request) -> Estimate:
+    def _estimate(self, request: lm15.Request, tokens: int) -> Estimate:
         """What a call is going to cost: its prompt, and an answer as long as others, or as long as it may be."""
-        read, usual = prompt_tokens(request), self._calls.spending.usual_answer()
+        read, usual = self.window.scaled(tokens), self._calls.spending.usual_answer()
         most = max(self._form.shaped(request).config.max_tokens or 0, usual)
         price = self._price
         about, at_most = ev.Usage(input=read, output=usual), ev.Usage(input=read, output=most)
@@ -208,6 +208,7 @@ class ObservedEngine:
                 self._count(call, _guessed(asked, str(withheld)), paid)
                 raise
             answered = self._priced(asked, response)
+            self.window.counted(prompt_tokens(asked), answered.usage)
             more = self._form.more_room(asked) if answered.truncated else None
             paid = self._count(call, answered, paid, told=more is None)
             if more is not None:
@@ -222,7 +223,10 @@ class ObservedEngine:
         calls = self._calls
         if answered.cost_usd is None and answered.usage.estimated and self._price is not None:
             answered = dataclasses.replace(answered, cost_usd=self._price.of(answered.usage))
-        calls.spending.add(answered.usage, answered.cost_usd, sub_call=calls.watch.is_sub_call(call))
+        calls.spending.add(
+            answered.usage, answered.cost_usd, sub_call=calls.watch.is_sub_call(call),
+            input_price=self._price.input if self._price else None,
+        )  # fmt: skip
         together = before + answered if before is not None else answered
         if told:
             calls.watch.call_answered(call, together)

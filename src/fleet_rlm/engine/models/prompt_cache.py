@@ -1,4 +1,4 @@
-"""Mark in a planner's requests what the provider may keep in its cache, for Claude, which caches only what is marked.
+"""Mark in a run's requests what the provider may keep in its cache, for Claude, which caches only what is marked.
 
 A planner's prompt grows: the instructions stay, the history gets longer, only the last field changes with each step.
 The message is cut into blocks where earlier prompts ended, so that its beginning stays the same block by block.
@@ -12,8 +12,17 @@ import itertools
 from fleet_rlm.engine.trace.stored_prompts import common_prefix
 from fleet_rlm.events import Json
 
-LAST_FIELD = "[[ ## iteration ## ]]"
-"""Where the part of a planner's prompt begins that changes with each step."""
+EXTRACTION = "extraction"
+"""The field that asks for the final outputs, in place of the planner's last field."""
+
+
+def header(field: str) -> str:
+    """Return the line that begins a field in a prompt."""
+    return f"[[ ## {field} ## ]]"
+
+
+_LAST_FIELDS = tuple(f"\n{header(field)}\n" for field in ("iteration", EXTRACTION))
+"""Where the part of a prompt begins that changes with each step."""
 _MARK = {"type": "ephemeral"}
 _PROMPTS = 32
 """Growing prompts that are remembered: the run's own and those of its sub-agents."""
@@ -32,7 +41,8 @@ class PromptCache:
             return
         last = messages[-1]
         text = _text(last.get("content"))
-        end = len(text[: max(text.rfind(LAST_FIELD), 0)].rstrip())  # the blank lines before a field are no history
+        # What is quoted before may hold the same lines; the blank lines before a field are no history.
+        end = len(text[: max(0, *map(text.rfind, _LAST_FIELDS))].rstrip())
         if not end:
             return
         system = next((message for message in messages if message.get("role") in ("system", "developer")), None)

@@ -14,6 +14,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.engine.models.context_windows import Window, is_overflow
 from fleet_rlm.engine.models.observed_engine import CallInterrupted
 from fleet_rlm.engine.run.history import Shortened
+from fleet_rlm.engine.run.reply_adapter import ExtractionAdapter, FieldsAdapter
 from fleet_rlm.engine.run.run_failures import AnswerCut, UnfitAnswer
 from fleet_rlm.engine.run.submissions import problem
 from fleet_rlm.engine.trace.call_events import Emit
@@ -30,7 +31,7 @@ class Prompting:
 
     def __init__(self, emit: Emit, window: Window) -> None:
         self.window = window
-        self._emit = emit
+        self.emit = emit
         self.shortened = Shortened()
 
     def history(self, whole: REPLHistory, beside: str, place: dict[str, Any], room: int | None = None) -> REPLHistory:
@@ -42,7 +43,7 @@ class Prompting:
         left = max(64, left - self.window.tokens(beside))
         if self.shortened.fit(whole, left, self.window.tokens):
             after = self.shortened.of(whole)
-            self._emit(
+            self.emit(
                 ev.HistoryShortened(
                     steps=self.shortened.steps, of=len(whole.entries), window=self.window.size,
                     chars_before=len(before.format()), chars_after=len(after.format()), **place,
@@ -68,18 +69,20 @@ class Extraction(dspy.Module):
 
     def __init__(
         self,
-        inner: dspy.Module,
+        inner: dspy.Predict,
         prompting: Prompting,
+        asked: Callable[[], tuple[type[dspy.Signature], list[dict[str, Any]]]],
         others: Callable[[], Iterator[tuple[Any, Window]]],
         is_cut: Callable[[], bool],
     ) -> None:
-        """`others` are models to ask when the agent's own fails, with their windows.
+        """`asked` is the signature and the examples that the planner was asked with last.
 
-        `is_cut` tells whether the newest answer ended at its limit of tokens.
+        `others` are models to ask when the agent's own fails, with their windows; `is_cut` tells whether the newest
+        answer ended at its limit of tokens.
         """
         super().__init__()
         self.inner = inner
-        self._prompting, self._others, self._is_cut = prompting, others, is_cut
+        self._prompting, self._planner, self._others, self._is_cut = prompting, asked, others, is_cut
 
     @property
     def signature(self) -> type[dspy.Signature]:
@@ -100,7 +103,7 @@ class Extraction(dspy.Module):
             elif isinstance(failed, dspy.AdapterParseError) and self._is_cut():
                 error = self._cut(failed.lm_response)
             for lm, window in self._others():
-                other = Prompting(self._prompting._emit, window)
+                other = Prompting(self._prompting.emit, window)
                 try:
                     with dspy.context(lm=lm):
                         return self._asked(fields, other)
@@ -114,11 +117,14 @@ class Extraction(dspy.Module):
         return AnswerCut(self._prompting.window.answer, text, "the final answer")
 
     def _asked(self, fields: dict[str, Any], prompting: Prompting) -> SimpleNamespace:
-        rest, room = beside(self.signature, fields), None
+        (planner, examples), room = self._planner(), None
+        adapter = FieldsAdapter() if self.inner.demos else ExtractionAdapter(planner, examples)
+        rest = "\n".join([beside(planner, fields), self.signature.instructions])
         for attempt in range(ATTEMPTS):
             history = prompting.history(fields["repl_history"], rest, {}, room)
             try:
-                given = self.inner(**{**fields, "repl_history": history})
+                with dspy.context(adapter=adapter):
+                    given = self.inner(**{**fields, "repl_history": history})
                 if self._is_cut() and [*self.signature.output_fields.values()][-1].annotation is not str:
                     raise self._cut(str(given))  # half a text can be read; half a number or list would be another one
                 outputs = fields_of(given) or {}

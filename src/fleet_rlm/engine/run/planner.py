@@ -72,10 +72,11 @@ class Seat:
             if root and self.sub_window is not self.window:
                 yield module.sub_lm, self.sub_window
 
-        module.generate_action, module.extract = (
-            planner,
-            Extraction(module.extract, prompting, others, self.observer.is_cut),
-        )
+        def asked() -> tuple[type[dspy.Signature], list[dict[str, Any]]]:
+            return planner.asked, planner.inner.demos
+
+        module.extract = Extraction(module.extract, prompting, asked, others, self.observer.is_cut)
+        module.generate_action = planner
         check_submissions(module)
         if not root:  # the run's own planner is driven by one who knows how it ends
             module.forward = functools.partial(_answered_anyway, module, planner, module.forward)
@@ -84,6 +85,7 @@ class Seat:
     def _with_sizes(self, signature: type[dspy.Signature], window: Window) -> type[dspy.Signature]:
         """The instructions with the models' real sizes in place of dspy's guess."""
         told = signature.instructions.replace(DSPYS_GUESS, f"({self.sub_window.words()})")
+        told = told.replace("Python REPL environment", "Python REPL")  # the planner's own end says where its code runs
         if window.answer:
             told += f"\nYour own answer, with reasoning and code, may have at most {window.answer:,} tokens."
         sized: type[dspy.Signature] = signature.with_instructions(told)
@@ -97,7 +99,7 @@ class Seat:
 class GatedPlanner(dspy.Module):
     """Plans the next step, with the person in between."""
 
-    def __init__(self, inner: dspy.Module, seat: Seat, prompting: Prompting, *, root: bool) -> None:
+    def __init__(self, inner: dspy.Predict, seat: Seat, prompting: Prompting, *, root: bool) -> None:
         super().__init__()
         self.inner = inner
         self.seat = seat
@@ -106,6 +108,8 @@ class GatedPlanner(dspy.Module):
         self.variables_info: object = []
         """What the planner was told of the inputs, and the history: what an extraction needs."""
         self.history: Any = None  # dspy's REPLHistory
+        self.asked: type[dspy.Signature] = self.signature
+        """The signature that it was asked with last."""
 
     @property
     def signature(self) -> type[dspy.Signature]:
@@ -120,6 +124,7 @@ class GatedPlanner(dspy.Module):
     def forward(self, **fields: Any) -> dspy.Prediction:
         """Raises `FinishRequested` (the run's own), `AgentStopped`, `RunAborted`, `PlannerGaveUp`, `LMError`."""
         self.variables_info, self.history = fields["variables_info"], fields["repl_history"]
+        self.asked = fields.get("signature", self.signature)
         agent = self._agent()
         notes = self._stand_before(agent)
         attempt = 0
@@ -172,7 +177,7 @@ class GatedPlanner(dspy.Module):
         complaints: list[str] = []
         room: int | None = None
         place = {"iteration": agent.iteration, "parent": agent.span}
-        rest, overflows = beside(fields.get("signature", self.signature), fields), 0
+        rest, overflows = beside(self.asked, fields), 0
         while True:
             asked = attempt + len(complaints)
             history = self.prompting.history(fields["repl_history"], "\n".join([rest, *notes]), place, room)

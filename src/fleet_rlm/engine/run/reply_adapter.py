@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,11 @@ import dspy
 from dspy.adapters.utils import apply_output_field_defaults, parse_value
 
 from fleet_rlm import replies
+from fleet_rlm.engine.models.prompt_cache import EXTRACTION, header
+
+OUTPUTS = "Your output fields are:"
+LAST_REQUEST = "No further step is run: write no code. Instead of `reasoning` and `code`, give the final outputs now."
+WHERE_CODE_RUNS = "The code is the next step in the Python REPL environment."
 
 
 class Verbatim(str):
@@ -58,11 +64,47 @@ def _typed(signature: type[dspy.Signature], texts: Mapping[str, Any]) -> dict[st
     return values if values.keys() == signature.output_fields.keys() else None
 
 
+class ExtractionAdapter(FieldsAdapter):
+    """Asks for the outputs at the end of the planner's own prompt, which providers have in their cache by then."""
+
+    def __init__(self, planner: type[dspy.Signature], demos: list[dict[str, Any]]) -> None:
+        """`planner` and `demos` are what the planner was asked with last."""
+        super().__init__()
+        self._planner, self._demos = planner, demos
+
+    def format(
+        self, signature: type[dspy.Signature], _demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return the planner's messages, byte for byte up to the end of the history, then the request."""
+        outputs = functools.reduce(lambda left, name: left.delete(name), signature.input_fields, signature)
+        described = "".join(self.format_system_message(outputs).partition(OUTPUTS)[1:])
+        request = f"{LAST_REQUEST}\n{described}\n\n{self.user_message_output_requirements(outputs)}"
+        messages: list[dict[str, Any]] = super().format(self._planner, self._demos, {**inputs, EXTRACTION: request})
+        return messages
+
+    def format_user_message_content(
+        self,
+        signature: type[dspy.Signature],
+        inputs: dict[str, Any],
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,
+    ) -> str:
+        """Return a message of the planner's, without its own last field where the extraction's stands."""
+        end = f"{header(EXTRACTION)}\n{inputs[EXTRACTION]}" if main_request else suffix
+        content: str = super().format_user_message_content(signature, inputs, prefix, end)
+        return content
+
+
 class PlannerAdapter(dspy.ChatAdapter):
     """Asks as dspy's ChatAdapter does, and reads reasoning and code in whatever form they come."""
 
     def __init__(self) -> None:
         super().__init__(use_json_adapter_fallback=False)
+
+    def user_message_output_requirements(self, signature: type[dspy.Signature]) -> str:
+        """Return the reminder of the format, and where the code runs: the instructions are the extraction's too."""
+        return f"{super().user_message_output_requirements(signature)} {WHERE_CODE_RUNS}"
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
         """Reasoning, and code that is out of its fence. Raises `AdapterParseError`, caused by `replies.Unreadable`."""
