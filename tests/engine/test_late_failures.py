@@ -143,6 +143,14 @@ def test_a_provider_s_error_tells_the_window(said: str, size: int) -> None:
     assert window.tokens("word " * size) >= size
 
 
+def test_a_server_that_counts_the_answer_in_does_not_make_the_prompt_look_longer() -> None:
+    said = "maximum context length is 8192 tokens. However, you requested 12282 tokens (4090 in the messages, 8192 in"
+    window = Window(ModelSettings(model="openai/no-such-model"))
+    window.learn(lm15.ContextLengthError(said + " the completion).", status=400), "word " * 4090)
+    assert window.size == 8192
+    assert window.tokens("word " * 4090) == 4090
+
+
 def test_an_error_without_figures_tells_that_this_prompt_is_too_long() -> None:
     window = Window(ModelSettings(model="openai/no-such-model"))
     window.learn(lm15.ContextLengthError("Please reduce the length of the messages.", status=400), "word " * 9000)

@@ -11,14 +11,9 @@ from dspy import lm15
 from fleet_rlm import events as ev
 from fleet_rlm.engine.models.model_facts import estimated_tokens, facts_of
 from fleet_rlm.engine.models.model_settings import ModelSettings
+from fleet_rlm.engine.models.provider_faults import CONTEXT_WORDS
 from fleet_rlm.engine.run.run_failures import CallRefused
 
-_OVERFLOW = re.compile(
-    r"context[_ ](?:length|window|size)|maximum (?:context|prompt)|prompt (?:is|was) too long|input is too long"
-    r"|too many (?:input |prompt )?tokens|input token count|exceeds the (?:available|maximum)"
-    r"|reduce the length of the (?:messages|prompt)",
-    re.IGNORECASE,
-)
 _LIMIT = re.compile(
     r"(?:(?:context|prompt)[_ ](?:length|size|window)(?: of)?(?: only)?(?: is)?|n_ctx\W{0,3}|tokens allowed|>)\D{0,14}"
     r"(\d[\d,]{2,})|(\d[\d,]{2,})[- ](?:tokens? )?(?:maximum|context)",
@@ -28,6 +23,9 @@ _ASKED = re.compile(
     r"(?:resulted in|requested(?: about)?|contains|too long|token count(?: is)?|request|n_prompt_tokens\W{0,3})\D{0,12}"
     r"(\d[\d,]{2,})",
     re.IGNORECASE,
+)
+_PROMPT_ALONE = re.compile(
+    r"([\d,]+)(?: tokens)? (?:in|from|of) (?:the |your )?(?:messages|input|prompt)", re.IGNORECASE
 )
 _SURE = 0.85
 """A prompt is refused unasked only when it is too long even if it is estimated that much too high."""
@@ -49,7 +47,7 @@ def is_overflow(error: BaseException) -> bool:
         return True
     of_the_request = isinstance(error, dspy.LMInvalidRequestError | lm15.InvalidRequestError)
     server = isinstance(error, dspy.LMServerError | lm15.ServerError)
-    return (of_the_request or server) and _OVERFLOW.search(str(error)) is not None
+    return (of_the_request or server) and CONTEXT_WORDS.search(str(error)) is not None
 
 
 class Window:
@@ -96,15 +94,14 @@ class Window:
         """Take from an error how long a prompt may be; at the least, that this one is too long."""
         if not is_overflow(error) or isinstance(error, PromptTooLong):
             return
-        said, estimate = str(error), max(1, estimated_tokens(prompt))
-        limits = [_number(match.group(1) or match.group(2)) for match in _LIMIT.finditer(said)]
-        asked = [_number(match.group(1)) for match in _ASKED.finditer(said)]
+        estimate = max(1, estimated_tokens(prompt))
+        limits, asked = told_sizes(str(error))
         with self._lock:
             if limits and min(limits) >= 256:
                 self.size = min(limits) if self.size is None else min(self.size, *limits)
             if self.size is None:
                 self.size = max(256, int(estimate * self._scale * 0.8))
-            over = max([number for number in asked if number > self.size], default=self.size)
+            over = max(asked, default=self.size)
             self._scale = min(_MOST_SCALE, max(self._scale, over / estimate))
 
     def counted(self, estimate: int, usage: ev.Usage) -> None:
@@ -121,6 +118,16 @@ class Window:
         return (
             f"a prompt may have about {room:,} tokens, some {room * 3 // 1000 * 1000 or room * 3:,} characters{answer}"
         )
+
+
+def told_sizes(words: str) -> tuple[list[int], list[int]]:
+    """Return the sizes in tokens that an error gives for the window, and for the prompt that did not fit.
+
+    Of a server that counts the answer in, the second is what the prompt has without it.
+    """
+    alone = [_number(match.group(1)) for match in _PROMPT_ALONE.finditer(words)]
+    asked = alone or [_number(match.group(1)) for match in _ASKED.finditer(words)]
+    return [_number(match.group(1) or match.group(2)) for match in _LIMIT.finditer(words)], asked
 
 
 def _number(text: str) -> int:

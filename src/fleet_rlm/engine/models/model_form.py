@@ -12,6 +12,7 @@ import re
 from dspy import lm15
 from dspy.clients.lm import _is_openai_reasoning_model
 
+from fleet_rlm.engine.models.context_windows import told_sizes
 from fleet_rlm.engine.models.model_facts import ModelFacts, estimated_tokens, facts_of
 from fleet_rlm.engine.models.model_settings import ModelSettings
 from fleet_rlm.engine.models.prompt_cache import PromptCache
@@ -179,11 +180,10 @@ class Form:
     def _fit_window(self, words: str, request: lm15.Request) -> str | None:
         """A server counts the room for the answer towards its window: ask for what is left beside the prompt."""
         now = request.config.max_tokens
-        window = re.search(r"(?:maximum )?context (?:length|window|size)\D{0,30}?([\d,]+)", words, re.IGNORECASE)
-        prompt = re.search(r"([\d,]+)(?: tokens)? (?:in|from|of) (?:the |your )?(?:messages|input|prompt)", words, re.I)
-        if now is None or window is None or prompt is None:
+        windows, prompts = told_sizes(words)
+        if now is None or not windows or not prompts:
             return None
-        left = int(window[1].replace(",", "")) - int(prompt[1].replace(",", "")) - 64
+        left = min(windows) - max(prompts) - 64
         if not LEAST_ROOM <= left < now:
             return None
         self.limit = self._ceiling = left

@@ -57,13 +57,14 @@ _SERVER = {
     "service_unavailable", "engine_overloaded", "model_overloaded", "overloaded", "serviceunavailableexception",
     "internalservererror", "bad_gateway", "upstream_error", "processing_error",
 }  # fmt: skip
-_CONTEXT_WORDS = re.compile(
-    r"maximum context length|context (?:length|window|size)|prompt is too long|input is too long|context overflow"
-    r"|reduce the length of the (?:messages|prompt|input)|input token count.*exceeds|too many (?:input )?tokens in"
-    r"|exceeds? the (?:model'?s )?(?:max(?:imum)? )?(?:input|context)|ContextWindowExceeded"
-    r"|request too large for model",
+CONTEXT_WORDS = re.compile(
+    r"context[_ ](?:length|window|size)|maximum (?:context|prompt)|(?:prompt|input) (?:is|was) too long"
+    r"|context overflow|reduce the length of the (?:messages|prompt|input)|input token count.*exceeds"
+    r"|too many (?:(?:input|prompt) tokens|tokens in)|ContextWindowExceeded|request too large for model"
+    r"|exceeds? the (?:model'?s )?(?:(?:available|max(?:imum)?) )?(?:input|context)",
     re.IGNORECASE,
 )
+"""Words of an error that says the prompt is longer than the model's context window."""
 _BILLING_WORDS = re.compile(
     r"credit balance is too low|insufficient (?:balance|credit|fund)|budget has been exceeded|out of credit"
     r"|exceeded your current quota|requires more credits|payment required",
@@ -349,7 +350,7 @@ _UNKNOWN_MODEL = re.compile(
 )
 _RULES: tuple[tuple[type[lm15.ProviderError], set[str], set[int], re.Pattern[str] | None, set[int | None]], ...] = (
     (lm15.BillingError, _BILLING, {402}, None, set()),
-    (lm15.ContextLengthError, _CONTEXT, set(), _CONTEXT_WORDS, {None, 400, 413, 422, 429, 500}),
+    (lm15.ContextLengthError, _CONTEXT, set(), CONTEXT_WORDS, {None, 400, 413, 422, 429, 500}),
     (lm15.ProviderError, _WITHHELD, set(), _WITHHELD_WORDS, {None, 400, 403, 422}),
     (lm15.AuthError, _KEY | _FORBIDDEN, {401, 403}, _KEY_WORDS, {400}),
     (lm15.UnsupportedModelError, {"model_not_found", "deploymentnotfound"}, set(), _UNKNOWN_MODEL, {400, 404}),
