@@ -14,7 +14,7 @@ from cli.shell import Shell
 from fleet_rlm.cli.entry import COMMANDS, app
 from fleet_rlm.cli.plain_help import first_paragraph
 
-OWN = {"fleet_rlm", *(f"fleet_rlm.{name}" for name in ("cli", "log_text", "screen_text", "standard_streams"))}
+OWN = {"fleet_rlm", *(f"fleet_rlm.{name}" for name in ("cli", "log_text", "standard_streams", "terminal_text"))}
 OWN |= {"fleet_rlm.cli.entry", "fleet_rlm.cli.plain_help"}
 DRAWING = ("rich", "pydantic", "markdown_it", "pygments")
 HEAVY = ("dspy", "litellm", "modal", "textual", "numpy", "openai", "fleet_rlm.engine", "fleet_rlm.tui")
