@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.cells import cell_len
 from fleet_rlm import events as ev
 from fleet_rlm.terminal_text import clean, clean_line
 from fleet_rlm.tui.safe_output import harmless
+from fleet_rlm.tui.terminal import PasteFilter
 from tests.terminal import Terminal
 from tests.tui.sample_runs import finished, iteration, run_started, write_run
 
@@ -145,3 +147,27 @@ def test_a_hostile_path_on_the_command_line_is_told_harmlessly(hostile_home: Pat
     with Terminal((*TUI, str(path) + "x"), 120, 40) as terminal:
         assert terminal.wait_exit() == 2
         assert not re.search("[\x1b\x07\x9b\u202e]", terminal.raw.decode())
+
+
+@given(st.lists(st.integers(1, 30), max_size=12))
+def test_pasted_text_loses_its_controls_wherever_it_is_cut_and_keys_stay(lengths: list[int]) -> None:
+    sent = "a\x1b[A\x12" + "\x1b[200~one\x1b[A\x12\x00 \x1b[20\ttwo\r\n\x1b[201~" + "\x1bb\x1b[200~\x1b\x1b[201~\x11"
+    filtered, got = PasteFilter(), ""
+    for length in lengths:
+        got += filtered(sent[:length])
+        sent = sent[length:]
+    got += filtered(sent)
+    pasted = "\x1b[200~one[A [20\ttwo\r\n\x1b[201~"
+    assert got == "a\x1b[A\x12" + pasted + "\x1bb\x1b[200~\x1b[201~\x11"
+
+
+def test_what_is_pasted_or_is_no_text_presses_no_key_and_the_app_goes_on_listening(hostile_home: Path) -> None:
+    with Terminal(TUI, 100, 30) as terminal:
+        terminal.wait("Runs")
+        terminal.press("n")
+        terminal.wait("What do you want to know")
+        os.write(terminal.fd, b"\xff\xfe")
+        terminal.paste("\x1b[Zfirst\x1b\x12words\x1b[2J\x00 end")
+        terminal.wait(r"\[Zfirstwords\[2J end")
+        terminal.press("esc", "ctrl+q")
+        assert terminal.wait_exit() == 0

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, TextIO, cast
 
+from textual import _xterm_parser
 from textual.app import App, ReturnType
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -20,7 +21,7 @@ from textual.worker import WorkerFailed
 class Seam(NamedTuple):
     """A private name of Textual."""
 
-    owner: type
+    owner: object
     name: str
     checked_with: str
     """The version of Textual whose source was read."""
@@ -39,6 +40,7 @@ SEAMS = (
     Seam(App, "_exception", "8.2.8", "the error that ends the app"),
     Seam(App, "_exit_renderables", "8.2.8", "what is printed after the app has left the terminal"),
     Seam(MessagePump, "_close_messages_no_wait", "8.2.8", "the last step of ending on an error"),
+    Seam(_xterm_parser, "XTermParser", "8.2.8", "reads keys, pastes and the mouse from what a terminal sends"),
     Seam(LinuxDriver, "_file", "8.2.8", "the stream that the driver writes to"),
     Seam(LinuxDriver, "_mouse", "8.2.8", "false when the mouse is left to the terminal, also after a suspension"),
     Seam(LinuxDriver, "_mouse_pixels", "8.2.8", "true when positions of the mouse are reported in pixels"),
@@ -46,6 +48,9 @@ SEAMS = (
     Seam(LinuxDriver, "_enable_mouse_pixels", "8.2.8", "ask it to report pixels"),
     Seam(LinuxDriver, "_disable_mouse_support", "8.2.8", "leave the mouse to the terminal"),
 )
+
+
+KeyParser = _xterm_parser.XTermParser
 
 
 class OpenApp(App[ReturnType]):

@@ -6,9 +6,12 @@ session only; where that is `make` or a shell, the app hears nothing. So the ter
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
+import re
 import select
+import selectors
 import signal
 import subprocess
 import termios
@@ -18,7 +21,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
-from fleet_rlm.tui.seams import SteadyDriver
+from fleet_rlm.tui.seams import KeyParser, SteadyDriver
 
 LOOK_MILLISECONDS = 1000
 """How often the terminal is looked at where the system doesn't report its end by itself."""
@@ -26,6 +29,10 @@ LAST_SECONDS = 12.0
 """How long an orderly end may take once the terminal is gone; then the process ends at once."""
 PROGRAM_SECONDS = 1.0
 """How long a pager or editor may take to end by itself once the terminal is gone."""
+READ_SECONDS = 0.1
+"""How long a lone escape may wait for the rest of a key's sequence, and the end of the app for the reader."""
+PASTE_START, PASTE_END = "\x1b[200~", "\x1b[201~"
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _GONE = (errno.EIO, errno.ENXIO, errno.ENOTTY, errno.EBADF)
 _STREAMS = (0, 1, 2)
 
@@ -118,7 +125,7 @@ class TerminalWatch:
 
 
 class TerminalDriver(SteadyDriver):
-    """The driver, of which neither thread fails when the terminal goes away."""
+    """The driver, whose threads outlive whatever a terminal sends, and its end."""
 
     watch: TerminalWatch | None = None
 
@@ -126,12 +133,65 @@ class TerminalDriver(SteadyDriver):
         return _Unfailing(usual)
 
     def run_input_thread(self) -> None:
-        """Read what is typed, until the app ends or the terminal can't be read any more."""
-        try:
-            super().run_input_thread()
-        except OSError:
-            if self.watch is not None:
-                self.watch.hang_up()
+        """Read what is typed, until the app ends or the terminal can't be read any more.
+
+        Textual's own would end on bytes that are not UTF-8, and would press the keys that pasted text spells.
+        """
+        parser, decoder, pasted = KeyParser(), codecs.getincrementaldecoder("utf-8")("replace"), PasteFilter()
+        with selectors.SelectSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            while not self.exit_event.is_set():
+                if selector.select(READ_SECONDS):
+                    if not (data := _read(self.fileno)):
+                        if self.watch is not None:
+                            self.watch.hang_up()
+                        return
+                    if text := pasted(decoder.decode(data)):  # an empty one would end the parser
+                        for event in parser.feed(text):
+                            self.process_message(event)
+                for event in parser.tick():
+                    self.process_message(event)
+
+
+class PasteFilter:
+    """Removes control characters, all but tab and line ends, from the pasted parts of what a terminal sends."""
+
+    def __init__(self) -> None:
+        self._pasting = False
+        self._before = ""
+        """The last characters outside of a paste: the sign that begins one may come in two pieces."""
+        self._held = ""
+        """The last characters of a paste that may begin the sign which ends it."""
+
+    def __call__(self, text: str) -> str:
+        """Return the next piece, filtered; the end of a paste may come with a later piece."""
+        done, text, self._held = [], self._held + text, ""
+        while text:
+            if self._pasting:
+                body, sign, rest = text.partition(PASTE_END)
+                self._pasting = not sign
+                if not sign:
+                    held = next((n for n in range(len(PASTE_END) - 1, 0, -1) if PASTE_END.startswith(body[-n:])), 0)
+                    body, self._held = body[: len(body) - held], body[len(body) - held :]
+                done += [_CONTROLS.sub("", body), sign]
+                text = rest
+            else:
+                joined = self._before + text
+                at = joined.find(PASTE_START)
+                self._pasting = at >= 0
+                end = at + len(PASTE_START) - len(self._before) if self._pasting else len(text)
+                self._before = "" if self._pasting else joined[1 - len(PASTE_START) :]
+                done.append(text[:end])
+                text = text[end:]
+        return "".join(done)
+
+
+def _read(descriptor: int) -> bytes:
+    """Return what was typed; nothing when the terminal has gone."""
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:
+        return b""
 
 
 class _Unfailing:
