@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from fleet_rlm.spec import RunSpec
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.person_settings import Settings
 from fleet_rlm.tui.remembered import Memory
@@ -36,8 +37,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_app(home: Path) -> Callable[..., FleetApp]:
     """Makes apps at noon of 2 March 2026, which remember nothing."""
 
-    def make(theme: str | None = "fleet-dark", memory: Memory | None = None, **settings: object) -> FleetApp:
-        app = FleetApp(settings=Settings(theme=theme, **settings), memory=memory or Memory(), now=lambda: NOON)
+    def make(
+        theme: str | None = "fleet-dark", memory: Memory | None = None, spec: RunSpec | None = None, **settings: object
+    ) -> FleetApp:
+        app = FleetApp(
+            None, spec, settings=Settings(theme=theme, **settings), memory=memory or Memory(), now=lambda: NOON
+        )
         app.animation_level = "none"
         return app
 

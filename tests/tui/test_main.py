@@ -102,6 +102,27 @@ def test_options_become_the_run(home: Path) -> None:
     assert source.path == str(Path("out.jsonl").absolute())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "starts"),
+    [
+        (["--docs", "a.txt"], False),
+        (["--docs", "a.txt", "--question", " "], False),
+        (["--question", "Why?"], False),
+        (["--docs", "a.txt", "--task", "architecture"], True),
+        (["--question", "Why?", "--task", "basic"], True),
+        (["--docs", "a.txt", "--signature", "context -> title"], True),
+    ],
+)
+def test_a_run_that_lacks_its_question_or_documents_is_completed_in_new_run(
+    home: Path, arguments: list[str], starts: bool
+) -> None:
+    Path("a.txt").write_text("x")
+    source, spec = first_to_open(parse([*arguments, "--max-iterations", "3"]))
+    assert (source is not None) is starts
+    assert spec is not None
+    assert spec.budgets.max_iterations == 3
+
+
 def test_a_recorded_run_that_ships_is_opened_by_its_name_or_without_one() -> None:
     for arguments in (["--sample"], ["--sample", "ask-week-ten"]):
         source, spec = first_to_open(parse(arguments))

@@ -109,6 +109,26 @@ def test_a_filled_form_starts_its_run_and_is_remembered(started, home: Path) -> 
     drive(again, next_time)
 
 
+def test_a_run_without_a_question_opens_the_form_with_what_was_given(started) -> None:
+    Path("a.txt").write_text("text")
+    given = RunSpec(documents=("a.txt",), cwd=str(Path.cwd()), record="out.jsonl", paused=True, model="offline")
+    app, specs = started(spec=given)
+
+    async def scenario(pilot) -> None:
+        await settle(pilot, lambda: isinstance(app.screen, NewRunScreen) and app.screen.query("#command"))
+        screen = app.screen
+        await checked(pilot, screen)
+        assert screen.query_one("#documents", Input).value == "a.txt"
+        assert screen.query_one("#model", Input).value == "offline"
+        assert screen.focused is screen.query_one("#question")
+        await pilot.press(*"Why?", "ctrl+r")
+        await settle(pilot, lambda: specs)
+
+    drive(app, scenario)
+    assert specs[0].question == "Why?"
+    assert (specs[0].record, specs[0].paused) == ("out.jsonl", True)
+
+
 def test_tools_are_looked_for_and_go_into_the_run(started) -> None:
     Path("a.txt").write_text("text")
     app, specs = started()

@@ -91,10 +91,13 @@ class FleetApp(OpenApp[list[str]]):
     CSS_PATH = Path(__file__).parent / "look" / "styles" / "app.tcss"
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "quit", "Quit", tooltip="Leave; asks about runs that go on", id="app.quit", priority=True),
-        Binding("question_mark,f1", "help", "Help", tooltip="The keys of this screen", id="app.help"),
-        Binding("f8", "toggle_mouse", "Mouse", tooltip="The app's or the terminal's", id="app.mouse", show=False),
-        Binding("ctrl+z", "suspend_process", "To the shell", tooltip="`fg` comes back", id="app.suspend", show=False),
+        Binding("ctrl+q", "quit", "Quit", tooltip="Quit; asks first while a run is going on", id="app.quit",
+                priority=True),
+        Binding("question_mark,f1", "help", "Help", tooltip="Show the keys of this screen", id="app.help"),
+        Binding("f8", "toggle_mouse", "Mouse", tooltip="Give the mouse to the terminal, or take it back",
+                id="app.mouse", show=False),
+        Binding("ctrl+z", "suspend_process", "Suspend", tooltip="Go to the shell; `fg` comes back", id="app.suspend",
+                show=False),
         Binding("f9", "change_theme", "Theme", tooltip="Choose the colours", id="app.theme", show=False),
     ]  # fmt: skip
 
@@ -108,7 +111,7 @@ class FleetApp(OpenApp[list[str]]):
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         on_hang_up: str | None = None,
     ) -> None:
-        """`on_hang_up` is what the option of that name says."""
+        """Show a source first, else New run filled in with a spec, else Home. `on_hang_up`: as that option says."""
         super().__init__()
         self._on_hang_up = on_hang_up
         self.settings = load_settings(config.config_file()) if settings is None else settings
@@ -174,6 +177,10 @@ class FleetApp(OpenApp[list[str]]):
         source, spec = self._first
         if source is not None:
             self.open_run(source, spec)
+        elif spec is not None:
+            from fleet_rlm.tui.screens.new_run.new_run_screen import NewRunScreen
+
+            self.push_screen(NewRunScreen(spec))
         self.call_after_refresh(self._after_first_paint)
 
     def _after_first_paint(self) -> None:
@@ -273,7 +280,7 @@ class FleetApp(OpenApp[list[str]]):
     def action_suspend_process(self) -> None:
         """Stop this program and what started it in this terminal, such as `make`, until the shell's `fg`."""
         if os.getsid(0) == os.getpgrp():
-            self.notify("No shell waits in this terminal that could bring the app back with `fg`.", severity="warning")
+            self.notify("No shell waits in this terminal, so `fg` could not bring the app back.", severity="warning")
             return
         with suppress(SuspendNotSupported), self.suspend():  # the terminal first: `make` would give it back too early
             os.killpg(0, signal.SIGSTOP)
@@ -291,7 +298,7 @@ class FleetApp(OpenApp[list[str]]):
         questions = "\n".join(clean_line(run.view.state.question, 70) or "(it is starting)" for run in running)
         choices = (
             Choice("s", "Stop them" if len(running) > 1 else "Stop it", "stop", danger=True),
-            Choice("g", "Let go on, follow later", "let go"),
+            Choice("g", "Leave it going, follow it later", "let go"),
             Choice("c", "Stay", "stay"),
         )
         self.push_screen(Choose(many, choices, questions, first=2), self._quit_answered)
@@ -315,9 +322,9 @@ class FleetApp(OpenApp[list[str]]):
             if path is None:
                 continue
             if run.running and let_go:
-                lines.append(f"The run goes on; watch it with: fleet-rlm-tui --follow {path}")
+                lines.append(f"The run goes on; follow it with: fleet-rlm-tui --follow {path}")
             else:
-                lines.append(f"The run is kept; see it again with: fleet-rlm-tui {path}")
+                lines.append(f"The run is kept; open it again with: fleet-rlm-tui {path}")
         if let_go:
             self.live_runs.let_go()
         else:

@@ -68,7 +68,7 @@ def _read(opened: Opened, request: RunRequest, options: RunOptions) -> Arguments
     """Watch, steer and replay Recursive Language Model runs.
 
     Without arguments it opens the run library; with RUN_FILE, --sample or --follow a recorded run; with --docs and
-    --question, or --demo, a new run.
+    --question, or --demo, a new run. When a run lacks its question or documents, New run asks for them.
     """
     return Arguments(opened, request, options)
 
@@ -85,7 +85,10 @@ def parse(given: Sequence[str]) -> Arguments:
 
 
 def first_to_open(arguments: Arguments) -> tuple[RunSource | None, RunSpec | None]:
-    """What to open first. Raises `UsageError`."""
+    """Return the source and the spec of the run to open first; a spec alone is to be completed in New run.
+
+    Raises `UsageError`.
+    """
     opened, request = arguments.opened, arguments.request
     words = opened.words or []
     if request.docs:  # a shell made them of an unquoted `--docs *.txt`
@@ -106,9 +109,10 @@ def first_to_open(arguments: Arguments) -> tuple[RunSource | None, RunSpec | Non
         request = _demo(request)
     elif not starts:
         if given := _for_a_new_run(arguments):
-            raise UsageError(f"{given[0]} is for a new run: name --docs and --question as well.")
+            raise UsageError(f"{given[0]} is for a new run: name --docs or --question as well.")
         return None, None
-    return _live(_spec(request, arguments))
+    spec = _spec(request, arguments)
+    return _live(spec) if _says_enough(spec) else (None, spec)
 
 
 def _for_a_new_run(arguments: Arguments) -> list[str]:
@@ -134,6 +138,17 @@ def _recorded(path: str, *, follow: bool) -> RunSource:
     except NotARun as error:
         raise UsageError(f"{error} {error.hint}".rstrip()) from error
     return FollowFile(path) if follow or going_on else ReplayFile(path)
+
+
+def _says_enough(spec: RunSpec) -> bool:
+    """True when a run can start: its task's documents and question are given."""
+    from fleet_rlm.tasks.catalog import get
+
+    task = get(spec.task)
+    return spec.signature is not None or bool(
+        (spec.documents or task.document_field is None)
+        and ((spec.question or "").strip() or task.default_question or not task.needs_question)
+    )
 
 
 def _live(spec: RunSpec) -> tuple[RunSource, RunSpec]:

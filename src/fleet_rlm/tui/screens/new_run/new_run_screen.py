@@ -101,8 +101,7 @@ class NewRunScreen(ModalScreen[None]):
         Binding("shift+tab", "app.focus_previous", "Previous field", id="new_run.previous", show=False, priority=True),
         Binding("ctrl+r", "start", "Start", tooltip="Start the run", id="new_run.start", priority=True),
         Binding("ctrl+o", "pick", "Choose files", tooltip="Add a file or a folder", id="new_run.pick", priority=True),
-        Binding("ctrl+l", "copy", "Copy command", tooltip="The command that does the same", id="new_run.copy",
-                priority=True),
+        Binding("ctrl+l", "copy", "Copy command", tooltip="Copy it for a shell", id="new_run.copy", priority=True),
         Binding("escape", "app.back", "Back", id="new_run.back"),
     ]  # fmt: skip
 
@@ -327,7 +326,7 @@ class NewRunScreen(ModalScreen[None]):
             self._hint("documents", None, "several are separated by spaces · ctrl+o chooses · → completes")
             self._checked("documents")
             return
-        self._hint("documents", BUSY, "looking")
+        self._hint("documents", BUSY, "checking")
         self._select(given)
 
     @work(thread=True, exclusive=True, group="documents")
@@ -428,7 +427,7 @@ class NewRunScreen(ModalScreen[None]):
         self.query_one("#tools-hint").set_class(bool(given), "-wanted")
         typed = [tool for tool in given if tool not in self._unseen]
         if typed:
-            self._hint("tools", BUSY, "looking for them")
+            self._hint("tools", BUSY, "checking")
             self._ask_tools(typed)
         else:
             if given:
@@ -476,8 +475,9 @@ class NewRunScreen(ModalScreen[None]):
                 self.query_one(FurtherSettings).unfold()
             self.query_one(f"#{error.field}").focus()
             return
-        if self._spec is not None and self._spec.instructions and spec.signature == self._spec.signature:
-            spec = replace(spec, instructions=self._spec.instructions)
+        if (given := self._spec) is not None:
+            instructions = given.instructions if given.signature == spec.signature else None
+            spec = replace(spec, record=given.record, instructions=instructions)
         self.fleet.memory.set("new_run", self._draft)
         self.app.pop_screen()
         self.fleet.start_run(spec)
