@@ -81,6 +81,13 @@ class Failure(_Part, frozen=True, kw_only=True, omit_defaults=True):
             return self.message
         return f"{self.type}: {self.message}" if self.message.strip() else self.type
 
+    @property
+    def line_of_words(self) -> str:
+        """The words in one line: of a syntax error, whose message shows the code first, the last one."""
+        if self.message.lstrip().startswith('File "'):
+            return self.message.rstrip().rpartition("\n")[2].strip()
+        return self.words
+
 
 class Tool(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """A function of the host that generated code may call by its name."""

@@ -52,13 +52,13 @@ def waiting(value: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-def dollars(value: float) -> str:
-    """`$0`, `$0.0004`, `$0.009`, `$0.07`, `$12.40`."""
+def dollars(value: float, of: float = 0.0) -> str:
+    """`$0`, `$0.0004`, `$0.009`, `$0.07`, `$12.40`; a part is rounded as the sum that it is a part `of`."""
     if value == 0:
         return "$0"
-    if value < 0.01:
+    if max(value, of) < 0.01:
         return f"${value:.4f}".rstrip("0") if value >= 0.00005 else "<$0.0001"
-    return f"${within(value):.2f}"
+    return f"${within(value):.2f}" if not value < 0.005 else "<$0.01"
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

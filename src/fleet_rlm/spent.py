@@ -60,11 +60,20 @@ class Spent:
     def unpriced(self) -> int:
         return self.planner.unpriced + self.sub.unpriced
 
-    def token_words(self) -> str:
-        """`41k tok`, `~41k tok (30k cached)`."""
+    def token_words(self, *, cached: bool = True) -> str:
+        """`41k tok`, `~41k tok (30k cached)`; `cached` False leaves those out."""
         usage = self.usage
-        cached = f" ({count(usage.cached)} cached)" if usage.cached else ""
-        return f"{'~' if usage.estimated else ''}{count(self.tokens)} tok{cached}"
+        cached_words = f" ({count(usage.cached)} cached)" if usage.cached and cached else ""
+        return f"{'~' if usage.estimated else ''}{count(self.tokens)} tok{cached_words}"
+
+    def dollars(self, share: Share) -> str:
+        """What a share has cost, rounded as the sum is; empty when no price is known."""
+        return "" if share.cost_usd is None else dollars(share.cost_usd, self.cost_usd or 0.0)
+
+    @property
+    def has_two_parts(self) -> bool:
+        """True when both the planner and the sub-models have cost money."""
+        return bool(self.planner.cost_usd and self.sub.cost_usd)
 
     def money_words(self, limit: float | None = None, *, apart: bool = False) -> str:
         """`$0.15 of $0.50`; `apart` tells the planner's and the sub-models' too. Empty when nothing is known."""
@@ -74,8 +83,8 @@ class Spent:
         words = f"{'at least ' if self.unpriced else ''}{dollars(cost)}"
         if limit is not None:
             words += f" of {dollars(limit)}"
-        if apart and self.planner.cost_usd and self.sub.cost_usd:
-            words += f" (planner {dollars(self.planner.cost_usd)}, sub-LLM {dollars(self.sub.cost_usd)})"
+        if apart and self.has_two_parts:
+            words += f" (planner {self.dollars(self.planner)}, sub-LLM {self.dollars(self.sub)})"
         return words
 
     def as_totals(self) -> dict[str, Any]:

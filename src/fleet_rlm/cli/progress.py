@@ -124,7 +124,7 @@ def news(state: RunState, event: ev.Event) -> str | None:
         case ev.PlannerFinished(error=ev.Failure(message=message, hint=hint)):
             return f"planner failed: {message}" + (f". {hint}" if event.cut and hint else "")
         case ev.ExtractionFinished(cut=True):
-            return "the final answer was cut off at the limit of its tokens: its end is missing"
+            return "the final answer was cut off at its token limit: its end is missing"
         case ev.ExtractionStarted(why=why):
             return f"forcing the final answer: {why}"
         case ev.Submitted(rejected=str() as rejected):
@@ -172,7 +172,7 @@ def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
     if calls:
         parts.append(plural(calls, "call") + (f", {failed:,} failed" if failed else ""))
     if event.error is not None:
-        parts.append(event.error.words)
+        parts.append(event.error.line_of_words)
     elif event.outcome not in _OUTCOMES:
         parts.append(event.outcome)
     return " · ".join([*parts, about])

@@ -7,9 +7,11 @@ from msgspec.structs import replace
 
 from fleet_rlm import events as ev
 from fleet_rlm.figures import clock, count, dollars, plural, seconds
+from fleet_rlm.spent import Spent
 from fleet_rlm.state import fold_all
+from fleet_rlm.tui.run_view.about_run import about
 from fleet_rlm.tui.run_view.playhead import Playhead
-from fleet_rlm.tui.run_view.run_words import activity, badges, run_state
+from fleet_rlm.tui.run_view.run_words import Figures, activity, badges, figures, run_state
 from fleet_rlm.tui.screens.run.run_keys import BINDINGS, GATE_ACTIONS, LOST_ACTIONS, Standing, offer
 from fleet_rlm.tui.sources.source import SourceEnd
 from fleet_rlm.tui.widgets.gate_bar import why
@@ -87,6 +89,9 @@ def test_a_gate_says_why_it_waits() -> None:
     assert why(ev.GateWaiting(at="fanout", why="", fanout=fan), 3) == "8 prompts · 31k chars · 1 duplicate · ~$0.004"
     error = ev.Failure(type="KeyError", message="'x'")
     assert why(ev.GateWaiting(at="error", why="failed", error=error), 75) == "KeyError: 'x' · 1:15"
+    message = "File \"<cell 4>\", line 2\n    x = (\n        ^\nSyntaxError: '(' was never closed"
+    error = ev.Failure(type="SyntaxError", message=message, line=2)
+    assert why(ev.GateWaiting(at="error", why="failed", error=error), 3) == "SyntaxError: '(' was never closed · 3.0s"
     assert why(ev.GateWaiting(at="code", why="you paused"), 2) == "you paused · 2.0s"
 
 
@@ -150,6 +155,34 @@ def test_a_bar_shows_where_the_time_went_and_leaves_nothing_out() -> None:
     assert [(len(text), tone) for text, tone in parts] == [(8, "planner"), (1, "sandbox"), (1, "sub-llm")]
     assert sum(len(text) for text, _ in bar(Cell(1, "ok", 1.0, 1.0, 1.0, True), 10)) == 10
     assert bar(Cell(1, "planning", 0, 0, 0, True), 3) == [("───", "muted")]
+
+
+def text_of(pieces: Figures) -> str:
+    return "".join(text for text, _ in pieces)
+
+
+def test_what_planner_and_sub_models_cost_is_told_apart_and_fits_beside_the_iterations_at_80_columns() -> None:
+    state = fold_all(rich().events)
+    state.spent = Spent()
+    usage = ev.Usage(input=30_000, output=1000, cached=20_000)
+    state.spent.add(usage, 0.0521, sub=False)
+    state.spent.add(usage, 0.0032, sub=True)
+    lengths = figures(state, 83)
+    assert [text_of(one).partition(" · ")[2] for one in lengths] == [
+        "62k tok (40k cached) · $0.06 (planner $0.05, sub-LLM <$0.01) · 1:23",
+        "62k tok · $0.06 (planner $0.05, sub-LLM <$0.01) · 1:23",
+        "62k tok · planner $0.05 + sub-LLM <$0.01 · 1:23",
+        "62k tok · $0.05+<$0.01 · 1:23",
+    ]
+    assert {("$0.05", "planner"), ("<$0.01", "sub-llm")} <= set(lengths[-1])
+    assert len(text_of(lengths[-1])) <= 50
+    assert "planner spent  31,000 tokens, $0.05" in about(state, None)
+    assert text_of(figures(state, 83, 90)[0]).endswith("1:23 of 1:30")
+
+
+def test_parts_of_a_sum_are_rounded_as_the_sum() -> None:
+    assert [dollars(part, 0.06) for part in (0.0521, 0.0079, 0.0032, 0)] == ["$0.05", "$0.01", "<$0.01", "$0"]
+    assert [dollars(part, 0.009) for part in (0.0078, 0.0012)] == ["$0.0078", "$0.0012"]
 
 
 def test_numbers_are_short() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,14 +20,12 @@ from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.run_view.run_words import ENDS, activity
 from fleet_rlm.tui.screens.run.text_reader import Reader
 from fleet_rlm.tui.widgets.pane_grid import Titled
-from fleet_rlm.tui.widgets.rows import Row, Span, TextRows, rows_of
+from fleet_rlm.tui.widgets.rows import PASSAGE, Row, Span, TextRows, rows_of
 from fleet_rlm.tui.widgets.wrap import between_cells, cells
 
 Opened = tuple[str, ev.Json]
 """(its name, a value) that enter opens."""
 MOST_ROWS, WIDEST_CELL, NARROWEST_CELL, DEEPEST, GAP = 1000, 200, 8, 12, 2
-_QUOTE = re.compile(r"“.*” (\(.+:\d+.*\))")
-"""A passage, with its place in a document behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +256,7 @@ def value_lines(name: str, value: ev.Json, room: int, depth: int = 0) -> Iterato
 
 def _text_row(head: str, row: Row, muted: int) -> Row:
     """A line of text behind `head`, whose first `muted` characters are; the place behind a passage is muted as well."""
-    text, passage = head + row.text, _QUOTE.fullmatch(row.text)
+    text, passage = head + row.text, PASSAGE.fullmatch(row.text)
     spans: tuple[Span, ...] = ((0, muted, "muted"),) if muted else ()
     indent = len(head)
     if passage is not None:

@@ -21,24 +21,24 @@ def about(state: RunState, path: str | None) -> str:
 def _run(started: RunStarted, path: str | None) -> Iterator[str]:
     yield f"task        {started.task.name}: {started.task.signature}"
     if started.task.instructions:
-        yield f"told        {started.task.instructions}"
+        yield f"goal        {started.task.instructions}"
     yield f"planner     {started.models.planner}"
     yield f"sub-LLM     {started.models.sub}"
     if started.models.offline:
-        yield "            the built-in model: it has no weights and extracts sentences by rules"
+        yield "            the built-in model without weights: it searches and quotes"
     yield f"run         {started.run_id}, started {started.started_at}"
     if started.forked_from is not None:
         yield f"            forked from {started.forked_from.run_id} after iteration {started.forked_from.iteration}"
     if path:
         yield f"file        {path}"
-    yield "with        " + ", ".join(f"{name} {version}" for name, version in sorted(started.versions.items()))
+    yield "versions    " + ", ".join(f"{name} {version}" for name, version in sorted(started.versions.items()))
 
 
 def _spent(state: RunState) -> Iterator[str]:
     """What the planner and the sub-models have spent, each for itself."""
     for who, share in (("planner", state.spent.planner), ("sub-LLM", state.spent.sub)):
         if share.tokens:
-            money = "price unknown" if share.cost_usd is None else dollars(share.cost_usd)
+            money = state.spent.dollars(share) or "price unknown"
             more = f" without {plural(share.unpriced, 'call')} of unknown price"
             more = more if share.unpriced and share.cost_usd is not None else ""
             yield f"{who} spent  {'~' if share.usage.estimated else ''}{share.tokens:,} tokens, {money}{more}"
@@ -71,7 +71,7 @@ def _sandbox(state: RunState) -> Iterator[str]:
     if box.status == "lost":
         yield f"sandbox     {box.backend}, lost: {box.reason}"
     else:
-        yield f"sandbox     {box.backend} ({box.mode or 'not started yet'}): {box.isolation or 'nothing proven yet'}"
+        yield f"sandbox     {box.backend} ({box.mode or 'not started yet'}): {box.isolation or 'not checked yet'}"
     for words in box.proven:
         yield f"    ✓ {words}"
     for words in box.not_protected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet_rlm.figures import clock, plural, seconds, within
+from fleet_rlm.figures import clock, dollars, plural, seconds, within
 from fleet_rlm.state import CallState, PlannerState, RetryState, RunState
 from fleet_rlm.terminal_text import clean_line, model_name
 from fleet_rlm.tui.run_view.playhead import INSTANT, Playhead
@@ -17,7 +17,7 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 BOUNDARIES = {
     "planner": "before the planner",
     "code": "before code",
-    "fanout": "before fan-out",
+    "fanout": "before a batch",
     "error": "on error",
 }
 ENDS: dict[str, Words] = {
@@ -84,16 +84,33 @@ def badges(state: RunState, end: SourceEnd | None) -> list[Words]:
     return found
 
 
-def figures(state: RunState, now: float) -> str:
-    """`14 calls, 2 failed · 41k tok (30k cached) · $0.07 of $0.50 · 1:23`."""
-    parts = [
-        plural(state.sub_calls, "call") + (f", {state.failed_sub_calls:,} failed" if state.failed_sub_calls else "")
-    ]
-    parts.append(state.spent.token_words())
-    if money := state.spent.money_words(state.cost_limit):
-        parts.append(money)
-    parts.append(clock(now))
-    return " · ".join(parts)
+Figures = tuple[Words, ...]
+"""Pieces of one line, to be joined by nothing."""
+
+
+def figures(state: RunState, now: float, end: float | None = None) -> tuple[Figures, ...]:
+    """Return a run's figures at `now` in several lengths, the fullest first; `end` is shown beside an earlier `now`.
+
+    `14 calls, 2 failed · 41k tok (30k cached) · $0.07 of $0.50 (planner $0.05, sub-LLM $0.02) · 1:23`. Where that
+    is too long, the planner's and the sub-models' dollars are told apart by the colours that both have everywhere.
+    """
+    spent, limit = state.spent, state.cost_limit
+    failed = f", {state.failed_sub_calls:,} failed" if state.failed_sub_calls else ""
+    calls = f"{plural(state.sub_calls, 'call')}{failed} · "
+    time = (clock(now), "muted") if end is None else (f"{clock(now)} of {clock(end)}", "operator")
+    money = spent.money_words(limit, apart=True)
+    after = f"{f' of {dollars(limit)}' if limit is not None else ''} · "
+    whole: Figures = (f"{money} · " if money else "", "muted"), time
+    lengths: list[Figures] = [((calls + spent.token_words() + " · ", "muted"), *whole)]
+    tokens = calls + spent.token_words(cached=False) + " · "
+    lengths.append(((tokens, "muted"), *whole))
+    if spent.has_two_parts:
+        least = f"{tokens}{'at least ' if spent.unpriced else ''}"
+        planner, sub = spent.dollars(spent.planner), spent.dollars(spent.sub)
+        for one, plus, other in (("planner ", " + ", "sub-LLM "), ("", "+", "")):
+            parts: Figures = (f"{one}{planner}", "planner"), (plus, "muted"), (f"{other}{sub}", "sub-llm")
+            lengths.append(((least, "muted"), *parts, (after, "muted"), time))
+    return tuple(lengths)
 
 
 def sandbox(state: RunState, limit: int = 60) -> Words:

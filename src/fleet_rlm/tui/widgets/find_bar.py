@@ -29,7 +29,7 @@ class FindBar(Horizontal):
         Binding("escape", "leave", "Close", id="find.close"),
         Binding("ctrl+r", "toggle_regex", "Regular expression", id="find.regex", priority=True),
         Binding("down", "next(1)", "Next", id="find.next", priority=True),
-        Binding("up", "next(-1)", "Before", id="find.previous", priority=True),
+        Binding("up", "next(-1)", "Previous", id="find.previous", priority=True),
     ]
 
     class Typed(Message):

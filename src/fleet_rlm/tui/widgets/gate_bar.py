@@ -14,6 +14,8 @@ from fleet_rlm.terminal_text import clean_line
 from fleet_rlm.tui.run_view.run_words import BOUNDARIES
 from fleet_rlm.tui.widgets.key_bar import GAP, KeyHint, flow
 
+BETWEEN = " · "
+
 
 def why(gate: ev.GateWaiting, waited: float, limit: int = 70) -> str:
     """What stands beside the boundary's name: the fan-out's figures, or the error, or the reason."""
@@ -27,7 +29,7 @@ def why(gate: ev.GateWaiting, waited: float, limit: int = 70) -> str:
         return " · ".join(parts)
     words = gate.why
     if gate.error is not None:
-        words = gate.error.message if gate.error.type == "SandboxLost" else gate.error.words
+        words = gate.error.message if gate.error.type == "SandboxLost" else gate.error.line_of_words
     return f"{clean_line(words, limit)} · {seconds(waited)}" if words else seconds(waited)
 
 
@@ -60,9 +62,9 @@ class GateBar(Widget):
 
     def _lines(self, width: int) -> list[Content]:
         # The words keep their place while the seconds run.
-        room = max(10, width - len(self._head) - GAP)
+        room = max(10, width - len(self._head) - len(BETWEEN) - 1)
         words = clean_line(self._why, room)
-        start = Content.assemble((self._head, "bold $operator"), " ", (words, "$muted"))
+        start = Content.assemble((self._head, "bold $operator"), (BETWEEN + words, "$muted"))
         first = start.cell_length + GAP
         lines = flow(self._hints, width, "$operator", first)
         if lines and lines[0]:

@@ -245,13 +245,13 @@ class PaneGrid(Widget):
                 tone = f"bold {accent if focused else plain}"
             else:
                 tone = f"bold {news}" if other in self.news else f"not bold {muted}"
-            style = Style.parse(tone) + Style.from_meta({"@click": f"screen.pane('{other}')"})
+            click = Style.from_meta({"@click": f"screen.pane('{other}')"})
             number = f"{NUMBERS[other]} " if other in NUMBERS else ""
             if parts:
                 parts.append(Content("  "))
             if number:
-                parts.append(Content.styled(number, f"not bold {muted}"))
-            parts.append(Content.styled(NAMES[other], style))
+                parts.append(Content.styled(number, Style.parse(f"not bold {muted}") + click))
+            parts.append(Content.styled(NAMES[other], Style.parse(tone) + click))
             if other == name and titled.extra and not narrow:
                 parts.append(Content.styled(f" {titled.extra}", f"not bold {muted}"))
         return Content.assemble(*parts)

@@ -6,6 +6,7 @@ Everything that is put into a row is clean (`fleet_rlm.terminal_text`), holds no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,8 @@ ROW_CHARS = 4096
 TAB = "    "
 Span = tuple[int, int, str]
 """(first character, after the last, tone)."""
+PASSAGE = re.compile(r"^“.*” (\(.+:\d+.*\))$", re.MULTILINE)
+"""A line that quotes a passage, and in its group the place of the passage, which is shown muted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from textual.widget import Widget
 
 from fleet_rlm.figures import within
 from fleet_rlm.state import IterationState, RunState
-from fleet_rlm.tui.run_view.run_words import Words
+from fleet_rlm.tui.run_view.run_words import Figures, Words
+from fleet_rlm.tui.widgets.wrap import cells
 
 SIGNS: dict[str, Words] = {
     "planning": ("…", "planner"),
@@ -22,6 +23,8 @@ SIGNS: dict[str, Words] = {
     "skipped": ("⤼", "muted"),
 }
 LONGEST_BAR, SHORTEST_BAR = 12, 2
+End = tuple[tuple[Figures, ...], Words]
+"""A run's figures in several lengths, the fullest first, and where its code runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Timeline(Widget):
         self._cells: tuple[Cell, ...] = ()
         self._selected: int | None = None
         self._of = 0
-        self._figures: tuple[Words, ...] = ()
+        self._end: End = ((), ("", ""))
         self._marks: frozenset[int] = frozenset()
 
     def show(
@@ -92,33 +95,47 @@ class Timeline(Widget):
         cells: tuple[Cell, ...],
         selected: int | None,
         of: int,
-        figures: tuple[Words, ...],
+        end: End,
         marks: frozenset[int] = frozenset(),
     ) -> None:
-        """`of` is the most iterations there may be, `marks` are the numbers of those with a bookmark."""
-        fresh = (cells, selected, of, figures, marks)
-        if fresh != (self._cells, self._selected, self._of, self._figures, self._marks):
-            self._cells, self._selected, self._of, self._figures, self._marks = fresh
+        """Draw `cells` of at most `of` iterations, and `end` at the right; `marks` are the numbers with a bookmark."""
+        fresh = (cells, selected, of, end, marks)
+        if fresh != (self._cells, self._selected, self._of, self._end, self._marks):
+            self._cells, self._selected, self._of, self._end, self._marks = fresh
             self.refresh()
 
     def render(self) -> Content:
         width = self.size.width
-        figures = list(self._figures)
-        while len(figures) > 1 and (over := sum(len(text) + 2 for text, _ in figures) - width // 2) > 0:
-            text, tone = figures.pop()
-            shorter = text[: max(0, len(text) - over)].rpartition(" · ")[0]
-            if shorter:
-                figures.append((shorter, tone))
-        end = Content("  ").join(Content.styled(text, f"${tone}") for text, tone in figures)
+        end = self._end_in(width - 2 - min(self._wanted, width * 2 // 5))
         room = max(8, width - end.cell_length - 2)
         start = self._cells_in(room)
         return Content.assemble(start, " " * max(2, width - start.cell_length - end.cell_length), end)
+
+    @property
+    def _wanted(self) -> int:
+        """Columns that the iterations take with short bars."""
+        return sum(len(str(cell.number)) + 2 * SHORTEST_BAR + 3 for cell in self._cells) + len(self._tail)
+
+    @property
+    def _tail(self) -> str:
+        return f" of {self._of}" if self._of else ""
+
+    def _end_in(self, room: int) -> Content:
+        """The fullest figures that fit, and as much of the sandbox's words as fits beside them."""
+        lengths, (sandbox, tone) = self._end
+        fitting = (one for one in lengths if sum(cells(text) for text, _ in one) <= room)
+        chosen = next(fitting, lengths[-1] if lengths else ())
+        left = room - sum(cells(text) for text, _ in chosen) - 2
+        while sandbox and cells(sandbox) > left:
+            sandbox = sandbox.rpartition(" · ")[0]
+        pieces = [*chosen, *([("  ", "muted"), (sandbox, tone)] if sandbox else [])]
+        return Content.assemble(*((text, f"${tone}") for text, tone in pieces))
 
     def _cells_in(self, room: int) -> Content:
         cells = self._cells
         if not cells:
             return Content.styled("no iteration yet", "$muted")
-        tail = f" of {self._of}" if self._of else ""
+        tail = self._tail
         labels = [f"{cell.number}{SIGNS[cell.status][0]}" for cell in cells]
         fixed = sum(len(label) + 2 for label in labels) + len(tail)
         longest = max(cell.seconds for cell in cells)

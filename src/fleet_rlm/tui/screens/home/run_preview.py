@@ -15,6 +15,7 @@ from textual.worker import get_current_worker
 from fleet_rlm import figures
 from fleet_rlm.terminal_text import clean, clean_line
 from fleet_rlm.tui.screens.home.run_row import GOING_ON, MARKS, STATUS_WORDS, documents
+from fleet_rlm.tui.widgets.rows import PASSAGE
 
 if TYPE_CHECKING:
     from fleet_rlm.runs.summary import RunRow
@@ -120,16 +121,24 @@ class Preview(VerticalScroll, can_focus=True):
             if len(details.bars) > 1:
                 parts += ["\n\n", *sparkline(details.bars)]
             for name, text in details.outputs.items():
-                parts += ["\n\n", (clean_line(name, 60), "$muted"), "\n", Content(clean(text))]
+                parts += ["\n\n", (clean_line(name, 60), "$muted"), "\n", answer_content(text)]
             if details.remarks:
                 parts += ["\n\n", ("remarks", "$muted")]
                 for remark in details.remarks:
                     parts += ["\n", ("• ", "$warning"), Content(clean_line(remark, REMARK_CHARS))]
         elif row.answer:
-            parts += ["\n\n", ("answer", "$muted"), "\n", Content(clean(row.answer))]
+            parts += ["\n\n", ("answer", "$muted"), "\n", answer_content(row.answer)]
         if self._note:
             parts += ["\n\n", (clean_line(self._note, REMARK_CHARS), "$muted")]
         return Content.assemble(*parts)
+
+
+def answer_content(text: str) -> Content:
+    """An answer, with the places of its quotes muted as in the pane Answer."""
+    content = Content(clean(text))
+    for passage in PASSAGE.finditer(content.plain):
+        content = content.stylize("$muted", *passage.span(1))
+    return content
 
 
 def _headline(row: RunRow) -> Content:

@@ -37,7 +37,7 @@ from fleet_rlm.tui.panes.raw_events import EventsPane
 from fleet_rlm.tui.panes.variables import VariablesPane
 from fleet_rlm.tui.run_view.about_run import about
 from fleet_rlm.tui.run_view.playhead import DRAIN, AnyEvent, Moment, Playhead
-from fleet_rlm.tui.run_view.run_words import Activity, Words, activity, badges, figures, run_state, sandbox
+from fleet_rlm.tui.run_view.run_words import Activity, activity, badges, figures, run_state, sandbox
 from fleet_rlm.tui.screens.run import run_keys
 from fleet_rlm.tui.screens.run.pick_document import PickDocument
 from fleet_rlm.tui.screens.run.run_control import RunControl
@@ -63,6 +63,7 @@ REMEMBER_SECONDS = 1.0
 FREEZE_EVENTS = 10_000
 MOST_TOLD = 3
 """Notices that are told at once; all of them stand in About."""
+ENDS_EARLY, GOES_ON = "The record ends early", "The run goes on"
 FAILURE_SECONDS = 15
 """How long a failure is told where the pane that has it can't be seen."""
 
@@ -159,12 +160,14 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         end = self.source.end
         if end is None and self._told_end:
             self._told_end = False
-            self.notify("More was written to the record: it is followed again.", title="The run goes on")
+            self.fleet.withdraw_toasts(lambda toast: toast.title == ENDS_EARLY)
+            self.notify("More was written to the record: it is followed again.", title=GOES_ON)
         if end is not None and not self._told_end and not fresh:
             self._told_end = True
             if not end.complete:
                 words = f"{end.words.rstrip('. ')}. {end.hint}".strip()
-                self.notify(words, title="The record ends early", severity="warning")
+                self.fleet.withdraw_toasts(lambda toast: toast.title == GOES_ON)
+                self.notify(words, title=ENDS_EARLY, severity="warning")
         if fresh or end is not None:
             self.draw()
 
@@ -257,11 +260,9 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         reached = here.number if here else 0
         cells = tuple(cell_of(it, edge, now, it.number <= reached) for it in edge.iterations)
         of = edge.iterations[-1].of if edge.iterations else 0
-        words: list[Words] = [(figures(moment.state, moment.now), "muted"), sandbox(edge)]
-        if not playhead.following:
-            words[0] = (f"{figures(moment.state, moment.now)} of {figures(edge, now).rpartition(' ')[2]}", "operator")
+        spent = figures(moment.state, moment.now, None if playhead.following else now)
         marks = frozenset(number for at in playhead.bookmarks if (number := playhead.iteration_at(at)))
-        self.query_one(Timeline).show(cells, reached or None, of, tuple(words), marks)
+        self.query_one(Timeline).show(cells, reached or None, of, (spent, sandbox(edge)), marks)
         gate = edge.gate if playhead.live or self.source.mode == "follow" else None
         waited = now - edge.gate_since if edge.gate_since is not None else 0.0
         hints = self._gate_hints() if playhead.live else ()
