@@ -184,7 +184,7 @@ def test_a_screen_that_goes_away_ends_its_run(engine: Any) -> None:
         one.leave()
         assert one.end(3) == 0
         until(lambda: one.events("run.finished"))
-        assert one.events("run.finished")[0]["reason"] == "the screen went away"
+        assert one.events("run.finished")[0]["reason"] == "the screen ended"
 
 
 def test_a_screen_that_detached_may_go_and_the_run_goes_on_without_a_reader(engine: Any) -> None:

@@ -238,7 +238,7 @@ def test_a_command_of_the_palette_does_what_its_key_does(make_app: Make) -> None
         await pilot.press("ctrl+p")
         await settle(pilot, lambda: isinstance(app.screen, CommandPalette))
         await pilot.press(*"mouse")
-        await settle(pilot, lambda: "The app's or the terminal's" in screen_text(app))
+        await settle(pilot, lambda: "Give the mouse to the terminal" in screen_text(app))
         await pilot.press("enter")
         await settle(pilot, lambda: not app.mouse_on)
         assert "f8 takes it back" in messages(app)[0]
@@ -350,7 +350,7 @@ def test_hidden_characters_in_code_are_shown_and_pointed_out(make_app: Make) -> 
         dialog = EditCode("a = '\u202e'\x1b")
         app.push_screen(dialog)
         await settle(pilot, lambda: dialog.is_mounted and dialog.query(CodeEditor))
-        assert "hidden characters are shown as stand-ins" in screen_text(app)
+        assert "invisible characters are shown as symbols" in screen_text(app)
         assert not set(dialog.query_one(CodeEditor).text) & set("\u202e\x1b")
 
     drive(app, scenario)

@@ -15,7 +15,7 @@ from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.dialogs import Choose, Confirm
 from fleet_rlm.tui.panes.document import DocumentPane
 from fleet_rlm.tui.screens.home.home_screen import HomeScreen
-from fleet_rlm.tui.screens.home.run_preview import Preview, sparkline
+from fleet_rlm.tui.screens.home.run_preview import Preview, answer_content, sparkline
 from fleet_rlm.tui.screens.home.run_remarks import remarks
 from fleet_rlm.tui.screens.home.run_row import documents, when
 from fleet_rlm.tui.screens.home.run_table import RunTable
@@ -122,7 +122,7 @@ def test_any_column_orders_the_runs(library: Path, make_app: Make) -> None:
         ("s", "Headers of the guide", "by question"),
         ("S", "Which failures repeat?", "by question, reversed"),
         ("ssss", "How many depots changed their code?", "most calls first"),
-        ("s", "How many depots changed their code?", "dearest first"),
+        ("s", "How many depots changed their code?", "most expensive first"),
     ]
 
     async def scenario(pilot) -> None:
@@ -325,6 +325,12 @@ def test_remarks_tell_what_failed() -> None:
     call = ev.CallStarted(span="c", type="sub_llm", function="llm_query", prompt="x" * 200_000)
     found = events(*iteration(1, error="Optimizers"), call, broken, end=finished())
     assert found == ["1 of 1 calls failed, first: 429", "iteration 1 failed (KeyError)"]
+
+
+def test_the_place_of_a_quote_is_muted_in_the_preview() -> None:
+    shown = answer_content("It is said:\n“Retry for 45 minutes.” (guide.md:502, Uploads)\nNo more.")
+    assert [shown.plain[span.start : span.end] for span in shown.spans] == ["(guide.md:502, Uploads)"]
+    assert shown.spans[0].style == "$muted"
 
 
 def test_remarks_bound_what_was_looked_at_by_what_was_sent_and_printed() -> None:

@@ -20,7 +20,7 @@ def report(error: BaseException, folder: Path) -> list[str]:
     text = clean(redacted if len(redacted) <= REPORT_CHARS else _shortened(redacted))
     what = clean_line(redact(f"{type(error).__name__}: {error}"), 300)
     path = folder / f"crash-{os.getpid()}.txt"
-    lines = [f"fleet-rlm-tui broke: {what}", "Runs that were recorded are kept."]
+    lines = [f"fleet-rlm-tui ended on an error: {what}", "All recorded runs are kept."]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:

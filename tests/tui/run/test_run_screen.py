@@ -707,7 +707,7 @@ def test_a_click_on_a_tab_shows_it(make_app: Make) -> None:
         screen = await show(pilot, ScriptedSource(rich().events, "replay"))
         lines = screen_text(pilot.app).splitlines()
         y = next(n for n, line in enumerate(lines) if "6 Answer" in line)
-        await pilot.click(offset=Offset(lines[y].index("Answer") + 1, y))
+        await pilot.click(offset=Offset(lines[y].index("6 Answer"), y))
         await settle(pilot, lambda: screen.grid.chosen == "answer")
         assert "Three optimizers" in screen_text(pilot.app)
 

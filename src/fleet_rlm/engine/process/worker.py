@@ -25,7 +25,7 @@ from fleet_rlm.engine.run_errors import SetupError
 from fleet_rlm.log_text import clean_process, logger
 from fleet_rlm.sandbox.local.harden import harden_self
 
-LEFT = "the screen went away"
+LEFT = "the screen ended"
 FAILED, BROKEN = 2, 70
 
 _log = logger(__name__)

@@ -112,7 +112,7 @@ class PickPath(Dialog[Path]):
     PickPath OptionList, PickPath OptionList:focus { border: none; padding: 0; height: 1fr; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "up", "Folder above", id="path.up", show=False),
+        Binding("left", "up", "Parent folder", id="path.up", show=False),
     ]
 
     def __init__(self, title: str, start: str = ".", suffixes: tuple[str, ...] = (), folders: bool = False) -> None:
@@ -125,7 +125,7 @@ class PickPath(Dialog[Path]):
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = Content(self._title)
-            box.border_subtitle = "enter open · ← folder above · esc close" + (
+            box.border_subtitle = "enter open · ← parent folder · esc close" + (
                 " · ctrl+r this folder" if self._folders else ""
             )
             yield Input(placeholder="path", suggester=PathSuggester(self._folder, self._suffixes))

@@ -112,7 +112,7 @@ class EditCode(Dialog[str]):
     @property
     def _hint(self) -> Content:
         plain = self._shown == self._original.replace("\r\n", "\n")
-        hidden = "" if plain else "hidden characters are shown as stand-ins · "
+        hidden = "" if plain else "invisible characters are shown as symbols · "
         return Content(f"{hidden}ctrl+r run this version · esc close")
 
     @property
@@ -124,7 +124,7 @@ class EditCode(Dialog[str]):
         if edited == self._shown:
             edited = self._original
         if not edited.strip():
-            self.notify("There is no code to run. Escape leaves it as it was.", severity="warning", markup=False)
+            self.notify("There is no code to run; esc keeps it as it was.", severity="warning", markup=False)
         elif edited in (self._original, self._refused) or self._check(edited):
             self.dismiss(edited)
 
@@ -138,7 +138,7 @@ class EditCode(Dialog[str]):
             box.border_subtitle = self._hint
             return True
         line, words = fault
-        box.border_subtitle = Content(clean_line(f"line {line}: {words} · ctrl+r again runs it all the same", 110))
+        box.border_subtitle = Content(clean_line(f"line {line}: {words} · ctrl+r again runs it anyway", 110))
         self.query_one(CodeEditor).move_cursor((line - 1, 0), center=True)
         return False
 
@@ -151,4 +151,4 @@ class EditCode(Dialog[str]):
             if discard:
                 self.dismiss(None)
 
-        self.app.push_screen(Confirm("Drop your changes?", "Drop them", "Go on editing", danger=True), answered)
+        self.app.push_screen(Confirm("Discard your changes?", "Discard", "Keep editing", danger=True), answered)

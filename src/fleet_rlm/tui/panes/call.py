@@ -139,7 +139,7 @@ def _answer_rows(call: CallState, now: float) -> Iterator[Row]:
         yield from rows_of(finished.thinking.strip(), "italic muted")
         yield Row("")
     if finished.cut:
-        yield Row("cut off at the limit of its tokens", "operator")
+        yield Row("cut off at its token limit", "operator")
     yield from rows_of(call.answer or "an empty answer", "sub_llm" if call.answer else "muted")
 
 
@@ -151,7 +151,7 @@ def _batch_rows(call: CallState) -> Iterator[Row]:
     if call.members_failed:
         yield Row(f"{call.members_failed:,} failed", "error")
     if size > call.members_done:
-        yield Row(f"{size - call.members_done:,} under way or queued", "accent")
+        yield Row(f"{size - call.members_done:,} running or queued", "accent")
     if call.finished is not None and call.finished.error is not None:
         yield Row("")
         yield from cut(clean_line(call.finished.error.words, 4000), "error")

@@ -158,7 +158,7 @@ class CallsPane(Table):
             self._latencies = f"p50 {seconds(_at(times, 0.5))} · p95 {seconds(_at(times, 0.95))}" if times else ""
         parts = [f"{state.failed_calls:,} failed"] if state.failed_calls else []
         if state.open_sub_calls:
-            parts.append(f"{state.open_sub_calls:,} open")
+            parts.append(f"{state.open_sub_calls:,} unanswered")
         if self._latencies:
             parts.append(self._latencies)
         return " · ".join(parts) or plural(len(self.calls), "call")

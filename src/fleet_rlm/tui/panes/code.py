@@ -22,6 +22,8 @@ from fleet_rlm.tui.widgets.pane_grid import Titled
 from fleet_rlm.tui.widgets.rows import Row, Span, TextRows, cut, lines_of, rows_of
 
 Line = tuple[str, tuple[Span, ...]]
+HINT_CHARS = 600
+"""Of a hint to the planner this much stands above the code; all of it is in Output and Events."""
 
 
 class CodePane(TextPane):
@@ -171,7 +173,8 @@ class CodePane(TextPane):
             yield from _prompt_rows(iteration)
             return
         for hint in iteration.hints:
-            yield from _prefixed("» ", f"you told the planner: {hint}", "operator")
+            more = f"… ({len(hint):,} characters)" if len(hint) > HINT_CHARS else ""
+            yield from _prefixed("» ", f"you told the planner: {hint[:HINT_CHARS]}{more}", "operator")
         if iteration.shortened is not None:
             yield from _prefixed("≈ ", iteration.shortened.words, "warning")
         planner = iteration.planners[-1] if iteration.planners else None
@@ -183,7 +186,7 @@ class CodePane(TextPane):
             yield Row("")
         if planner is not None and planner.finished is not None and planner.finished.error is not None:
             if planner.finished.cut:
-                yield Row("cut off at the limit of its tokens: nothing of it ran", "operator")
+                yield Row("cut off at its token limit: none of it ran", "operator")
             yield from _failure_rows(planner.finished.error)
             yield from rows_of(planner.finished.text, "muted")
         yield from self._code_rows(state, iteration)

@@ -280,7 +280,7 @@ class DocumentPane(TextPane):
     def go_to(self, words: str) -> str:
         """Go to a line (`118`) or a place (`40%`). Returns what is wrong with the words, or ''."""
         if self.index is None:
-            return "There is no document to go about in."
+            return "There is no document to go to a line of."
         words = words.strip().replace(",", "")
         try:
             if words.endswith("%"):

@@ -142,7 +142,7 @@ class OutputLog:
         if finished.dropped is not None:
             for name, dropped in (("stdout", finished.dropped.stdout), ("stderr", finished.dropped.stderr)):
                 if dropped:
-                    words = f"✂ {size_in_words(dropped)} of {name} were dropped at the cap"
+                    words = f"✂ {size_in_words(dropped)} of {name} were left out at the output limit"
                     self._say_rows(words, "operator", execution)
         if finished.error is not None and finished.outcome != "interrupted":
             if finished.error.traceback:

@@ -183,7 +183,7 @@ class TextPane(LineView):
         """Go to the next hit (1) or the one before (-1). Returns what the person should know, or ''."""
         search = self.search
         if search is None:
-            return "Nothing is searched for: / begins."
+            return "No search is active: / starts one."
         if not search.hits:
             return "Nothing found." if search.finished else "Nothing found yet."
         first, _ = self.visible_rows()

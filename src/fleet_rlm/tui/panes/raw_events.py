@@ -126,7 +126,7 @@ class EventsPane(Table):
 def _fields(event: AnyEvent) -> str:
     """What an event carries besides its stamps, in short."""
     if isinstance(event, ev.Unknown):
-        return f"(of a kind that this version does not know) {event.fields}"[:1000]
+        return f"(a kind that this version does not know) {event.fields}"[:1000]
     parts = []
     for name in event.__struct_fields__:
         value = getattr(event, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -24,6 +25,7 @@ class HelpScreen(ModalScreen[None]):
         width: 92; max-width: 96%; height: auto; max-height: 92%; padding: 0 2; background: $surface;
         border: round $primary; border-title-color: $primary; border-title-style: bold; border-subtitle-color: $muted;
     }
+    HelpScreen VerticalScroll { scrollbar-gutter: stable; }
     HelpScreen Static { width: 100%; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -42,17 +44,24 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll() as box:
             box.border_title = "Keys of this screen"
             box.border_subtitle = "y copy · o pager · esc close"
-            yield Static(self._content())
+            yield Static()
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
 
-    def _content(self) -> Content:
-        wide = max((len(keys) for keys, *_ in self._rows), default=0)
+    def on_resize(self) -> None:
+        self.call_after_refresh(lambda: self.query_one(Static).update(self._content(self.query_one(Static).size.width)))
+
+    def _content(self, width: int) -> Content:
+        """The list in lines of `width` cells: what does not fit beside its key goes on below its first word."""
+        wide = max((len(keys) for keys, *_ in self._rows), default=0) + 2
         parts: list[Content | str | tuple[str, str]] = []
         for keys, words, name, enabled in self._rows:
             tone = "$foreground" if enabled else "$muted"
-            parts += [(f"{keys:>{wide}}  ", "bold $primary"), (words, tone), (f"  {name}", "$muted"), "\n"]
+            lines = wrap(words, max(width - wide, 20))
+            fits = wide + len(lines[-1]) + 2 + len(name) <= width
+            parts += [(f"{keys:>{wide - 2}}  ", "bold $primary"), (f"\n{' ' * wide}".join(lines), tone)]
+            parts += [(f"  {name}" if fits else f"\n{' ' * wide}{name}", "$muted"), "\n"]
         parts += ["\n", ("Change a key in config.toml: ", "$muted"), '[keys]  "name" = "key"\n']
         parts += [("All keys of all screens: ", "$muted"), "fleet-rlm-tui --keys"]
         return Content.assemble(*parts)
@@ -90,8 +99,10 @@ def _rows(screen: Screen[object]) -> list[tuple[str, str, str, bool]]:
             found.setdefault(name, ([], active))[0].append(key_words(active.binding.key))
     rows = []
     for name, (keys, active) in found.items():
-        words = active.binding.description
-        if active.tooltip:
-            words = f"{words}: {active.tooltip[0].lower()}{active.tooltip[1:]}"
+        words, tip = active.binding.description, active.tooltip
+        if tip.lower().startswith(words.lower()):
+            words = tip
+        elif tip:
+            words = f"{words}: {tip[0].lower()}{tip[1:]}"
         rows.append((" ".join(keys), words, name, active.enabled))
     return rows

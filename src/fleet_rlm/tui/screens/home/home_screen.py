@@ -44,7 +44,7 @@ _ORDERS = {
     "when": ("oldest first", "newest first"),
     "it": ("fewest iterations first", "most iterations first"),
     "calls": ("fewest calls first", "most calls first"),
-    "cost": ("cheapest first", "dearest first"),
+    "cost": ("cheapest first", "most expensive first"),
     "time": ("shortest first", "longest first"),
 }
 
@@ -80,27 +80,36 @@ class HomeScreen(Screen[None]):
         Binding("enter", "open", "Open", tooltip="Replay the run, or watch it while it goes on", id="home.open"),
         Binding("n", "new_run", "New run", tooltip="Choose documents, a question and a model", id="home.new_run"),
         Binding(
-            "r", "run_again", "Run again", tooltip="The same documents and question once more", id="home.run_again"
+            "r", "run_again", "Run again", tooltip="Fill in New run with what this run was asked", id="home.run_again"
         ),
         # Before the table sees it: what is typed right after belongs to the filter.
         Binding(
             "slash",
             "filter",
             "Filter",
-            tooltip="By words in question, documents, answer",
+            tooltip="Show runs with these words in question, documents or answer",
             id="home.filter",
             priority=True,
         ),
-        Binding("o", "open_file", "Open a file", tooltip="A run that was recorded elsewhere", id="home.open_file"),
-        Binding("s", "sort", "Sort", tooltip="By the next column; S turns the order round", id="home.sort"),
-        Binding("S", "reverse", "Reverse", tooltip="Turn the order round", id="home.reverse", show=False),
-        Binding("delete", "delete", "Delete", tooltip="Delete the run's record", id="home.delete"),
-        Binding("y", "copy", "Copy answer", tooltip="To the clipboard", id="home.copy", show=False),
-        Binding("t", "demo", "Try the demo", tooltip="A question about the bundled guide", id="home.demo", show=False),
         Binding(
-            "w", "samples", "Watch a replay", tooltip="Runs that come with fleet-rlm", id="home.samples", show=False
+            "o", "open_file", "Open a file", tooltip="Open a run file that is not in the library", id="home.open_file"
         ),
-        Binding("f5", "refresh", "Refresh", tooltip="Look for runs again", id="home.refresh", show=False),
+        Binding("s", "sort", "Sort", tooltip="Sort by the next column; S reverses the order", id="home.sort"),
+        Binding("S", "reverse", "Reverse", tooltip="Reverse the order", id="home.reverse", show=False),
+        Binding("delete", "delete", "Delete", tooltip="Delete the run's record", id="home.delete"),
+        Binding("y", "copy", "Copy answer", tooltip="Copy the answer of the run", id="home.copy", show=False),
+        Binding(
+            "t", "demo", "Try the demo", tooltip="Ask a question about the bundled guide", id="home.demo", show=False
+        ),
+        Binding(
+            "w",
+            "samples",
+            "Watch a replay",
+            tooltip="Replay a recorded run that comes with fleet-rlm",
+            id="home.samples",
+            show=False,
+        ),
+        Binding("f5", "refresh", "Refresh", tooltip="Read the library again", id="home.refresh", show=False),
         Binding("escape", "close", "Close the filter", id="home.close", show=False),
     ]
 
@@ -457,7 +466,7 @@ class HomeScreen(Screen[None]):
         if (row := self._chosen()) is None:
             return
         if row.status in GOING_ON or self._live_state(row) is not None:
-            self.notify("This run is going on: open it and abort it first (ctrl+c).", severity="warning")
+            self.notify("This run is still going on: open it and abort it (ctrl+c) first.", severity="warning")
             return
         from fleet_rlm.tui.dialogs import Confirm
 

@@ -18,7 +18,7 @@ def remarks(state: RunState) -> list[str]:
     if finished is not None and finished.reason:
         found.append(finished.reason)
     if state.extraction is not None:
-        found.append(f"the answer was forced out: {state.extraction.why}")
+        found.append(f"the answer was forced: {state.extraction.why}")
     if finished is None and state.started is not None and state.gate is not None:
         found.append(f"it waits: {state.gate.why}")
     found += _sandbox(state) + _calls(state) + _code(state) + _looked_at(state) + _operator(state)

@@ -25,7 +25,7 @@ def spec_of_record(path: str) -> RunSpec:
     asked, given = started.task, started.budgets
     preset = TASKS.get(asked.name)
     if lost := [tool.name for tool in asked.tools if tool.reference is None]:
-        raise NotAgain(f"This run had functions that only its own program has: {', '.join(lost)}.")
+        raise NotAgain(f"This run called functions that only the program which recorded it has: {', '.join(lost)}.")
     own_tools = [tool.reference for tool in asked.tools if tool.reference not in (preset.tools if preset else ())]
     holds_documents = {entry.name for entry in started.inputs if entry.documents}
     inputs = {

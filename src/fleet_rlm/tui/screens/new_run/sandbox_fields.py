@@ -85,7 +85,7 @@ class PlaceForm(Vertical):
             yield Input(getattr(self._draft.cloud, name), WORDS[name], id=name, compact=True, select_on_focus=False)
 
     def on_mount(self) -> None:
-        self._hint("… ", "$muted", "trying what this machine offers")
+        self._hint("… ", "$muted", "checking what this machine offers")
         self._show()
         self._ask()
 

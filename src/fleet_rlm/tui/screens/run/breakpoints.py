@@ -41,8 +41,8 @@ class BreakpointsDialog(Dialog[Breakpoints]):
     def compose(self) -> ComposeResult:
         now = self._now
         with Vertical() as box:
-            box.border_title = Content("Wait by itself")
-            box.border_subtitle = Content("space tick · ctrl+r, or enter in a field, set · esc close")
+            box.border_title = Content("Breakpoints: pause the run")
+            box.border_subtitle = Content("space tick · ctrl+r, or enter in a field, accept · esc close")
             yield Tick("before every cell", now.every_cell, name="every")
             yield Tick("on an error", now.on_error, name="error")
             yield from self._field("pattern", "code matches", now.code_pattern or "", "such as os\\.remove|open\\(")
@@ -75,7 +75,7 @@ class BreakpointsDialog(Dialog[Breakpoints]):
             batch = int(fanout) if fanout else None
             cost = float(spend.removeprefix("$")) if spend else None
         except ValueError as error:
-            raise ValueError("A batch is a whole number, a cost is dollars such as 0.50.") from error
+            raise ValueError("Type a whole number for the batch, and dollars such as 0.50 for the cost.") from error
         chosen = Breakpoints(
             every_cell=self.query_one("#every", Tick).value,
             on_error=self.query_one("#error", Tick).value,

@@ -74,7 +74,7 @@ class RunControl(Screen[None]):
             if text is not None:
                 self.tell_engine(spec.Retry(text=text.strip()))
 
-        hint = "enter or ctrl+r retry, also without words · esc close"
+        hint = "enter or ctrl+r retry · esc close"
         self.app.push_screen(AskText("Ask for another version", placeholder="why (may stay empty)", hint=hint), asked)
 
     def action_skip(self) -> None:
@@ -153,4 +153,4 @@ class RunControl(Screen[None]):
         elif pending is not None:
             self.run_changed(pending.seq, code, edited)
         elif edited != code:
-            self.notify("The code was only to be looked at: your changes are not kept.", severity="warning")
+            self.notify("This code is read-only: your changes were not kept.", severity="warning")

@@ -84,7 +84,7 @@ def offer(action: str, now: Standing) -> Offer:
 
 def _not_live(now: Standing) -> str:
     if now.mode == "live":
-        return "The run is over." if now.over else "The engine is gone: the run can only be looked at."
+        return "The run is over." if now.over else "The engine has ended: the run can only be read."
     if now.mode == "follow" and not now.over:
         return "Another process controls this run; it is only followed here."
     return "This is a record: only a live run can be controlled."
@@ -104,7 +104,7 @@ def _pause(now: Standing) -> Offer:
 
 def _step(now: Standing) -> Offer:
     if not now.live:
-        return Offer(why_not=f"{_not_live(now)} A full stop moves one event on.")
+        return Offer(why_not=f"{_not_live(now)} Press . for the next event.")
     return Offer(shown=now.gate is None, why_not="The sandbox is lost: restart it first." if now.lost else "")
 
 
@@ -120,7 +120,7 @@ def _restart(now: Standing) -> Offer:
     if not now.live:
         return Offer(why_not=_not_live(now))
     if not now.lost:
-        return Offer(why_not="The sandbox is there: it can be restarted when the run has lost it and waits.")
+        return Offer(why_not="The sandbox is not lost: there is nothing to restart.")
     return Offer(shown=False)
 
 
@@ -128,7 +128,7 @@ def _retry(now: Standing) -> Offer:
     if not now.live:
         return Offer(why_not=_not_live(now))
     if now.lost:
-        return Offer("Another step", shown=False)
+        return Offer("Ask again", shown=False)
     if not is_allowed("retry", now.gate):
         return Offer(why_not="Another version can be asked for while the run waits before code or on an error.")
     return Offer(shown=False)
@@ -197,7 +197,7 @@ def _follow(now: Standing) -> Offer:
 
 
 def _next_hit(now: Standing) -> Offer:
-    return Offer(shown=True) if now.searching else Offer(why_not="Nothing is searched for: / begins.")
+    return Offer(shown=True) if now.searching else Offer(why_not="No search is active: / starts one.")
 
 
 def _search(now: Standing) -> Offer:
@@ -257,19 +257,23 @@ def _key(
 
 
 BINDINGS: tuple[Binding, ...] = (
-    _key("pause", "space,f5", "pause", "Pause", "Wait at the next boundary, go on, or play a record", show=True),
+    _key(
+        "pause", "space,f5", "pause", "Pause", "Pause at the next boundary, continue, or play a recorded run", show=True
+    ),
     _key("step", "s,f10", "step", "Step", "Run to the next boundary"),
     _key("change", "c", "change", "Change code", "Run another version of the pending code"),
-    _key("tell", "t", "tell", "Tell planner", "A hint that it reads in its next prompt"),
-    _key("restart", "R", "restart", "Restart here", "A new sandbox in place of the lost one, its state rebuilt"),
+    _key("tell", "t", "tell", "Tell planner", "Give the planner a hint for its next prompt"),
+    _key(
+        "restart", "R", "restart", "Restart here", "Start a sandbox in place of the lost one and rebuild its variables"
+    ),
     _key("retry", "r", "retry", "Retry", "Ask the planner for another version of this step"),
-    _key("skip", "K", "skip", "Skip", "Don't run this cell; refuse this batch"),
+    _key("skip", "K", "skip", "Skip", "Don't run this cell, or refuse this batch"),
     _key("sample", "5", "sample", "Sample 5", "Send only the first five prompts of the batch"),
     _key("finish", "x", "finish", "Finish now", "Force the final answer from what is known"),
-    _key("evaluate", "colon", "evaluate", "Evaluate", "An expression, in the paused sandbox"),
-    _key("breakpoints", "b", "breakpoints", "Breakpoints", "Where the run waits by itself"),
+    _key("evaluate", "colon", "evaluate", "Evaluate", "Evaluate an expression in the paused sandbox"),
+    _key("breakpoints", "b", "breakpoints", "Breakpoints", "Choose where the run pauses on its own"),
     _key("interrupt", "i", "interrupt", "Interrupt", "Stop the running cell; the run goes on"),
-    _key("abort", "ctrl+c", "abort", "Abort", "Stop everything; the run is kept"),
+    _key("abort", "ctrl+c", "abort", "Abort", "Stop the run; what was recorded is kept"),
     _key("speed", "plus,equals_sign", "faster", "Faster", "Play faster", display="+ -"),
     _key("slower", "minus", "slower", "Slower", "Play slower"),
     _key(
@@ -277,38 +281,52 @@ BINDINGS: tuple[Binding, ...] = (
         "left_square_bracket,left",
         "iteration_back",
         "Iteration",
-        "The one before; ] the one after",
+        "Go to the iteration before; ] goes to the next one",
         show=True,
         display="[ ]",
     ),
-    _key("on", "right_square_bracket,right", "iteration_on", "Iteration after", "Or back to now"),
-    _key("event_back", "comma", "event_back", "Event", "One back; . one on", display=", ."),
-    _key("event_on", "full_stop", "event_on", "Event after", "One event on"),
-    _key("start", "0", "start", "Start", "The run's first moment"),
-    _key("end", "dollar_sign", "end", "End", "The newest moment"),
-    _key("error", "e", "error_on", "Error", "The next error"),
-    _key("error_back", "E", "error_back", "Error before", "The error before"),
-    _key("follow", "f", "follow", "Follow", "Go to the newest, and stay there"),
-    _key("bookmark", "m", "bookmark", "Bookmark", "Remember this moment, or forget it"),
-    _key("next_bookmark", "apostrophe", "bookmark_on", "Next bookmark", "Go to it; from the last to the first"),
-    _key("search", "slash", "search", "Search", "In the focused pane; tables are filtered", show=True),
-    _key("next_hit", "n", "next_hit", "Next hit", "Of the search in the focused pane"),
-    _key("previous_hit", "N", "previous_hit", "Hit before", "Of the search in the focused pane"),
-    _key("goto", "ctrl+g", "goto", "Go to line", "Or to a share of the document, such as 40%"),
-    _key("documents", "d", "documents", "Documents", "Choose which one is shown"),
-    _key("about", "a", "about", "About", "What this run is made of: models, sandbox, budgets, versions, notices"),
-    _key("prompt", "p", "prompt", "Prompt", "What the planner was given for this iteration, or its code again"),
-    _key("copy", "y", "copy", "Copy", "What the focused pane shows"),
-    _key("pager", "o", "pager", "Pager", "Show it in the pager"),
-    _key("editor", "v", "editor", "Editor", "Open the code in $EDITOR; at a gate, run what comes back"),
-    _key("zoom", "z", "zoom", "Zoom", "The focused pane alone, or all of them again", show=True),
-    _key("narrower", "less_than_sign", "resize(-4,0)", "Narrower", "The focused pane"),
-    _key("wider", "greater_than_sign", "resize(4,0)", "Wider", "The focused pane"),
-    _key("lower", "left_curly_bracket", "resize(0,-2)", "Lower", "The focused pane"),
-    _key("higher", "right_curly_bracket", "resize(0,2)", "Higher", "The focused pane"),
-    _key("sizes", "underscore", "reset_sizes", "Usual sizes", "Of all panes"),
-    _key("next", "tab", "next_pane", "Next pane", ""),
-    _key("previous", "shift+tab", "previous_pane", "Pane before", ""),
+    _key(
+        "on", "right_square_bracket,right", "iteration_on", "Next iteration", "Go to the next iteration, or back to now"
+    ),
+    _key("event_back", "comma", "event_back", "Event", "Go one event back; . goes one on", display=", ."),
+    _key("event_on", "full_stop", "event_on", "Next event", "Go one event on"),
+    _key("start", "0", "start", "Start", "Go to the beginning of the run"),
+    _key("end", "dollar_sign", "end", "End", "Go to the newest moment"),
+    _key("error", "e", "error_on", "Next error", "Go to the next error"),
+    _key("error_back", "E", "error_back", "Previous error", "Go to the error before"),
+    _key("follow", "f", "follow", "Follow", "Go to the newest moment and stay there"),
+    _key("bookmark", "m", "bookmark", "Bookmark", "Set a bookmark at this moment, or remove it"),
+    _key(
+        "next_bookmark",
+        "apostrophe",
+        "bookmark_on",
+        "Next bookmark",
+        "Go to the next bookmark; after the last one, to the first",
+    ),
+    _key("search", "slash", "search", "Search", "Search the focused pane; a table is filtered", show=True),
+    _key("next_hit", "n", "next_hit", "Next hit", "Go to the next hit in the focused pane"),
+    _key("previous_hit", "N", "previous_hit", "Previous hit", "Go to the hit before in the focused pane"),
+    _key("goto", "ctrl+g", "goto", "Go to line", "Go to a line of the document, or to a place such as 40%"),
+    _key("documents", "d", "documents", "Documents", "Choose the document that is shown"),
+    _key("about", "a", "about", "About", "Show the run's models, sandbox, limits, versions and notices"),
+    _key("prompt", "p", "prompt", "Prompt", "Show the planner's prompt of this iteration, or its code again"),
+    _key("copy", "y", "copy", "Copy", "Copy what the focused pane shows"),
+    _key("pager", "o", "pager", "Pager", "Show the focused pane in the pager"),
+    _key(
+        "editor",
+        "v",
+        "editor",
+        "Editor",
+        "Open the code in $EDITOR; while the run waits before it, run the edited version",
+    ),
+    _key("zoom", "z", "zoom", "Zoom", "Show the focused pane alone, or all panes again", show=True),
+    _key("narrower", "less_than_sign", "resize(-4,0)", "Narrower", "Make the focused pane narrower"),
+    _key("wider", "greater_than_sign", "resize(4,0)", "Wider", "Make the focused pane wider"),
+    _key("lower", "left_curly_bracket", "resize(0,-2)", "Lower", "Make the focused pane lower"),
+    _key("higher", "right_curly_bracket", "resize(0,2)", "Higher", "Make the focused pane higher"),
+    _key("sizes", "underscore", "reset_sizes", "Usual sizes", "Give all panes their usual sizes"),
+    _key("next", "tab", "next_pane", "Next pane", "Go to the next pane"),
+    _key("previous", "shift+tab", "previous_pane", "Previous pane", "Go to the pane before"),
     _key("document", "1", "pane('document')", "Document", "Go to this pane"),
     _key("code", "2", "pane('code')", "Code", "Go to this pane"),
     _key("output", "3", "pane('output')", "Output", "Go to this pane"),
@@ -316,9 +334,9 @@ BINDINGS: tuple[Binding, ...] = (
     _key("variables", "5", "pane('variables')", "Variables", "Go to this pane"),
     _key("answer", "6", "pane('answer')", "Answer", "Go to this pane"),
     _key("events", "7", "pane('events')", "Events", "Go to this pane"),
-    _key("close", "escape", "close", "Close", "A search, or the zoom"),
+    _key("close", "escape", "close", "Close", "End the search, or show all panes again"),
 )
-LEAVE = Binding("q", "app.back", "Back", tooltip="A live run goes on", id="run.leave", show=True)
+LEAVE = Binding("q", "app.back", "Back", tooltip="Leave this screen; a live run goes on", id="run.leave", show=True)
 
 _ORDER: tuple[tuple[str, str, Decision | Literal["eval"]], ...] = (
     ("space", "pause", "continue"),

@@ -172,7 +172,7 @@ class RunTravel(Screen[None]):
         playhead = self.playhead
         if playhead.live and playhead.following:
             playhead.source.send(spec.Note(bookmark=True))
-            self.notify("Bookmarked: it stands in the record.")
+            self.notify("The bookmark is set; the record keeps it.")
             return
         kept = playhead.add_bookmark(playhead.position)
         if playhead.edge.started is not None:
@@ -182,7 +182,7 @@ class RunTravel(Screen[None]):
             while len(remembered) > MOST_REMEMBERED:
                 del remembered[next(iter(remembered))]
             self.remember_bookmarks(remembered)
-        self.notify("Bookmarked: ' goes there." if kept else "The bookmark is gone.")
+        self.notify("The bookmark is set: ' goes to it." if kept else "The bookmark is removed.")
         self.draw()
 
     def action_bookmark_on(self) -> None:
