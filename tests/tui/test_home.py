@@ -204,7 +204,7 @@ def test_a_run_that_goes_on_cannot_be_deleted(library: Path, make_app: Make) -> 
             await shown(pilot)
             await pilot.press("G", "delete")
             await settle(pilot, lambda: messages(pilot.app))
-            assert "abort it first" in messages(pilot.app)[0]
+            assert "abort it (ctrl+c) first" in messages(pilot.app)[0]
             assert path.exists()
 
     drive(make_app(), scenario)

@@ -160,7 +160,7 @@ def test_the_printable_list_names_every_action_and_its_keys() -> None:
 
 PROBE = """
 import sys
-from fleet_rlm.tui import keys
+from fleet_rlm.tui.look import keys
 keys.all_keys()                     # imports every screen, pane and dialog
 import fleet_rlm.tui.launch, fleet_rlm.tui.command_line
 print(*sorted(name for name in sys.modules if name.split(".")[0] in ("dspy", "litellm", "modal", "openai")

@@ -739,7 +739,7 @@ def test_an_engine_that_is_gone_is_said_and_nothing_waits_any_more(make_app: Mak
         await settle(pilot, lambda: "ENGINE GONE" in screen_text(pilot.app))
         assert "killed by signal 9" in messages(pilot.app)[-1]
         await pilot.press("c")
-        assert "engine is gone" in messages(pilot.app)[-1]
+        assert "engine has ended" in messages(pilot.app)[-1]
         assert not screen.playhead.growing
 
     drive(make_app(), scenario)

@@ -134,7 +134,7 @@ def test_a_control_of_live_runs_says_of_a_record_why_it_does_nothing(action: str
     assert "only a live run" in offer(action, Standing(mode="replay")).why_not
     assert "Another process" in offer(action, Standing(mode="follow")).why_not
     assert "over" in offer(action, Standing(mode="live", over=True)).why_not
-    assert "engine is gone" in offer(action, Standing(mode="live")).why_not
+    assert "engine has ended" in offer(action, Standing(mode="live")).why_not
 
 
 def test_the_word_for_space_is_what_it_does_now() -> None:
