@@ -295,7 +295,7 @@ def test_a_record_that_does_not_fit_on_the_disk_costs_no_answer_and_is_told(flee
     """A limit on the size of files, set after the start, stands for the disk."""
     (fleet.folder / "small.txt").write_text(f"{CODE}\n")
     limited = (
-        "import resource; from fleet_rlm.engine import session; began = session.RunSession._started\n"
+        "import resource; from fleet_rlm.engine.run import session; began = session.RunSession._started\n"
         "def full(*a):\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))\n"
         "    return began(*a)\n"
