@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from fleet_rlm.tui.terminal import PasteFilter
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -16,6 +15,7 @@ from rich.cells import cell_len
 from fleet_rlm import events as ev
 from fleet_rlm.terminal_text import clean, clean_line
 from fleet_rlm.tui.safe_output import harmless
+from fleet_rlm.tui.terminal_hangup import PasteFilter
 from tests.terminal import Terminal
 from tests.tui.sample_runs import finished, iteration, run_started, write_run
 

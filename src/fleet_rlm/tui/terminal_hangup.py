@@ -171,7 +171,8 @@ class PasteFilter:
                 body, sign, rest = text.partition(PASTE_END)
                 self._pasting = not sign
                 if not sign:
-                    held = next((n for n in range(len(PASTE_END) - 1, 0, -1) if PASTE_END.startswith(body[-n:])), 0)
+                    most = min(len(PASTE_END) - 1, len(body))
+                    held = next((n for n in range(most, 0, -1) if PASTE_END.startswith(body[-n:])), 0)
                     body, self._held = body[: len(body) - held], body[len(body) - held :]
                 done += [_CONTROLS.sub("", body), sign]
                 text = rest
