@@ -38,7 +38,7 @@ from fleet_rlm.spec import Command
 from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.person_settings import Settings
 from fleet_rlm.tui.remembered import Memory
-from fleet_rlm.tui.sources.source import Mode, RunSource, SourceEnd
+from fleet_rlm.tui.sources.event_source import Mode, RunSource, SourceEnd
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +34,24 @@ def test_nothing_below_imports_what_stands_above() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = grimp.build_graph("fleet_rlm", exclude_type_checking_imports=True, cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    while ends := {module for module, imported in imports.items() if not imported & imports.keys()}:
+        imports = {module: imported for module, imported in imports.items() if module not in ends}
+    while unused := imports.keys() - {name for imported in imports.values() for name in imported}:
+        imports = {module: imported for module, imported in imports.items() if module not in unused}
+    assert not imports, f"these modules import each other in a circle: {sorted(imports)}"
+
+
+def test_no_two_modules_have_the_same_file_name() -> None:
+    places: dict[str, list[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        if path.name not in ("__init__.py", "__main__.py"):
+            places.setdefault(path.name, []).append(str(path.relative_to(SOURCE)))
+    assert not {name: found for name, found in places.items() if len(found) > 1}
 
 
 def test_no_module_is_long_without_a_reason() -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from fleet_rlm import events as ev
 from fleet_rlm.spec import Command
-from fleet_rlm.tui.sources.source import Mode, SourceEnd
+from fleet_rlm.tui.sources.event_source import Mode, SourceEnd
 
 GUIDE = """# Optimizers
 Optimizers tune the prompts and weights of a program so that a

@@ -10,11 +10,11 @@ from textual.binding import Binding
 from textual.command import CommandPalette
 
 from fleet_rlm import config
-from fleet_rlm.tui.app import FleetApp, key_words
+from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.crash import report
 from fleet_rlm.tui.dialogs import AskText, Choose, Confirm, EditCode, Message
 from fleet_rlm.tui.dialogs.text import CodeEditor
-from fleet_rlm.tui.look.keys import all_keys
+from fleet_rlm.tui.look.keys import all_keys, key_words
 from fleet_rlm.tui.person_settings import UNUSABLE_KEYS
 from fleet_rlm.tui.screens.help import HelpScreen
 from fleet_rlm.tui.screens.home.home_screen import HomeScreen

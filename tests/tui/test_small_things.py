@@ -21,8 +21,8 @@ from fleet_rlm.tui.safe_output import SixteenColors
 from fleet_rlm.tui.screens.help import HelpScreen
 from fleet_rlm.tui.screens.new_run.more_settings import FurtherSettings
 from fleet_rlm.tui.screens.new_run.new_run_screen import NewRunScreen
-from fleet_rlm.tui.screens.run.breakpoints import BreakpointsDialog
 from fleet_rlm.tui.screens.run.pick_document import PickDocument
+from fleet_rlm.tui.screens.run.set_breakpoints import BreakpointsDialog
 from fleet_rlm.tui.screens.run.text_reader import Reader
 from fleet_rlm.tui.widgets.pane_grid import shape_of
 from tests.tui.conftest import drive, messages, screen_text, settle

@@ -20,8 +20,8 @@ import typer
 from fleet_rlm import config
 from fleet_rlm import events as ev
 from fleet_rlm.cli import printing
+from fleet_rlm.cli.command_options import RunOptions
 from fleet_rlm.cli.progress import Progress
-from fleet_rlm.cli.run_options import RunOptions
 from fleet_rlm.documents import piped
 from fleet_rlm.documents.document_work import DocumentError
 from fleet_rlm.figures import plural, seconds

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from fleet_rlm.cli import printing, run_steps
+from fleet_rlm.cli.command_options import RunOptions, with_run_options
 from fleet_rlm.cli.execute_run import Done, carry_out, plain
-from fleet_rlm.cli.run_options import RunOptions, with_run_options
 from fleet_rlm.run_options import RunRequest
 from fleet_rlm.standard_streams import readable
 

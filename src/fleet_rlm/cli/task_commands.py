@@ -14,8 +14,8 @@ import typer
 from fleet_rlm import events as ev
 from fleet_rlm import tasks
 from fleet_rlm.cli import answer_view, printing, run_steps
+from fleet_rlm.cli.command_options import RunOptions, with_run_options
 from fleet_rlm.cli.execute_run import Done, carry_out, plain
-from fleet_rlm.cli.run_options import RunOptions, with_run_options
 from fleet_rlm.spec import Budgets, RunSpec
 
 STEP_CHARS = 4000

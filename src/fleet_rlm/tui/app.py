@@ -33,6 +33,7 @@ from fleet_rlm import config
 from fleet_rlm.shipped import themes_folder
 from fleet_rlm.terminal_text import clean, clean_line
 from fleet_rlm.tui.live_runs import LiveRun, LiveRuns
+from fleet_rlm.tui.look.keys import key_words, known_ids
 from fleet_rlm.tui.look.themes import DEFAULT_THEME, FaultyTheme, load_folder, load_theme, notice, semantic_defaults
 from fleet_rlm.tui.person_settings import Settings, load_settings
 from fleet_rlm.tui.remembered import Memory
@@ -45,18 +46,9 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
 
     from fleet_rlm.spec import RunSpec
-    from fleet_rlm.tui.sources.source import RunSource
+    from fleet_rlm.tui.sources.event_source import RunSource
 
 TOAST_CHARS = 1000
-
-_SIGNS = {
-    "question_mark": "?", "slash": "/", "colon": ":", "left_square_bracket": "[", "right_square_bracket": "]",
-    "full_stop": ".", "comma": ",", "plus": "+", "minus": "-", "dollar_sign": "$", "delete": "del", "escape": "esc",
-    "left": "←", "right": "→", "up": "↑", "down": "↓", "less_than_sign": "<", "greater_than_sign": ">",
-    "equals_sign": "=", "exclamation_mark": "!", "number_sign": "#", "circumflex_accent": "^",
-    "left_parenthesis": "(", "right_parenthesis": ")", "left_curly_bracket": "{", "right_curly_bracket": "}",
-    "apostrophe": "'", "underscore": "_",
-}  # fmt: skip
 
 
 def _kind_of_toast(severity: str, title: str, text: str) -> tuple[str, ...]:
@@ -64,12 +56,6 @@ def _kind_of_toast(severity: str, title: str, text: str) -> tuple[str, ...]:
     if severity != "information":
         return severity, title, text
     return severity, title, "" if title else text.partition(" ")[0].rstrip(":.,")
-
-
-def key_words(key: str) -> str:
-    """A key as a person says it: `enter`, `ctrl+q`, `?`."""
-    *modifiers, last = key.split("+")
-    return "+".join((*modifiers, _SIGNS.get(last, last)))
 
 
 @runtime_checkable
@@ -410,7 +396,6 @@ class FleetApp(OpenApp[list[str]]):
 
     @work(thread=True, group="settings")
     def _check_settings(self) -> None:
-        from fleet_rlm.tui.look.keys import known_ids
         from fleet_rlm.tui.person_settings import unknown_keys
 
         faults = list(self.settings.faults)

@@ -15,7 +15,7 @@ from fleet_rlm.run_options import RunOptions, RunRequest, by_group, with_options
 
 if TYPE_CHECKING:
     from fleet_rlm.spec import RunSpec
-    from fleet_rlm.tui.sources.source import RunSource
+    from fleet_rlm.tui.sources.event_source import RunSource
 
 FIRST_SAMPLE = "ask-the-guide"
 """The recorded run that is shown when none is named."""

@@ -16,7 +16,7 @@ from fleet_rlm import __version__, standard_streams
 if TYPE_CHECKING:
     from fleet_rlm.spec import RunSpec
     from fleet_rlm.tui.app import FleetApp
-    from fleet_rlm.tui.sources.source import RunSource
+    from fleet_rlm.tui.sources.event_source import RunSource
 
 STOP_SECONDS = 8.0
 LINE_CHARS = 2000

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from fleet_rlm.spec import RunSpec
     from fleet_rlm.state import RunState
-    from fleet_rlm.tui.sources.source import RunSource
+    from fleet_rlm.tui.sources.event_source import RunSource
 
 
 class RunView(Protocol):

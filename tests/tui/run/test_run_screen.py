@@ -17,9 +17,9 @@ from fleet_rlm.tui.dialogs import AskText, Confirm, EditCode
 from fleet_rlm.tui.dialogs.text import CodeEditor
 from fleet_rlm.tui.look.themes import load_theme
 from fleet_rlm.tui.remembered import Memory
-from fleet_rlm.tui.screens.run.breakpoints import BreakpointsDialog
+from fleet_rlm.tui.screens.run.set_breakpoints import BreakpointsDialog
 from fleet_rlm.tui.screens.run.text_reader import Reader
-from fleet_rlm.tui.sources.source import SourceEnd
+from fleet_rlm.tui.sources.event_source import SourceEnd
 from fleet_rlm.tui.widgets.pane_grid import Proportions
 from fleet_rlm.tui.widgets.wrap import cells
 from tests.tui.conftest import drive, messages, screen_text, settle

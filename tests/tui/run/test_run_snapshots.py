@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from fleet_rlm import events as ev
 from fleet_rlm.state import fold_all
 from fleet_rlm.tui.app import FleetApp
-from fleet_rlm.tui.sources.source import Mode, SourceEnd
+from fleet_rlm.tui.sources.event_source import Mode, SourceEnd
 from tests.tui.conftest import settle
 from tests.tui.run.conftest import Clock, show, still
 from tests.tui.synthetic import BATCH_CODE, Script, ScriptedSource, rich

@@ -13,7 +13,7 @@ from fleet_rlm.tui.run_view.about_run import about
 from fleet_rlm.tui.run_view.playhead import Playhead
 from fleet_rlm.tui.run_view.run_words import Figures, activity, badges, figures, run_state
 from fleet_rlm.tui.screens.run.run_keys import BINDINGS, GATE_ACTIONS, LOST_ACTIONS, Standing, offer
-from fleet_rlm.tui.sources.source import SourceEnd
+from fleet_rlm.tui.sources.event_source import SourceEnd
 from fleet_rlm.tui.widgets.gate_bar import why
 from fleet_rlm.tui.widgets.timeline import Cell, bar
 from tests.tui.synthetic import Script, ScriptedSource, rich

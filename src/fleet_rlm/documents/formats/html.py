@@ -91,7 +91,7 @@ def _as_html(page: str) -> str:
 
 def _written(root: LexborNode, all_of_it: bool, cancelled: Cancelled) -> Writer:
     """Walk the tree without recursion: pages are nested as deep as their authors' mistakes."""
-    writer = Writer(tables_with_tables(root))
+    writer = Writer(tables_with_tables(root), text_of)
     node: LexborNode | None = root
     count = 0
     while node is not None:

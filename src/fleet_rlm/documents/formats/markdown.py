@@ -88,10 +88,11 @@ class _Flow:
 class Writer:
     """Gets `enter` and `leave` of each element and `add` of each text, in the page's order."""
 
-    def __init__(self, layout_tables: frozenset[int]) -> None:
+    def __init__(self, layout_tables: frozenset[int], text_of: Callable[[str], str]) -> None:
+        """`text_of` reads a page within the page, which the parser left as plain text."""
         self.hidden = 0
         """Elements that were left out because a browser hides them; whoever walks the tree counts."""
-        self._layout = layout_tables
+        self._layout, self._text_of = layout_tables, text_of
         self._flow = _Flow()
         self._outer: list[_Flow] = []
         self._tables: list[_Table | None] = []
@@ -271,9 +272,7 @@ class Writer:
 
     def _old(self, node: LexborNode) -> bool:
         """Write `<noframes>`, whose content the parser leaves as plain text."""
-        from fleet_rlm.documents.formats.html import text_of
-
-        self._write(text_of(node.text() or "").strip("\n"))
+        self._write(self._text_of(node.text() or "").strip("\n"))
         return True
 
     def _list(self, node: LexborNode) -> None:

@@ -11,6 +11,21 @@ from textual.dom import DOMNode
 
 import fleet_rlm.tui
 
+_SIGNS = {
+    "question_mark": "?", "slash": "/", "colon": ":", "left_square_bracket": "[", "right_square_bracket": "]",
+    "full_stop": ".", "comma": ",", "plus": "+", "minus": "-", "dollar_sign": "$", "delete": "del", "escape": "esc",
+    "left": "←", "right": "→", "up": "↑", "down": "↓", "less_than_sign": "<", "greater_than_sign": ">",
+    "equals_sign": "=", "exclamation_mark": "!", "number_sign": "#", "circumflex_accent": "^",
+    "left_parenthesis": "(", "right_parenthesis": ")", "left_curly_bracket": "{", "right_curly_bracket": "}",
+    "apostrophe": "'", "underscore": "_",
+}  # fmt: skip
+
+
+def key_words(key: str) -> str:
+    """A key as a person says it: `enter`, `ctrl+q`, `?`."""
+    *modifiers, last = key.split("+")
+    return "+".join((*modifiers, _SIGNS.get(last, last)))
+
 
 @dataclass(frozen=True, slots=True)
 class Key:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from fleet_rlm import events as ev
 from fleet_rlm.state import IterationState, RunState, fold
-from fleet_rlm.tui.sources.source import RunSource
+from fleet_rlm.tui.sources.event_source import RunSource
 
 DRAIN = 2000
 """Events taken from a source, or folded forward, at once: some milliseconds of work."""

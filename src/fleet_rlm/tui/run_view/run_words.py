@@ -8,7 +8,7 @@ from fleet_rlm.figures import clock, dollars, plural, seconds, within
 from fleet_rlm.state import CallState, PlannerState, RetryState, RunState
 from fleet_rlm.terminal_text import clean_line, model_name
 from fleet_rlm.tui.run_view.playhead import INSTANT, Playhead
-from fleet_rlm.tui.sources.source import SourceEnd
+from fleet_rlm.tui.sources.event_source import SourceEnd
 
 Words = tuple[str, str]
 """(text, the theme's name of its colour)."""

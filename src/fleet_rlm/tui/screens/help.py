@@ -12,6 +12,8 @@ from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from fleet_rlm.tui.look.keys import key_words
+
 if TYPE_CHECKING:
     from textual.binding import ActiveBinding
 
@@ -90,8 +92,6 @@ class HelpScreen(ModalScreen[None]):
 
 def _rows(screen: Screen[object]) -> list[tuple[str, str, str, bool]]:
     """(keys, words, id, enabled) of each action, in the order of the chain: focused widget, screen, app."""
-    from fleet_rlm.tui.app import key_words
-
     found: dict[str, tuple[list[str], ActiveBinding]] = {}
     for active in screen.active_bindings.values():
         name = active.binding.id

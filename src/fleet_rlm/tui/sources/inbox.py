@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fleet_rlm.events import AnyEvent, Unknown
-from fleet_rlm.tui.sources.source import SourceEnd
+from fleet_rlm.tui.sources.event_source import SourceEnd
 
 MAX_EVENTS = 100_000
 MAX_BYTES = 64 * 1024 * 1024

@@ -23,8 +23,8 @@ import msgspec
 from fleet_rlm.events import AnyEvent, Failure, NotAnEvent, RunFinished, Unknown, decode
 from fleet_rlm.spec import Abort, Command, Detach, RunSpec, Start, encode_command
 from fleet_rlm.terminal_text import clean_line
+from fleet_rlm.tui.sources.event_source import Mode, SourceEnd
 from fleet_rlm.tui.sources.inbox import Inbox
-from fleet_rlm.tui.sources.source import Mode, SourceEnd
 
 ENGINE: tuple[str, ...] = (sys.executable, "-P", "-m", "fleet_rlm.engine")
 ABORT_SECONDS = 3.0

@@ -10,8 +10,8 @@ from pathlib import Path
 from fleet_rlm.events import AnyEvent, Unknown
 from fleet_rlm.runs.run_reader import NotARun, RunEnd, RunFile
 from fleet_rlm.spec import Command
+from fleet_rlm.tui.sources.event_source import Mode, SourceEnd
 from fleet_rlm.tui.sources.inbox import Inbox
-from fleet_rlm.tui.sources.source import Mode, SourceEnd
 
 
 class ReplayFile:

@@ -12,7 +12,7 @@ from fleet_rlm.tui.dialogs import AskText, Confirm, EditCode
 from fleet_rlm.tui.external import CannotRun, edit_text
 from fleet_rlm.tui.panes.code import CodePane
 from fleet_rlm.tui.run_view.playhead import Playhead
-from fleet_rlm.tui.screens.run.breakpoints import BreakpointsDialog
+from fleet_rlm.tui.screens.run.set_breakpoints import BreakpointsDialog
 from fleet_rlm.tui.screens.run.text_reader import Reader
 
 

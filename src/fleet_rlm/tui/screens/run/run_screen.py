@@ -31,8 +31,8 @@ from fleet_rlm.tui.panes.call import CallPane
 from fleet_rlm.tui.panes.calls import CallsPane
 from fleet_rlm.tui.panes.code import CodePane
 from fleet_rlm.tui.panes.document import DocumentPane
-from fleet_rlm.tui.panes.output import OutputPane
 from fleet_rlm.tui.panes.pane import TextPane
+from fleet_rlm.tui.panes.printed_output import OutputPane
 from fleet_rlm.tui.panes.raw_events import EventsPane
 from fleet_rlm.tui.panes.variables import VariablesPane
 from fleet_rlm.tui.run_view.about_run import about
@@ -56,7 +56,7 @@ from fleet_rlm.tui.widgets.timeline import Timeline, cell_of
 
 if TYPE_CHECKING:
     from fleet_rlm.tui.app import FleetApp
-    from fleet_rlm.tui.sources.source import RunSource
+    from fleet_rlm.tui.sources.event_source import RunSource
 
 FRAME_SECONDS, BEAT_SECONDS, BACKLOG_SECONDS = 0.04, 0.2, 0.015
 REMEMBER_SECONDS = 1.0
