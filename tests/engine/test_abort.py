@@ -13,6 +13,7 @@ import pytest
 from fleet_rlm import events as ev
 from fleet_rlm import spec
 from fleet_rlm.engine.models.model_settings import Retries, Timeouts
+from fleet_rlm.sandbox.local import clean_launcher
 from tests.engine.conftest import Running, Start
 from tests.engine.scripted import Script, action
 from tests.model_server import ModelServer, Reply, error, planner
@@ -41,12 +42,13 @@ def ours() -> set[threading.Thread]:
 
 
 def children() -> set[int]:
-    """Processes that this one is the parent of."""
+    """Processes that this one is the parent of, without the clean launcher, which lives as long as this process."""
     found: set[int] = set()
     for thread in Path("/proc/self/task").iterdir() if PROC else ():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             found.update(map(int, (thread / "children").read_text().split()))
-    return found
+    clean = clean_launcher.of_this_process._clean
+    return found - {clean.process.pid} if clean else found
 
 
 def sockets() -> set[str]:

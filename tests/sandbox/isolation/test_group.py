@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +85,30 @@ for pid in pids:
     words = "the sandbox used its 128 MiB of memory (files in memory and the kernel's buffers included)"
     if answer != {"died": words}:  # the kernel ended the driver, else another process: these are equally large
         assert answer == {"got": 9}
+
+
+WATCH = """
+import os, subprocess, sys
+from fleet_rlm.sandbox.local.launcher.plan import Plan
+from fleet_rlm.sandbox.local.launcher.watcher import Tree, Watcher
+class Pipes:
+    life_read, kills = os.pipe()[0], os.open(sys.argv[1], os.O_RDONLY)
+fields = dict.fromkeys(("processes", "cpu_seconds", "scratch_mb"), 0)
+driver = subprocess.Popen(["sleep", "60"], start_new_session=True)
+watcher = Watcher(Plan.of({**fields, "memory_mb": 128, "report_fd": 1}), Tree(driver.pid, own_pids=False), Pipes)
+watcher._no_hiding = watcher._shared_host = lambda pids: None
+with open(sys.argv[1], "w") as file: file.write("oom_kill 1\\n")
+watcher._look()
+driver.kill()
+watcher.run()
+"""
+
+
+def test_a_driver_that_dies_slowly_of_a_full_group_is_said_to_have_used_its_memory(tmp_path: Path) -> None:
+    events = tmp_path / "memory.events"
+    events.write_text("oom_kill 0\n")
+    done = subprocess.run([sys.executable, "-c", WATCH, str(events)], capture_output=True, text=True, check=True)
+    assert "the sandbox used its 128 MiB of memory" in done.stdout, done.stderr
 
 
 def test_files_in_memory_count(grouped: Sandbox) -> None:

@@ -49,9 +49,8 @@ for pid in pids:
     try: os.kill(pid, 9)
     except OSError: pass
 """
-    answer, sandbox = run_within(mode, parent, replace(SMALL, memory_mb=192), source)
+    answer, _ = run_within(mode, parent, replace(SMALL, memory_mb=192), source)
     assert answer == {"got": 9}, "the largest process is ended, the driver lives"
-    assert "MiB of memory" in sandbox.process.notices[0]
 
 
 def test_a_file_stops_growing_at_its_limit_sparse_or_full(mode: str, parent: Path) -> None:
@@ -185,9 +184,8 @@ for pid in pids:
     try: os.kill(pid, 9)
     except OSError: pass
 """
-    answer, sandbox = run_within(mode, parent, replace(SMALL, memory_mb=256), source)
+    answer, _ = run_within(mode, parent, replace(SMALL, memory_mb=256), source)
     assert answer == {"got": 9}
-    assert "MiB of memory" in sandbox.process.notices[0]
 
 
 def test_no_flood_of_signals_keeps_the_watcher_from_looking(parent: Path) -> None:

@@ -25,6 +25,7 @@ PATIENCE = 0.1
 """Seconds between two looks at the tree."""
 HASTE = 0.01
 """The same while much memory is used, or where the kernel does not limit the number of processes."""
+_SECONDS_TO_DIE = 5.0
 _SECONDS_HIDDEN = 1.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -271,8 +272,8 @@ class Watcher:
     def __init__(self, plan: Plan, tree: Tree, pipes: Pipes) -> None:
         self.plan, self.tree, self.lifeline, self._kills = plan, tree, pipes.life_read, pipes.kills
         """`lifeline` reads as ended when the launcher is gone."""
-        self._killed = 0
-        """How many processes the kernel had ended at the last look, because the sandbox's group was full."""
+        self._killed, self._killed_at = 0, 0.0
+        """Count of processes that the kernel ended because the sandbox's group was full; when the last one was seen."""
         self._doomed: set[int] = set()
         self._reaped_cpu = 0.0
         self._scratch_due = 0.0
@@ -284,12 +285,19 @@ class Watcher:
         """Until the driver has ended; its wait status. Nothing of the tree is left then."""
         try:
             status = self._watch()
-            if status == signal.SIGKILL and group.killed(self._kills) > self._killed:
+            if status == signal.SIGKILL and self._just_full():
                 words = f"the sandbox used its {self.plan.memory_mb} MiB of memory"
                 say(self.plan.report_fd, {"ended": f"{words} (files in memory and the kernel's buffers included)"})
         finally:
             self.tree.kill()
         return status
+
+    def _just_full(self) -> bool:
+        """Return True if the kernel has lately ended a process because the group was full: a large one dies slowly."""
+        killed, now = group.killed(self._kills), time.monotonic()
+        if killed > self._killed:
+            self._killed, self._killed_at = killed, now
+        return bool(self._killed) and now - self._killed_at < _SECONDS_TO_DIE
 
     def _watch(self) -> int:
         wake_read, wake_write = os.pipe()
@@ -327,7 +335,7 @@ class Watcher:
     def _look(self) -> float:
         """Enforce the tree's limits once; seconds until the next look."""
         plan, pids = self.plan, self.tree.pids()
-        self._killed = group.killed(self._kills)
+        self._just_full()
         if plan.processes and len(pids) > 2 * plan.processes:
             self._end(f"the sandbox ran more than {plan.processes} processes")
             return HASTE
