@@ -182,7 +182,7 @@ def test_the_tools_of_a_preset_are_not_named_twice(tmp_path: Path) -> None:
 def test_a_record_with_a_function_that_only_its_program_had_says_so(tmp_path: Path) -> None:
     task = ev.Task(name="ask", signature="context, question -> answer: str", tools=(ev.Tool(name="inner"),))
     path = write_run(tmp_path / "a.jsonl", [replace(run_started(), task=task), finished()])
-    with pytest.raises(NotAgain, match="only its own program has: inner"):
+    with pytest.raises(NotAgain, match="only the program which recorded it has: inner"):
         spec_of_record(str(path))
 
 
