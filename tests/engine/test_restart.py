@@ -227,7 +227,7 @@ def test_what_is_not_the_same_again_is_said(start: Start) -> None:
     script.released.set()
     assert run.finished().status == "submitted"
     said = notices(run)
-    assert "not quite as it was · step 1: it printed `rolled" in said
+    assert "differs from the recorded one: step 1: it printed `rolled" in said
     assert "variables that are different: luck, seed" in said
     valid(run)
 
@@ -258,7 +258,7 @@ def test_an_interrupted_step_is_not_run_again_and_what_it_left_is_missed(start: 
     script.released.set()
     assert run.finished().status == "submitted"
     assert replayed(run) == []
-    assert "step 1: it was interrupted, and did not run again · variables that are missing: left" in notices(run)
+    assert "step 1: it was interrupted, and was not run again · variables that are missing: left" in notices(run)
 
 
 def test_a_sandbox_that_cannot_be_started_again_ends_the_run_clearly(

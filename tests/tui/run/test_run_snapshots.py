@@ -200,7 +200,7 @@ def restarted() -> Script:
             ev.ExecutionStarted(iteration=number, parent=f"i{number}", span=span, code=code, origin="replayed"), 0.1
         )
         script.finish(span, number, seconds=0.1)
-    script.add(ev.Notice(text="the sandbox is there again after 0.4s: 2 steps ran again", iteration=3, parent="i3"))
+    script.add(ev.Notice(text="the sandbox is restored after 0.4s: 2 steps ran again", iteration=3, parent="i3"))
     script.add(
         ev.ExecutionStarted(iteration=3, parent="i3", span="y3", code=fold_all(script.events).iterations[2].code)
     )

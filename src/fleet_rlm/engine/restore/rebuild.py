@@ -1,8 +1,8 @@
-"""The state of a sandbox as what made it: the cells that ran and what their calls were answered, to be run again.
+"""Restores a sandbox by running its cells again with the recorded replies of their calls.
 
-A `Journal` holds the steps of one agent. Running them again in order, with every call answered from its step's `Tape`,
-gives a fresh sandbox the same state: nothing is asked twice, nothing is paid for twice. What can't be the same again
-(a clock, chance, a step that had been interrupted) is found by comparing, and said.
+A `Journal` holds the steps of one agent. Running them again in order, with every call answered from its step's
+`CallReplies`, gives a fresh sandbox the same state: no call is made or paid for twice. Differences (a clock, chance, a
+step that had been interrupted) are found by comparing, and reported.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from fleet_rlm.terminal_text import clean_line
 Tool = Callable[..., Any]  # a host function of any shape: dspy's, or a tool of the person's
 
 COMPARED_CHARS = 20_000
-"""Of a step's output, kept to say where another run of it differs."""
+"""Characters of a step's output that are kept to report where another run of it differs."""
 MOST_DIFFERENCES = 5
 _QUOTED = 60
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
 _REPEATABLE = frozenset({"ok", "error", "submitted"})
 _NOT_AN_ANSWER = (CallInterrupted, AgentStopped)
-"""What these end was never answered: it is asked again."""
+"""Calls that ended with one of these got no reply and are asked again."""
 
 
 # -- calls ---------------------------------------------------------------------------------------------------------
@@ -46,23 +46,23 @@ _NOT_AN_ANSWER = (CallInterrupted, AgentStopped)
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A call of generated code's, and what came of it; the future holds a value that can be given again."""
+    """A call made by generated code; its future holds a function that returns or raises the recorded reply."""
 
     key: bytes
     reply: Future[Callable[[], Any]] = field(default_factory=Future)
 
 
-class Tape:
-    """What the host's functions answered one cell, by function and arguments, in the order in which they were asked.
+class CallReplies:
+    """The recorded host-call replies of one cell, by function and arguments, in the order of the calls.
 
-    A call that is still under way when its cell is run again is waited for, not made twice. Thread-safe.
+    A call that is still under way when its cell runs again is waited for, not made twice. Thread-safe.
     """
 
     def __init__(
         self, wait: Callable[[Future[Any]], bool], recalls: Callable[[], None], before: Iterable[_Call] = ()
     ) -> None:
-        """`wait` returns when a future is done, with False when the run ended first; `recalls` is told, in the call's
-        own context, of each answer that is given again.
+        """`wait` waits for a future and returns False when the run ended first; `recalls` is called, in the call's own
+        context, for each recorded reply that is used.
         """
         self._wait, self._recalls = wait, recalls
         self._lock = threading.Lock()
@@ -75,10 +75,10 @@ class Tape:
         self.asked = 0
         """Calls that were made."""
 
-    def again(self) -> Tape:
-        """For another execution of the same cell."""
+    def again(self) -> CallReplies:
+        """Return the replies for another execution of the same cell."""
         with self._lock:
-            return Tape(self._wait, self._recalls, self._calls)
+            return CallReplies(self._wait, self._recalls, self._calls)
 
     @property
     def unclaimed(self) -> int:
@@ -87,7 +87,7 @@ class Tape:
             return sum(map(len, self._known.values()))
 
     def answer(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], function: Tool) -> Any:
-        """The answer as it was, else as `function` gives it now. Raises what it raised."""
+        """Return (or raise) the recorded reply; without one, call `function` and record its reply."""
         key = _key(name, args, kwargs)
         with self._lock:
             call = self._known[key].popleft() if self._known.get(key) else None
@@ -151,24 +151,24 @@ def _keep_failure(call: _Call, error: BaseException) -> None:
 
 
 def _same(kind: type[Exception], words: str) -> Exception:
-    """An exception that reads like the one that was raised, without the frames that it would keep alive."""
+    """Make an exception with the same name and message, without the frames that the original would keep alive."""
     like: type[RuntimeError] = type(kind.__name__, (RuntimeError,), {})
     return like(words)
 
 
-CURRENT_TAPE: ContextVar[Tape | None] = ContextVar("fleet_rlm_tape", default=None)
-"""The tape of the cell that runs; the host functions that it calls run in a copy of its context."""
+CURRENT_REPLIES: ContextVar[CallReplies | None] = ContextVar("fleet_rlm_replies", default=None)
+"""The replies of the cell that is executing; the host functions that it calls run in a copy of its context."""
 
 
-def taped(name: str, function: Tool) -> Tool:
-    """A host function that answers from the tape of the cell that calls it, and keeps there what it answers."""
+def with_recorded_replies(name: str, function: Tool) -> Tool:
+    """Wrap a host function: it uses the recorded replies of the cell that calls it, and records new ones there."""
     if name == CONSTRUCT_TOOL:  # it asks nobody, and what it makes must be there
         return function
 
     @functools.wraps(function)
     def answer(*args: Any, **kwargs: Any) -> Any:
-        tape = CURRENT_TAPE.get()
-        return function(*args, **kwargs) if tape is None else tape.answer(name, args, kwargs, function)
+        replies = CURRENT_REPLIES.get()
+        return function(*args, **kwargs) if replies is None else replies.answer(name, args, kwargs, function)
 
     return answer
 
@@ -177,8 +177,8 @@ def taped(name: str, function: Tool) -> Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What an execution came to, for comparing: addresses in memory, which differ each time, are left out."""
+class OutputFingerprint:
+    """An execution's outcome and output, for comparing; memory addresses, which differ each time, are replaced."""
 
     outcome: str
     error: str
@@ -186,14 +186,14 @@ class Said:
     head: str
 
     @classmethod
-    def of(cls, outcome: ExecutionOutcome) -> Said:
+    def of(cls, outcome: ExecutionOutcome) -> OutputFingerprint:
         text = _ADDRESS.sub("0x…", outcome.output)
         error = f"{outcome.error.type}: {_ADDRESS.sub('0x…', outcome.error.message)}" if outcome.error else ""
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         return cls(outcome.outcome, error, digest, text[:COMPARED_CHARS])
 
-    def difference(self, now: Said) -> str:
-        """What is otherwise now, in words; empty when nothing is."""
+    def difference(self, now: OutputFingerprint) -> str:
+        """Say how another execution differs from this one; empty when it does not."""
         if self.outcome != now.outcome or self.error != now.error:
             return f"it ended with {now.error or now.outcome}, before with {self.error or self.outcome}"
         if self.digest == now.digest:
@@ -217,18 +217,18 @@ class Step:
 
     code: str
     variables: dict[str, Any] | None
-    tape: Tape | None = None
-    """None: code of ours that prepares the sandbox, and calls nobody."""
+    replies: CallReplies | None = None
+    """None for our own code, which prepares the sandbox and makes no calls."""
     number: int = 0
-    """Of the cell, as its tracebacks have it."""
+    """The number of the cell in its tracebacks."""
     iteration: int = 0
     iteration_span: str | None = None
-    said: Said | None = None
+    fingerprint: OutputFingerprint | None = None
 
     @property
     def repeatable(self) -> bool:
-        """False for what was interrupted, or took its process with it."""
-        return self.said is None or self.said.outcome in _REPEATABLE
+        """False for a step that was interrupted or that ended its Python process."""
+        return self.fingerprint is None or self.fingerprint.outcome in _REPEATABLE
 
 
 @dataclass(slots=True)
@@ -238,44 +238,44 @@ class Journal:
     steps: list[Step] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
     """Name → digest, after the newest step."""
-    saw_all: bool = True
-    """Whether these are all."""
+    variables_complete: bool = True
+    """False if the list of variables is incomplete."""
 
     @property
     def cells(self) -> list[Step]:
-        """The planner's."""
-        return [step for step in self.steps if step.tape is not None]
+        """The steps that the planner wrote."""
+        return [step for step in self.steps if step.replies is not None]
 
 
 @dataclass(slots=True)
-class Rebuilt:
-    """What running a journal again came to."""
+class RebuildReport:
+    """The result of running a journal again: counts, differences and duration."""
 
     cells: int = 0
     recalled: int = 0
     differences: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def compare(self, step: Step, tape: Tape, now: Said) -> None:
-        """Note what a step did otherwise than before."""
+    def compare(self, step: Step, replies: CallReplies, now: OutputFingerprint) -> None:
+        """Record how a step's second execution differs from the first."""
         self.cells += 1
-        self.recalled += tape.recalled
-        what = [step.said.difference(now) if step.said is not None else ""]
-        if tape.asked:
-            what.append(f"it made {plural(tape.asked, 'call')} that it had not made before")
-        if tape.unclaimed:
-            what.append(f"it did not ask for {plural(tape.unclaimed, 'answer')} that it had got before")
+        self.recalled += replies.recalled
+        what = [step.fingerprint.difference(now) if step.fingerprint is not None else ""]
+        if replies.asked:
+            what.append(f"it made {plural(replies.asked, 'call')} that it had not made before")
+        if replies.unclaimed:
+            what.append(f"it did not use {plural(replies.unclaimed, 'answer')} that it had got before")
         if words := "; ".join(filter(None, what)):
             self.differences.append(f"step {step.iteration}: {words}")
 
-    def left_out(self, step: Step) -> None:
-        """A step that can't be repeated."""
-        outcome = step.said.outcome if step.said is not None else ""
+    def note_left_out(self, step: Step) -> None:
+        """Record that a step was not run again, and why."""
+        outcome = step.fingerprint.outcome if step.fingerprint is not None else ""
         why = {"lost": "took its Python process with it", "timeout": "ran for too long"}.get(outcome, "was interrupted")
-        self.differences.append(f"step {step.iteration}: it {why}, and did not run again")
+        self.differences.append(f"step {step.iteration}: it {why}, and was not run again")
 
     def compare_variables(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-        """Note which variables are not as they were, by their digests."""
+        """Record which variables differ from before, by their digests."""
         missing = sorted(name for name in before if name not in now)
         other = sorted(name for name in before if name in now and before[name] != now[name])
         for words, names in (("missing", missing), ("different", other)):
@@ -285,12 +285,12 @@ class Rebuilt:
                 self.differences.append(f"variables that are {words}: {shown}{more}")
 
     def words(self) -> str:
-        """One line of what was done, for a person."""
+        """Say in one line what was run again."""
         calls = f", {plural(self.recalled, 'call')} answered from the record" if self.recalled else ""
         return f"{plural(self.cells, 'step')} ran again{calls}"
 
-    def told_differences(self) -> str:
-        """What is not as it was; empty when everything is."""
+    def differences_in_words(self) -> str:
+        """List the differences in one line; empty when there are none."""
         shown = self.differences[:MOST_DIFFERENCES]
         left = len(self.differences) - len(shown)
         return " · ".join([*shown, *([f"and {left} more differences"] if left else [])])

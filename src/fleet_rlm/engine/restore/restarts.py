@@ -1,6 +1,6 @@
-"""What becomes of a run whose sandbox is lost: another one with the same state, or the end, as somebody decides.
+"""Decides how a run continues after an agent has lost its sandbox: in a new one with the same state, or not at all.
 
-Whoever watches is asked; a run that nobody watches restarts by itself, a bounded number of times.
+If somebody watches the run, they decide; otherwise it restarts by itself, a limited number of times.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dspy.primitives.code_interpreter import CodeExecutionError
 
 from fleet_rlm import events as ev
 from fleet_rlm.engine.control.gate import Answer
-from fleet_rlm.engine.restore.rebuild import CURRENT_TAPE, Rebuilt, Said, Step, Tape
+from fleet_rlm.engine.restore.rebuild import CURRENT_REPLIES, CallReplies, OutputFingerprint, RebuildReport, Step
 from fleet_rlm.engine.run_errors import AgentStopped, FinishRequested
 from fleet_rlm.figures import seconds
 from fleet_rlm.sandbox.host.interpreter import Interpreter
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from fleet_rlm.engine.run.agent_sandboxes import AgentInterpreter
 
 MOST_IN_A_ROW = 2
-"""Restarts without a step between them that came to its end, when nobody is asked."""
+"""Automatic restarts without a completed step between them."""
 LOST = "SandboxLost"
-"""Type of the failure of a run, or a step, whose sandbox is gone."""
-WHAT = "rebuilding the sandbox's state"
+"""Failure type of a run or step that lost its sandbox."""
+PROGRESS_LABEL = "rebuilding the sandbox's state"
 
-_TELL = (
+_PLANNER_MESSAGE = (
     "SandboxLost: the sandbox was lost while this step ran ({reason}). There is a new one with the variables of the "
     "earlier steps, but this step did not run. Write a different version of it that needs less memory. {text}"
 )
@@ -40,19 +40,19 @@ _FAIL_HINT = "Run it again; --on-sandbox-lost restart goes on in a new sandbox b
 
 
 class Restarts:
-    """Of one agent's sandbox."""
+    """Restores one agent's lost sandbox, as the person, the settings or the limit of restarts decide."""
 
     def __init__(self, interpreter: AgentInterpreter) -> None:
         self._interpreter = interpreter
-        self._run = interpreter.of
+        self._run = interpreter.sandboxes
         self.in_a_row = 0
-        """Since a step last came to its end."""
+        """Restarts since the last completed step."""
 
-    def after(self, gone: SandboxGone, step: Step) -> object:
-        """Go on after a loss: what the step gives in another sandbox.
+    def continue_after_loss(self, gone: SandboxGone, step: Step) -> object:
+        """Continue after a loss and return the result of the step in another sandbox.
 
         Raises `CodeExecutionError` when the planner is to write another step, `FinishRequested`, `AgentStopped`,
-        `RunAborted`, and `SandboxGone` when it ends here.
+        `RunAborted`, and `SandboxGone` when the run is not continued.
         """
         interpreter, times, running = self._interpreter, 1, True
         while True:
@@ -60,13 +60,13 @@ class Restarts:
             self.in_a_row += 1
             try:
                 running = False
-                self._tell_rebuilt(self._rebuild())
+                self._announce_rebuilt(self._rebuild())
                 if answer.decision == "retry":
-                    raise self._told_to_planner(gone, step, answer.text)
+                    raise self._error_for_planner(gone, step, answer.text)
                 interpreter.wait_until_ready()
                 running = True
-                if step.tape is not None:
-                    step = dataclasses.replace(step, tape=step.tape.again())
+                if step.replies is not None:
+                    step = dataclasses.replace(step, replies=step.replies.again())
                 return interpreter.run(step)
             except SandboxGone as again:
                 self._run.token.check()
@@ -77,7 +77,7 @@ class Restarts:
     # -- deciding
 
     def _decide(self, gone: SandboxGone, times: int) -> Answer:
-        """`restart` or `retry`; everything else is raised. `times` that the same step has lost a sandbox."""
+        """Return `restart` or `retry`, or raise what ends the run. `times`: how often this step has lost a sandbox."""
         agent, gate = self._interpreter.agent(), self._run.bridge.gate
         self.check_end()
         if self._interpreter.root and gate.watched:
@@ -91,14 +91,14 @@ class Restarts:
         if self._run.on_lost == "fail":
             raise SandboxGone(f"{gone.reason}.", gone.hint or _FAIL_HINT) from gone
         if self.in_a_row >= MOST_IN_A_ROW:
-            words = f"{gone.reason}. It was restarted {self.in_a_row} times in a row, and is not again."
+            words = f"{gone.reason}. It was restarted {self.in_a_row} times in a row and is not restarted again."
             raise SandboxGone(words, gone.hint or _TOO_OFTEN_HINT) from gone
-        whose = "the sandbox" if self._interpreter.root else "a sub-agent's sandbox"
-        self._notice("warning", f"{whose} is restarted, {self.in_a_row + 1} of at most {MOST_IN_A_ROW} times in a row")
+        name = "the sandbox" if self._interpreter.root else "a sub-agent's sandbox"
+        self._notice("warning", f"{name} is restarted, {self.in_a_row + 1} of at most {MOST_IN_A_ROW} times in a row")
         return Answer("retry" if times > 1 else "restart")
 
     def check_end(self) -> None:
-        """Leave when the run is to end. Raises `FinishRequested`, `AgentStopped` or `RunAborted`."""
+        """Raise `FinishRequested`, `AgentStopped` or `RunAborted` when the run is to end."""
         self._run.token.check()
         gate = self._run.bridge.gate
         if not self._interpreter.root and self._run.observer.tree.is_orphan():
@@ -108,55 +108,55 @@ class Restarts:
                 raise FinishRequested(gate.finish or "", by_person=gate.finish_by_person)
             raise AgentStopped(f"The run is being finished: {gate.finish}.")
 
-    def _told_to_planner(self, gone: SandboxGone, step: Step, text: str) -> CodeExecutionError:
-        self._interpreter.give_up(step)
+    def _error_for_planner(self, gone: SandboxGone, step: Step, text: str) -> CodeExecutionError:
+        self._interpreter.keep_unused_replies(step)
         if self._interpreter.root:
-            self._run.token.interrupt()  # what the lost step still asks has nobody to answer to
-        words = _TELL.format(reason=gone.reason, text=text).strip()
+            self._run.token.interrupt()  # the calls that the lost step still waits for are of no use
+        words = _PLANNER_MESSAGE.format(reason=gone.reason, text=text).strip()
         self._interpreter.agent().last_error = ev.Failure(type=LOST, message=gone.reason)
         return CodeExecutionError(words)
 
     # -- rebuilding
 
-    def _rebuild(self) -> Rebuilt:
-        """A fresh sandbox with the state that the journal's steps made. Raises `SandboxGone` and what ends the run."""
-        interpreter, journal, rebuilt = self._interpreter, self._interpreter.journal, Rebuilt()
+    def _rebuild(self) -> RebuildReport:
+        """Start a new sandbox and run the journal's steps in it. Raises `SandboxGone` and what ends the run."""
+        interpreter, journal, report = self._interpreter, self._interpreter.journal, RebuildReport()
         began = time.monotonic()
         inner = interpreter.renew()
         interpreter.events.replaying = True
         try:
-            self._run_journal(inner, rebuilt)
+            self._run_journal(inner, report)
         finally:
             self._progress(len(journal.cells), len(journal.cells))
         interpreter.events.replaying = False
         if journal.cells:
             inner.cells = journal.cells[-1].number
-        if journal.saw_all and interpreter.events.saw_all:
-            rebuilt.compare_variables(journal.variables, interpreter.events.variables)
-        rebuilt.seconds = time.monotonic() - began
-        return rebuilt
+        if journal.variables_complete and interpreter.events.variables_complete:
+            report.compare_variables(journal.variables, interpreter.events.variables)
+        report.seconds = time.monotonic() - began
+        return report
 
-    def _run_journal(self, inner: Interpreter, rebuilt: Rebuilt) -> None:
+    def _run_journal(self, inner: Interpreter, report: RebuildReport) -> None:
         journal, interpreter = self._interpreter.journal, self._interpreter
         total, done = len(journal.cells), 0
         with interpreter.agent().replaying() as agent:
             for step in journal.steps:
                 self.check_end()
-                if step.tape is None:
+                if step.replies is None:
                     self._prepare(step)
                     continue
                 self._progress(done, total)
                 done += 1
-                if step.said is None or not step.repeatable:
-                    rebuilt.left_out(step)
+                if step.fingerprint is None or not step.repeatable:
+                    report.note_left_out(step)
                     continue
                 agent.iteration, agent.iteration_span = step.iteration, step.iteration_span
                 inner.cells = step.number - 1
-                tape = step.tape.again()
-                self._run_again(step, tape)
+                replies = step.replies.again()
+                self._run_again(step, replies)
                 if inner.last is not None:
-                    rebuilt.compare(step, tape, Said.of(inner.last))
-                step.tape = tape
+                    report.compare(step, replies, OutputFingerprint.of(inner.last))
+                step.replies = replies
 
     def _prepare(self, step: Step) -> None:
         try:
@@ -164,22 +164,24 @@ class Restarts:
         except (CodeExecutionError, SyntaxError) as error:
             raise SandboxGone(f"the new sandbox could not be prepared: {error}") from error
 
-    def _run_again(self, step: Step, tape: Tape) -> None:
-        current = CURRENT_TAPE.set(tape)
+    def _run_again(self, step: Step, replies: CallReplies) -> None:
+        current = CURRENT_REPLIES.set(replies)
         try:
             self._interpreter.inner.execute(step.code, step.variables)
         except (CodeExecutionError, SyntaxError):
-            pass  # as before, as a rule: what came of it is compared
+            pass  # usually as before: the outcomes are compared
         finally:
-            CURRENT_TAPE.reset(current)
+            CURRENT_REPLIES.reset(current)
 
     # -- telling
 
-    def _tell_rebuilt(self, rebuilt: Rebuilt) -> None:
-        whose = "the sandbox" if self._interpreter.root else "a sub-agent's sandbox"
-        self._notice("info", f"{whose} is there again after {seconds(rebuilt.seconds)}: {rebuilt.words()}")
-        if rebuilt.differences:
-            self._notice("warning", f"its state is not quite as it was · {rebuilt.told_differences()}")
+    def _announce_rebuilt(self, report: RebuildReport) -> None:
+        name = "the sandbox" if self._interpreter.root else "a sub-agent's sandbox"
+        self._notice("info", f"{name} is restored after {seconds(report.seconds)}: {report.words()}")
+        if report.differences:
+            self._notice(
+                "warning", f"the restored state differs from the recorded one: {report.differences_in_words()}"
+            )
 
     def _notice(self, level: Literal["info", "warning"], text: str) -> None:
         agent = self._interpreter.agent()
@@ -189,4 +191,4 @@ class Restarts:
 
     def _progress(self, done: int, total: int) -> None:
         if self._interpreter.root and total:
-            self._run.emit(ev.Progress(what=WHAT, done=done, total=total, unit="steps"))
+            self._run.emit(ev.Progress(what=PROGRESS_LABEL, done=done, total=total, unit="steps"))

@@ -1,8 +1,7 @@
-"""The run's sandboxes: started while the planner thinks, told of as events, interrupted and killed with the run.
+"""The run's sandboxes: started while the planner thinks, recorded as events, interrupted and killed with the run.
 
-dspy makes one interpreter for each agent and sets its facade up before the first thought. `AgentInterpreter` stands
-before the real one: it starts it in a thread, sends the inputs and runs that set-up there, and lets the planner think
-meanwhile.
+dspy makes one interpreter for each agent and sends it set-up code before the planner's first call. `AgentInterpreter`
+wraps the real interpreter: it starts it in a thread, sends the inputs and runs that set-up there meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dspy.primitives.facade import HOST_TOKEN_VAR
 
 from fleet_rlm import events as ev
 from fleet_rlm.engine.control.cancel import CancelToken
-from fleet_rlm.engine.restore.rebuild import CURRENT_TAPE, Journal, Said, Step, Tape
+from fleet_rlm.engine.restore.rebuild import CURRENT_REPLIES, CallReplies, Journal, OutputFingerprint, Step
 from fleet_rlm.engine.restore.restarts import Restarts
 from fleet_rlm.engine.run.llm_query import Bridge, BridgedTools
 from fleet_rlm.engine.run.sandbox_backends import Backend
@@ -37,12 +36,12 @@ SKIPPED = "[The operator skipped this cell: it did not run.]"
 IDLE_SECONDS = 120.0
 """How long a sandbox that was started ahead waits for a sub-agent."""
 SUB_AGENT_MAKERS = ("dspy.RLM(", "dspy.CodeAct(", "dspy.ProgramOfThought(")
-"""Code with one of these will want a sandbox in a moment."""
-Inputs = Mapping[str, Any]  # what the person's documents and JSON hold
+"""Code with one of these soon needs another sandbox."""
+Inputs = Mapping[str, Any]  # the run's documents and other input values
 
 
 class Sandboxes:
-    """Every interpreter of a run. Also dspy's `interpreter_factory`, which is called once for each agent."""
+    """All interpreters of a run; also dspy's `interpreter_factory`, which is called once for each agent."""
 
     def __init__(
         self,
@@ -56,7 +55,7 @@ class Sandboxes:
     ) -> None:
         self.backend = backend
         self.execution_instructions = backend.instructions
-        """dspy reads it from the factory and tells the planner how code runs."""
+        """Read by dspy, which puts it into the planner's prompt: how code runs."""
         self.emit = emit
         self.observer = observer
         self.bridge = bridge
@@ -68,7 +67,7 @@ class Sandboxes:
             max_idle=IDLE_SECONDS,
             execution_instructions=backend.instructions,
         )
-        """For sub-agents, which come and go: the run's own sandbox is not of it."""
+        """Supplies sub-agents; the run's own sandbox is made apart from it."""
         self._lock = threading.Lock()
         self._live: list[AgentInterpreter] = []
         self._early: AgentInterpreter | None = None
@@ -76,12 +75,12 @@ class Sandboxes:
         token.on_end(self.kill_all)
 
     def start_early(self, inputs: Inputs) -> None:
-        """Start the run's own sandbox now, and send its inputs; the first interpreter that dspy asks for is this."""
+        """Start the run's own sandbox and send its inputs; dspy gets it as its first interpreter."""
         self._early = self._root = self._new(root=True)
         self._early.start(inputs)
 
     def __call__(self) -> AgentInterpreter:
-        """The factory: a fresh interpreter. Raises `RunAborted`."""
+        """Return a fresh interpreter for an agent. Raises `RunAborted`."""
         self.token.check()
         with self._lock:
             early, self._early = self._early, None
@@ -105,7 +104,7 @@ class Sandboxes:
             return list(self._live)
 
     def interrupt_cells(self) -> None:
-        """Interrupt what runs in every sandbox."""
+        """Interrupt the running cell of every sandbox."""
         for interpreter in self._all():
             interpreter.inner.interrupt()
 
@@ -120,17 +119,17 @@ class Sandboxes:
             thread.join(2.0)
 
     def evaluate(self, expression: str) -> str:
-        """For the gate: an expression's value in the run's own sandbox. Raises what went wrong."""
+        """Evaluate an expression in the run's own sandbox and return its value. Raises `CodeInterpreterError`."""
         if self._root is None:
             raise CodeInterpreterError("there is no sandbox yet")
         return self._root.evaluate(expression)
 
 
 class AgentInterpreter:
-    """dspy's interpreter contract around a real interpreter, for one agent; a lost one is replaced (see `Restarts`)."""
+    """One agent's interpreter, as dspy expects it; replaces the real interpreter inside when that is lost."""
 
     def __init__(self, sandboxes: Sandboxes, *, root: bool) -> None:
-        self.of = sandboxes
+        self.sandboxes = sandboxes
         self.root = root
         self.journal = Journal()
         self._tools = BridgedTools(sandboxes.bridge)
@@ -140,24 +139,24 @@ class AgentInterpreter:
         self._ready: Future[None] | None = None
         self._set_up: list[tuple[str, dict[str, Any]]] = []
         self._set_up_lock = threading.Lock()
-        self._left: Tape | None = None
-        """What a step was answered that was lost and will not run again: the next one may ask the same."""
+        self._unused_replies: CallReplies | None = None
+        """Replies of a lost step that will not run again: the next step may make the same calls."""
         self._over = False
 
     def _make(self) -> tuple[Interpreter, SandboxEvents]:
-        events = SandboxEvents(self.of, root=self.root)
-        inner = self.of.backend.make(events) if self.root else self.of.pool.take(events)
+        events = SandboxEvents(self.sandboxes, root=self.root)
+        inner = self.sandboxes.backend.make(events) if self.root else self.sandboxes.pool.take(events)
         inner.tools, inner.output_fields = self._tools, self._output_fields
         return inner, events
 
     @property
     def tools(self) -> BridgedTools:
-        """The host's functions, which dspy fills in."""
+        """The host functions that generated code may call; dspy fills them in."""
         return self._tools
 
     @property
     def output_fields(self) -> list[dict[str, Any]] | None:
-        """What SUBMIT takes, as dspy says."""
+        """The fields that SUBMIT takes; dspy sets them."""
         return self._output_fields
 
     @output_fields.setter
@@ -165,7 +164,7 @@ class AgentInterpreter:
         self._output_fields = self.inner.output_fields = fields
 
     def start(self, inputs: Inputs | None = None) -> None:
-        """Begin to start, and to send these inputs; `execute` waits for the end of it."""
+        """Start the sandbox and send the inputs, in a thread that `execute` waits for."""
         if self._ready is not None:
             return
         ready: Future[None] = Future()
@@ -185,11 +184,11 @@ class AgentInterpreter:
         threading.Thread(target=context.run, args=(begin,), name="fleet-sandbox-start", daemon=True).start()
 
     def wait_until_ready(self) -> None:
-        """Until it runs and is prepared. Raises `RunAborted`, and `CodeInterpreterError` when it can't be started."""
+        """Wait until the sandbox runs and is set up. Raises `RunAborted` and `CodeInterpreterError`."""
         self.start()
         assert self._ready is not None
-        if not self.of.token.wait(self._ready):
-            raise RunAborted(self.of.token.reason)
+        if not self.sandboxes.token.wait(self._ready):
+            raise RunAborted(self.sandboxes.token.reason)
         self._ready.result()
         with self._set_up_lock:
             while self._set_up:
@@ -198,18 +197,18 @@ class AgentInterpreter:
                 self.inner.execute(step.code, step.variables)
 
     def renew(self) -> Interpreter:
-        """A fresh sandbox in place of the lost one, started and empty. Raises `CodeInterpreterError`."""
+        """Replace the lost sandbox by a new, empty one and return it. Raises `CodeInterpreterError`."""
         lost, self.events.replaced = self.inner, True
-        self.of.pool.end(lost, "another sandbox takes its place")
+        self.sandboxes.pool.end(lost, "another sandbox takes its place")
         self.inner, self.events = self._make()
-        if self.of.token.ended:
+        if self.sandboxes.token.ended:
             self.kill()
         self.inner.start()
         return self.inner
 
     def execute(self, code: str, variables: dict[str, Any] | None = None) -> object:
-        """Raises as dspy's contract says, `RunAborted`, and `FinishRequested` when that is decided for a lost one."""
-        self.of.token.check()
+        """Run code, as dspy's contract says. Raises also `RunAborted`, and `FinishRequested` after a loss."""
+        self.sandboxes.token.check()
         facade = bool(variables) and HOST_TOKEN_VAR in (variables or {})
         if facade and (self._ready is None or not self._ready.done()):
             self._set_up.append((code, variables or {}))
@@ -220,63 +219,70 @@ class AgentInterpreter:
             agent.skip_next = False
             return SKIPPED
         if any(maker in code for maker in SUB_AGENT_MAKERS):
-            self.of.pool.warm()
+            self.sandboxes.pool.warm()
         ours = facade or any(name.startswith(RAW_PREFIX) for name in variables or ())
-        step = Step(code, variables, None if ours else self._tape(), 0, agent.iteration, agent.iteration_span)
+        step = Step(code, variables, None if ours else self._replies(), 0, agent.iteration, agent.iteration_span)
         try:
             self.wait_until_ready()
-            if step.tape is not None:
-                self._restarts.check_end()  # what was said while the sandbox started had no cell to interrupt
+            if step.replies is not None:
+                self._restarts.check_end()  # a command that came while the sandbox started had no cell to interrupt
             return self.run(step)
         except SandboxGone as gone:
-            self.of.token.check()  # a killed sandbox is how an abort looks from here
+            self.sandboxes.token.check()  # a killed sandbox is how an abort looks from here
             if self.inner.stopped or self.inner.info is None:
                 raise
-            return self._restarts.after(gone, step)
+            return self._restarts.continue_after_loss(gone, step)
         except CodeInterpreterError:
-            self.of.token.check()
+            self.sandboxes.token.check()
             raise
 
     def agent(self) -> AgentState:
-        """Whose cell runs."""
-        node = self.of.observer.tree.current()
+        """Return the agent whose cell is executing."""
+        node = self.sandboxes.observer.tree.current()
         if node is not None and node.agent is not None:
             return node.agent
-        return AgentState(root=self.root, span=self.of.observer.run_span)
+        return AgentState(root=self.root, span=self.sandboxes.observer.run_span)
 
     def run(self, step: Step) -> object:
-        """Execute a step, and keep it in the journal if it comes to an end. Raises as `Interpreter.execute`."""
+        """Execute a step and add it to the journal when it ends. Raises as `Interpreter.execute` does."""
         before = self.inner.cells
-        tape = CURRENT_TAPE.set(step.tape)
+        replies = CURRENT_REPLIES.set(step.replies)
         try:
             result = self.inner.execute(step.code, step.variables)
         except (CodeExecutionError, SyntaxError):
             self._ended(step, before)
             raise
         finally:
-            CURRENT_TAPE.reset(tape)
+            CURRENT_REPLIES.reset(replies)
         self._ended(step, before)
         return result
 
     def _ended(self, step: Step, before: int) -> None:
-        if step.tape is not None:
+        if step.replies is not None:
             if self.inner.cells == before or self.inner.last is None:
-                return  # it was refused, and never ran
-            step = dataclasses.replace(step, number=self.inner.cells, said=Said.of(self.inner.last))
-            self.journal.variables, self.journal.saw_all = dict(self.events.variables), self.events.saw_all
+                return  # the cell was refused and did not run
+            step = dataclasses.replace(step, number=self.inner.cells, fingerprint=OutputFingerprint.of(self.inner.last))
+            self.journal.variables, self.journal.variables_complete = (
+                dict(self.events.variables),
+                self.events.variables_complete,
+            )
             self._restarts.in_a_row = 0
         self.journal.steps.append(step)
 
-    def _tape(self) -> Tape:
-        left, self._left = self._left, None
-        return left.again() if left is not None else Tape(self.of.token.wait, self.of.observer.recalled)
+    def _replies(self) -> CallReplies:
+        left, self._unused_replies = self._unused_replies, None
+        return (
+            left.again()
+            if left is not None
+            else CallReplies(self.sandboxes.token.wait, self.sandboxes.observer.recalled)
+        )
 
-    def give_up(self, step: Step) -> None:
-        """A lost step does not run again."""
-        self._left = step.tape
+    def keep_unused_replies(self, step: Step) -> None:
+        """Keep the replies of a lost step that will not run again, for the next step."""
+        self._unused_replies = step.replies
 
     def evaluate(self, expression: str) -> str:
-        """An expression's value, as text. Raises `CodeInterpreterError` with what went wrong."""
+        """Return an expression's value as text. Raises `CodeInterpreterError`."""
         self.wait_until_ready()
         outcome = self.inner.evaluate(expression)
         if outcome.error is not None:
@@ -284,27 +290,29 @@ class AgentInterpreter:
         return outcome.value or outcome.output
 
     def kill(self) -> None:
-        """End the sandbox now."""
-        reason = self.of.token.reason
+        """Kill the sandbox now."""
+        reason = self.sandboxes.token.reason
         self.inner.kill(f"the run was ended: {reason}" if reason else "the run is over")
 
     def shutdown(self) -> None:
-        """The end of it; harmless when repeated."""
+        """Stop the sandbox; a second call does nothing."""
         if self._over:
             return
         self._over = True
         try:
             if self.root:
                 self.inner.shutdown()
-                self.of.pool.settled(self.of.backend.keeping_seconds)  # sub-agents' files may be on their way
+                self.sandboxes.pool.settled(
+                    self.sandboxes.backend.keeping_seconds
+                )  # sub-agents' files may be on their way
             else:
-                self.of.pool.give_back(self.inner)
+                self.sandboxes.pool.give_back(self.inner)
         finally:
-            self.of.forget(self)
+            self.sandboxes.forget(self)
 
 
 class EvaluationFailed(CodeInterpreterError):
-    """A person's expression raised in the sandbox."""
+    """An expression that a person had evaluated raised an error in the sandbox."""
 
     def __init__(self, failure: ev.Failure) -> None:
         super().__init__(failure.message)

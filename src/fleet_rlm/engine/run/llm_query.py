@@ -1,7 +1,7 @@
-"""What generated code asks of the host: sub-LLM calls, one or many.
+"""The sub-LLM calls of generated code: `llm_query` and `llm_query_batched`.
 
-dspy puts its functions into the interpreter's `tools`; the batch is replaced there by one with the run's own width,
-whose members are seen as rows before they run, and which the gate may hold, cut to a sample or refuse.
+dspy puts its functions into the interpreter's `tools`. The batch is replaced there by one that keeps to the run's
+concurrency, records each prompt as a call before it is sent, and lets the gate hold, cut or refuse the whole batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fleet_rlm.engine.control.budgets import Spending
 from fleet_rlm.engine.control.cancel import CancelToken
 from fleet_rlm.engine.control.gate import Gate
 from fleet_rlm.engine.models.observed_engine import CallInterrupted
-from fleet_rlm.engine.restore.rebuild import taped
+from fleet_rlm.engine.restore.rebuild import with_recorded_replies
 from fleet_rlm.engine.run.run_failures import CallRefused, model_failure
 from fleet_rlm.engine.run_errors import AgentStopped, OperatorRefused
 from fleet_rlm.engine.trace.run_observer import Observer
@@ -40,7 +40,7 @@ NOT_SENT = "[NOT SENT] The operator let only the first {count} of {of} prompts t
 
 @dataclass(slots=True)
 class Bridge:
-    """Makes one batch of many prompts."""
+    """Implements `llm_query_batched`, with the gate and the budgets."""
 
     observer: Observer
     gate: Gate
@@ -48,7 +48,7 @@ class Bridge:
     spending: Spending
     width: int
     model: str
-    """Of the sub-calls, for their rows."""
+    """Name of the sub-calls' model, for their events."""
 
     def batched(self, original: Tool, ask: Ask) -> Tool:
         """`llm_query_batched` with this run's width, order, gate and budgets; `ask` is dspy's own `llm_query`."""
@@ -60,10 +60,10 @@ class Bridge:
         return llm_query_batched
 
     def send(self, given: object, ask: Ask) -> list[str]:
-        """The answers in the order of the prompts; a model's failure is an `[ERROR]` in its place.
+        """Send prompts and return the answers in order; a failed call gives an `[ERROR]` text in its place.
 
         Raises `CallRefused` over budget, `OperatorRefused`, `AgentStopped`, `RunAborted`; `TypeError` and `ValueError`
-        for prompts that are none.
+        for arguments that are not prompts.
         """
         prompts = _checked(given)
         if not prompts:
@@ -76,7 +76,7 @@ class Bridge:
         return answers + [left_out] * (len(prompts) - count)
 
     def _admitted(self, prompts: list[str]) -> int:
-        """How many of the prompts may be sent, as the person says at the gate."""
+        """Return how many of the prompts may be sent, after asking the gate."""
         node = self.observer.tree.current()
         parent = node.span if node else None
         iteration = node.agent.iteration if node and node.agent else None
@@ -90,7 +90,7 @@ class Bridge:
 
     @staticmethod
     def _clock_stopped(node: Node | None) -> contextlib.AbstractContextManager[None]:
-        """The cell's time stands still while a person decides."""
+        """Pause the cell's time limit while a person decides."""
         interpreter = node.instance if node else None
         return interpreter.clock_stopped() if isinstance(interpreter, Interpreter) else contextlib.nullcontext()
 
@@ -141,7 +141,7 @@ NOTHING = "Nothing was asked."
 
 
 def checked_query(ask: Ask) -> Tool:
-    """Dspy's `llm_query`, which refuses in words what is no prompt before anything is paid for it."""
+    """Wrap dspy's `llm_query`: refuse arguments that are not a prompt before a model is called."""
 
     @functools.wraps(ask)
     def llm_query(*args: object, **kwargs: object) -> str:
@@ -154,7 +154,7 @@ def checked_query(ask: Ask) -> Tool:
 
 
 def _only_argument(function: str, parameter: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-    """The one argument that a function takes. Raises `TypeError` for any other number or name."""
+    """Return the only argument of a call. Raises `TypeError` for any other number or name."""
     if len(args) + len(kwargs) == 1 and (args or parameter in kwargs):
         return args[0] if args else kwargs[parameter]
     got = [f"{len(args)} by position"] if args else []
@@ -179,7 +179,7 @@ def _checked(prompts: object) -> list[str]:
 
 
 class BridgedTools(dict[str, Tool]):
-    """An interpreter's tools: dspy's own two are replaced as soon as dspy puts them there, and every answer is kept."""
+    """An interpreter's tools: replaces dspy's `llm_query` functions when dspy adds them, and records all replies."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
@@ -189,10 +189,10 @@ class BridgedTools(dict[str, Tool]):
         self.update({name: tool})
 
     def update(self, tools: Mapping[str, Tool]) -> None:  # type: ignore[override] # the one form that dspy uses
-        """Take the tools in: the batch replaced by the run's own, prompts checked before they are sent."""
+        """Add tools, with the batch replaced and prompts checked before they are sent."""
         given = dict(tools)
         if "llm_query_batched" in given and "llm_query" in given:
             given["llm_query_batched"] = self._bridge.batched(given["llm_query_batched"], given["llm_query"])
         if "llm_query" in given:
             given["llm_query"] = checked_query(given["llm_query"])
-        super().update({name: taped(name, tool) for name, tool in given.items()})
+        super().update({name: with_recorded_replies(name, tool) for name, tool in given.items()})

@@ -1,4 +1,4 @@
-"""What happens in one sandbox of a run, as events."""
+"""Turn what one sandbox reports into the events of a run."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
 
 
 class SandboxEvents(SandboxObserver):
-    """What happens in one sandbox, as events. Only the run's own sandbox speaks of its life."""
+    """Emits the events of one sandbox; starting and stopping are recorded only for the run's own sandbox."""
 
     def __init__(self, sandboxes: Sandboxes, *, root: bool) -> None:
-        self._of = sandboxes
+        self._sandboxes = sandboxes
         self._root = root
         self._backend, self._id = sandboxes.backend.name, ""
         self._cells: dict[int, tuple[str, int | None]] = {}
-        """By execution: its span and its iteration. The newest few, for output that comes late."""
+        """Execution id → its span and iteration, of the newest few: output may come late."""
         self.replaying = False
-        """While steps run again: what they print was shown before."""
+        """True while earlier steps run again: their output is already recorded."""
         self.replaced = False
-        """Another sandbox has taken this one's place: nothing more is told of it."""
+        """True once another sandbox has replaced this one: nothing more of it is recorded."""
         self._replayed: set[int] = set()
         self.variables: dict[str, str] = {}
-        """Name → digest, of what the cells have left."""
-        self.saw_all = True
-        """Whether there was always time to look at all of the variables."""
+        """Name → digest of the sandbox's variables."""
+        self.variables_complete = True
+        """False if the list of variables is incomplete."""
 
     def on_starting(self, backend: str, what: str) -> None:
-        self._of_root(ev.SandboxStarting(backend=backend, what=what))
+        self._emit_for_root(ev.SandboxStarting(backend=backend, what=what))
 
     def on_ready(self, info: SandboxInfo) -> None:
         self._id = info.id
         isolation = info.isolation
-        self._of_root(
+        self._emit_for_root(
             ev.SandboxReady(
                 backend=info.backend,
                 id=info.id,
@@ -50,14 +50,14 @@ class SandboxEvents(SandboxObserver):
             )
         )
         for note in isolation.notes if self._root else ():
-            self._of.emit(ev.Notice(level="info", text=note))
+            self._sandboxes.emit(ev.Notice(level="info", text=note))
 
     def on_input_sent(self, name: str, size: int, seconds: float, how: str) -> None:
         if not name.startswith("_"):
-            self._of_root(ev.InputSent(name=name, bytes=size, seconds=seconds, how=how))
+            self._emit_for_root(ev.InputSent(name=name, bytes=size, seconds=seconds, how=how))
 
     def on_execution(self, execution: Execution) -> None:
-        node = self._of.observer.tree.current()
+        node = self._sandboxes.observer.tree.current()
         if execution.purpose != "cell" or node is None:
             return
         if self.replaying:
@@ -68,7 +68,7 @@ class SandboxEvents(SandboxObserver):
 
     def on_output(self, execution: int, stream: ev.Stream, text: str, late: bool) -> None:  # noqa: ARG002 - late output is its cell's too
         if execution not in self._replayed and (place := self._cells.get(execution)) is not None:
-            self._of.emit(ev.Output(stream=stream, text=text, span=place[0], iteration=place[1]))
+            self._sandboxes.emit(ev.Output(stream=stream, text=text, span=place[0], iteration=place[1]))
 
     def on_variables(self, variables: Variables) -> None:
         if (place := self._cells.get(variables.execution)) is None:
@@ -76,9 +76,9 @@ class SandboxEvents(SandboxObserver):
         for name in variables.removed:
             self.variables.pop(name, None)
         self.variables.update({one.name: one.digest for one in (*variables.added, *variables.changed)})
-        self.saw_all &= variables.whole
+        self.variables_complete &= variables.whole
         if variables.added or variables.changed or variables.removed:
-            self._of.emit(
+            self._sandboxes.emit(
                 ev.Variables(
                     added=variables.added,
                     changed=variables.changed,
@@ -100,17 +100,17 @@ class SandboxEvents(SandboxObserver):
         self._lost(ev.SandboxLost(backend=self._backend, id=self._id, reason=reason))
 
     def on_unkept(self, words: str) -> None:
-        self._of.emit(ev.Notice(level="warning", text=words))
+        self._sandboxes.emit(ev.Notice(level="warning", text=words))
 
     def on_stopped(self) -> None:
-        self._of_root(ev.SandboxStopped(backend=self._backend, id=self._id, reason=self._of.token.reason))
+        self._emit_for_root(ev.SandboxStopped(backend=self._backend, id=self._id, reason=self._sandboxes.token.reason))
 
-    def _of_root(self, event: ev.Event) -> None:
+    def _emit_for_root(self, event: ev.Event) -> None:
         if self._root and not self.replaced:
-            self._of.emit(event)
+            self._sandboxes.emit(event)
 
     def _lost(self, event: ev.SandboxLost) -> None:
         if self._root:
-            self._of.emit(event)
+            self._sandboxes.emit(event)
         else:
-            self._of.emit(ev.Notice(level="warning", text=f"a sub-agent's sandbox was lost: {event.reason}"))
+            self._sandboxes.emit(ev.Notice(level="warning", text=f"a sub-agent's sandbox was lost: {event.reason}"))
