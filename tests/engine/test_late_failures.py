@@ -13,7 +13,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.engine.models.context_windows import PromptTooLong, Window, is_overflow
 from fleet_rlm.engine.models.model_facts import estimated_tokens
 from fleet_rlm.engine.models.model_settings import ModelSettings
-from fleet_rlm.engine.run.history import Shortened
+from fleet_rlm.engine.run.history import HistoryShortener
 from tests.engine.conftest import Start
 from tests.engine.scripted import Script, action
 
@@ -176,7 +176,7 @@ def _histories() -> Iterator[REPLHistory]:
 @pytest.mark.parametrize("room", [300, 1000, 5000])
 @pytest.mark.parametrize("history", _histories())
 def test_a_history_is_made_to_fit_with_its_newest_step_last_to_go(history: REPLHistory, room: int) -> None:
-    shortened = Shortened()
+    shortened = HistoryShortener()
     shortened.fit(history, room, estimated_tokens)
     shown = shortened.of(history)
     assert estimated_tokens(shown.format()) <= room

@@ -1,10 +1,10 @@
-"""The library's way in: one call that runs a question over documents, in this process."""
+"""The public `run` function: ask a question of documents, in this process."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,27 +18,27 @@ from fleet_rlm.runs.recorder import Listener
 if TYPE_CHECKING:
     import dspy
 
-Place = str | os.PathLike[str]
+AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of a run."""
+    """The result of a run."""
 
     status: ev.Status
     outputs: dict[str, ev.Json]
-    """By the names of the signature's outputs; empty when there is no answer."""
+    """The answer, by the names of the signature's outputs; empty when there is none."""
     run_id: str
     run_file: Path
-    """Its record: open it with `fleet-rlm-tui RUN_FILE`."""
+    """The record of the run: open it with `fleet-rlm-tui RUN_FILE`."""
     totals: ev.Totals
     reason: str = ""
-    error: ev.Failure | None = field(default=None)
+    error: ev.Failure | None = None
 
 
 def run(
     question: str | None = None,
-    docs: Place | Iterable[Place] = (),
+    docs: AnyPath | Iterable[AnyPath] = (),
     *,
     task: str = "ask",
     signature: str | type[dspy.Signature] | None = None,
@@ -52,7 +52,7 @@ def run(
     on_sandbox_lost: sp.OnSandboxLost = "restart",
     budgets: sp.Budgets | None = None,
     concurrency: int = sp.DEFAULT_CONCURRENCY,
-    record: Place | None = None,
+    record: AnyPath | None = None,
     listeners: Iterable[Listener] = (),
 ) -> RunResult:
     """Ask a question of documents and wait for the answer.
@@ -62,7 +62,7 @@ def run(
     call by name; they run here, and their docstrings are what the planner knows of them. Models and keys come from the
     environment, as for the command line; without any the offline model answers. `sandbox` is where generated code runs,
     `modal` how its sandboxes are made in the cloud; one that is lost in mid-run is replaced by another with the same
-    state, unless `on_sandbox_lost` says to fail. `budgets` default to the task's. `listeners` hear each event with its
+    state, unless `on_sandbox_lost` says to fail. `budgets` default to the task's. `listeners` get each event and its
     line in the run file.
 
     Raises `fleet_rlm.engine.run_errors.SetupError` when the run can't begin. A run that fails later is a result, whose
@@ -71,11 +71,11 @@ def run(
     if budgets is None:
         known = tasks.TASKS.get(task) if signature is None else None
         budgets = known.budgets if known else sp.Budgets()
-    named = [docs] if isinstance(docs, str | os.PathLike) else list(docs)
+    paths = [docs] if isinstance(docs, str | os.PathLike) else docs
     session = RunSession(
         sp.RunSpec(
             question=question,
-            documents=tuple(os.fspath(place) for place in named),
+            documents=tuple(os.fspath(path) for path in paths),
             cwd=str(Path.cwd()),
             task=task,
             signature=signature if isinstance(signature, str) else None,

@@ -1,4 +1,4 @@
-"""What can go wrong with a run, by cause. Nothing here imports dspy, so that a face may catch these cheaply."""
+"""The errors that end or stop a run. Nothing here imports dspy, so that the command line can catch them cheaply."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from fleet_rlm.events import Failure
 
 
 class SetupError(Exception):
-    """The run cannot start: a missing document, a wrong signature, a model that isn't configured."""
+    """The run can't start: a missing document, a wrong signature, a model that isn't configured."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
-        """What the person can do next."""
+        """The next step for the person, such as a command to type."""
 
 
 class RunAborted(BaseException):
-    """The run was ended. A `BaseException`, so that nothing that guards model or tool calls takes it for theirs."""
+    """The run was aborted. A `BaseException`, so that no handler of model or tool errors catches it."""
 
 
 class FinishRequested(BaseException):
@@ -37,7 +37,7 @@ class OperatorRefused(RuntimeError):
 
 
 class PlannerGaveUp(RuntimeError):
-    """The planner can't go on: what is known is all there will be to answer from."""
+    """The planner can't go on: the answer must be made from the steps so far."""
 
     def __init__(self, reason: str, failure: Failure) -> None:
         super().__init__(reason)

@@ -1,10 +1,10 @@
-"""Drive `dspy.RLM` through one run: models, sandboxes, planner's seat, clock, and how it all ends."""
+"""Drive `dspy.RLM` through one run: models, sandboxes, planner, time limit, and the run's ending."""
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import dspy
@@ -23,9 +23,9 @@ from fleet_rlm.engine.prepare.preparation import Prepared
 from fleet_rlm.engine.process.quiet_libraries import quiet_libraries
 from fleet_rlm.engine.run import sandbox_backends
 from fleet_rlm.engine.run.agent_sandboxes import Sandboxes
-from fleet_rlm.engine.run.known_so_far import Known
+from fleet_rlm.engine.run.known_so_far import KnownSoFar
 from fleet_rlm.engine.run.llm_query import Bridge
-from fleet_rlm.engine.run.planner import GatedPlanner, Seat
+from fleet_rlm.engine.run.planner import GatedPlanner, PlannerBinding
 from fleet_rlm.engine.run.reply_adapter import FieldsAdapter
 from fleet_rlm.engine.run.run_ending import Ending
 from fleet_rlm.engine.run.run_failures import failure_of
@@ -40,43 +40,42 @@ CLOSE_SECONDS, ABORT_SECONDS = 1.0, 0.25
 """How long connections may take to close, at the end of a run and of one that was aborted."""
 
 
-@dataclass(slots=True)
-class Controls:
-    """What a run is steered and told by; it lives as long as the session."""
-
-    emit: Callable[[ev.Event], object]
-    token: CancelToken
-    gate: Gate
-    spending: Spending
-    run_span: str
-    run_id: str
-
-
 class Drive:
     """One run's work. `run` blocks; `interrupt` may be called from any thread."""
 
     def __init__(
-        self, spec: sp.RunSpec, prepared: Prepared, controls: Controls, timeouts: Timeouts, retries: Retries
+        self,
+        spec: sp.RunSpec,
+        prepared: Prepared,
+        *,
+        emit: Callable[[ev.Event], object],
+        token: CancelToken,
+        gate: Gate,
+        spending: Spending,
+        run_span: str,
+        run_id: str,
+        timeouts: Timeouts,
+        retries: Retries,
     ) -> None:
         self._spec, self._prepared = spec, prepared
-        self._token, self._gate, self._spending = controls.token, controls.gate, controls.spending
-        self._known = Known()
+        self._token, self._gate, self._spending = token, gate, spending
+        self._known = KnownSoFar()
 
-        def emit(event: ev.Event) -> object:
+        def emit_known(event: ev.Event) -> object:
             self._known.hear(event)
-            return controls.emit(event)
+            return emit(event)
 
-        self._emit = emit
-        self._observer = Observer(emit, controls.run_span)
+        self._emit = emit_known
+        self._observer = Observer(self._emit, run_span)
         self._calls = Calls(
             self._token, self._observer, self._spending, Slots(spec.concurrency), timeouts=timeouts, retries=retries
         )
         width = max(1, spec.concurrency)
         bridge = Bridge(self._observer, self._gate, self._token, self._spending, width, prepared.sub.model)
-        backend = sandbox_backends.choose(spec, prepared, controls.run_id)
+        backend = sandbox_backends.choose(spec, prepared, run_id)
         self._sandboxes = Sandboxes(
             backend,
-            emit=emit,
+            emit=self._emit,
             observer=self._observer,
             bridge=bridge,
             token=self._token,
@@ -85,7 +84,7 @@ class Drive:
 
     @property
     def executing(self) -> bool:
-        """Whether generated code runs at the moment."""
+        """True while generated code is executing."""
         return self._observer.is_executing()
 
     def interrupt(self) -> None:
@@ -94,7 +93,7 @@ class Drive:
         self._token.interrupt()
 
     def run(self) -> Ending:
-        """From the first thought to the answer; never raises, whatever goes wrong."""
+        """Run from the planner's first call to the answer. Never raises."""
         engines: list[ObservedEngine] = []
         self._gate.evaluate = self._sandboxes.evaluate
         clock = self._token.child()
@@ -106,7 +105,7 @@ class Drive:
                 engines.append(ObservedEngine(planner, self._calls))
                 if sub is not planner:
                     engines.append(ObservedEngine(sub, self._calls))
-                for notice in _said_first(engines, self._spec.budgets.max_cost_usd):
+                for notice in _price_notices(engines, self._spec.budgets.max_cost_usd):
                     self._emit(ev.Notice(level="warning", text=notice))
                 windows = (engines[0].window, engines[-1].window)
                 return self._steps(language_model(planner, engines[0]), language_model(sub, engines[-1]), windows)
@@ -124,7 +123,7 @@ class Drive:
             self._calls.loop.close(tuple(engine.inner for engine in engines), patience)
 
     def _watch_clock(self, clock: Scope) -> None:
-        """Finish the run once its seconds are spent; those in which it waits for a person don't count."""
+        """Finish the run when its seconds are spent, not counting those in which it waits for a person."""
         while (left := self._spending.seconds_left()) is not None and left > 0:
             if not clock.sleep(max(left, 0.05)):
                 return
@@ -133,7 +132,7 @@ class Drive:
             self.interrupt()
 
     def _failed(self, error: Exception) -> Ending:
-        """No answer: why, and what is known all the same."""
+        """Make the ending of a run without an answer: the failure, and the steps and variables so far."""
         known, finish = self._known.words(), self._gate.finish
         failure = failure_of(error)
         finish = None if finish is None or finish.endswith(failure.message) else finish
@@ -141,8 +140,8 @@ class Drive:
 
     def _steps(self, lm: dspy.LM, sub_lm: dspy.LM, windows: tuple[Window, Window]) -> Ending:
         limits, prepared = self._spec.budgets, self._prepared
-        seat = Seat(self._gate, self._token, self._spending, self._observer, self._emit, *windows)
-        self._observer.on_agent = seat.take_sub_agent
+        binding = PlannerBinding(self._gate, self._token, self._spending, self._observer, self._emit, *windows)
+        self._observer.on_agent = functools.partial(binding.bind, root=False)
         with dspy.context(
             lm=lm,
             callbacks=[self._observer],
@@ -164,7 +163,7 @@ class Drive:
                 tools=[tool.function for tool in prepared.tools],
                 interpreter_factory=self._sandboxes,
             )
-            planner = seat.take(rlm, root=True)
+            planner = binding.bind(rlm, root=True)
             self._token.check()
             self._sandboxes.start_early(prepared.bound.values)
             try:
@@ -188,14 +187,14 @@ class Drive:
         return Ending(status, outputs, reason=self._gate.finish or "")
 
     def _from_what_is_known(self, rlm: dspy.RLM, planner: GatedPlanner, error: PlannerGaveUp) -> Ending:
-        """An answer although the planner failed; without one, the planner's failure is the run's."""
+        """Force a final answer after the planner failed; if that fails too, the run ends with the planner's failure."""
         try:
             return self._extract(rlm, planner, FinishRequested(error.reason, by_person=False))
         except (dspy.LMError, dspy.AdapterParseError):
             return self._failed(error)
 
     def _extract(self, rlm: dspy.RLM, planner: GatedPlanner, request: FinishRequested) -> Ending:
-        """The final answer from what is known so far."""
+        """Ask for the final answer from the steps so far."""
         self._gate.request_finish(request.reason, by_person=request.by_person)
         self._observer.extraction_why = request.reason
         limit = threading.Timer(self._calls.timeouts.extraction_seconds, self._token.interrupt)
@@ -216,21 +215,21 @@ class Drive:
         return self._forced(_outputs(rlm, prediction))
 
 
-def _said_first(engines: list[ObservedEngine], max_cost: float | None) -> list[str]:
-    """What the person should know of the models before they are paid for."""
-    said = [notice for engine in engines for notice in engine.notices()]
+def _price_notices(engines: list[ObservedEngine], max_cost: float | None) -> list[str]:
+    """Warn about the models before anything is paid: their own notices, and prices that are not known."""
+    notices = [notice for engine in engines for notice in engine.notices()]
     unpriced = [engine.name for engine in engines if not engine.is_priced]
     ways = ["sub-" if place else "" for place, engine in enumerate(engines) if not engine.is_priced]
     if unpriced and max_cost is not None:
-        said.append(
+        notices.append(
             f"the price of {' and of '.join(unpriced)} is not known, so --max-cost {max_cost:g} can't be held. "
             "Set it in dollars per million tokens: "
             + " ".join(f"--{way}price-in 0.25 --{way}price-out 2" for way in ways)
         )
     elif unpriced and any(engine.is_remote for engine in engines if not engine.is_priced):
         options = ", ".join(f"--{way}price-in and --{way}price-out" for way in ways)
-        said.append(f"the price of {' and of '.join(unpriced)} is not known: {options} set it")
-    return said
+        notices.append(f"the price of {' and of '.join(unpriced)} is not known: {options} set it")
+    return notices
 
 
 def _outputs(rlm: dspy.RLM, prediction: dspy.Prediction) -> dict[str, ev.Json]:

@@ -1,4 +1,4 @@
-"""The forced final answer: from what is known, with the model that can still give it, on a history that fits."""
+"""The forced final answer: made from the steps so far, with a history that fits, by a model that can still answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dspy.primitives.repl_types import REPLHistory
 from fleet_rlm import events as ev
 from fleet_rlm.engine.models.context_windows import Window, is_overflow
 from fleet_rlm.engine.models.observed_engine import CallInterrupted
-from fleet_rlm.engine.run.history import Shortened
+from fleet_rlm.engine.run.history import HistoryShortener
 from fleet_rlm.engine.run.reply_adapter import ExtractionAdapter, FieldsAdapter
 from fleet_rlm.engine.run.run_failures import AnswerCut, UnfitAnswer
 from fleet_rlm.engine.run.submissions import problem
@@ -21,21 +21,21 @@ from fleet_rlm.engine.trace.call_events import Emit
 from fleet_rlm.engine.trace.run_observer import fields_of
 
 ATTEMPTS = 6
-"""Ever shorter histories that one model is asked with."""
+"""How often one model is asked, each time with a shorter history."""
 STEP = 0.6
-"""The room of the next attempt, as a part of what did not fit."""
+"""Size of the next attempt's history, as a share of the one that did not fit."""
 
 
 class Prompting:
-    """The prompts of one agent: its history, shortened as far as its model's window asks for."""
+    """Shortens the history of one agent to what its model's context window holds."""
 
     def __init__(self, emit: Emit, window: Window) -> None:
         self.window = window
         self.emit = emit
-        self.shortened = Shortened()
+        self.shortened = HistoryShortener()
 
     def history(self, whole: REPLHistory, beside: str, place: dict[str, Any], room: int | None = None) -> REPLHistory:
-        """The history as it fits beside the rest of a prompt; `room` replaces what the window leaves."""
+        """Return the history shortened to fit beside the rest of a prompt; `room` overrides the window's tokens."""
         left = self.window.room if room is None else room
         if left is None or not whole.entries:
             return self.shortened.of(whole)
@@ -52,20 +52,20 @@ class Prompting:
         return self.shortened.of(whole)
 
     def smaller(self, beside: str, history: REPLHistory) -> int:
-        """Room for another attempt, after a prompt with this history did not fit."""
+        """Return the tokens for another attempt, after a prompt with this history did not fit."""
         asked = self.window.tokens(beside) + self.window.tokens(history.format())
         return int(STEP * min(asked, self.window.room or asked))
 
 
 def beside(signature: type[dspy.Signature], fields: dict[str, Any]) -> str:
-    """Nearly all that a prompt holds beside the history."""
+    """Return about the text that a prompt holds beside the history, to measure it."""
     info = fields.get("variables_info") or ()
     frame = "[[ ## field ## ]] {a field's description and how it is formatted}\n" * 12
     return "\n".join([signature.instructions, *map(str, info if isinstance(info, list | tuple) else [info]), frame])
 
 
 class Extraction(dspy.Module):
-    """In the place of dspy's: asks on shorter histories, and another model, before it gives up."""
+    """Replaces dspy's extraction: tries shorter histories and other models before it gives up."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Extraction(dspy.Module):
         return signature
 
     def forward(self, **fields: Any) -> SimpleNamespace:
-        """The outputs, as attributes whatever their names are. Raises `LMError` and `AdapterParseError`."""
+        """Return the outputs as attributes, whatever their names. Raises `LMError` and `AdapterParseError`."""
         try:
             return self._asked(fields, self._prompting)
         except CallInterrupted:
@@ -126,7 +126,7 @@ class Extraction(dspy.Module):
                 with dspy.context(adapter=adapter):
                     given = self.inner(**{**fields, "repl_history": history})
                 if self._is_cut() and [*self.signature.output_fields.values()][-1].annotation is not str:
-                    raise self._cut(str(given))  # half a text can be read; half a number or list would be another one
+                    raise self._cut(str(given))  # half a text is usable; half a number or list would be wrong
                 outputs = fields_of(given) or {}
                 for name, value in outputs.items():
                     if why := problem(value, None):
@@ -143,7 +143,7 @@ class Extraction(dspy.Module):
         raise AssertionError("the last attempt returns or raises")
 
     def _text_alone(self, error: dspy.AdapterParseError) -> dict[str, Any]:
-        """An answer without any field, where one text is all that is asked for."""
+        """Take the whole reply as the answer when one text is asked for and the reply has no fields."""
         outputs = self.signature.output_fields
         text = str(error.lm_response).strip()
         if len(outputs) != 1 or next(iter(outputs.values())).annotation is not str or not text or text[0] in "{[<":
@@ -151,5 +151,5 @@ class Extraction(dspy.Module):
         return {next(iter(outputs)): text}
 
     async def aforward(self, **fields: Any) -> SimpleNamespace:
-        """The same, off the event loop."""
+        """Run `forward` in a thread, off the event loop."""
         return await asyncio.to_thread(self.forward, **fields)

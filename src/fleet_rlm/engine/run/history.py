@@ -16,7 +16,7 @@ STEPS_LEFT_OUT = "(The steps up to here are left out, to fit the context window.
 
 
 def cut(text: str, most: int) -> str:
-    """A text's two ends, and how much is missing between them."""
+    """Return a text's two ends with a note of how much is left out between them."""
     mark = LEFT_OUT.format(left=len(text) - most, of=len(text))
     if len(text) <= most + len(mark):
         return text
@@ -25,20 +25,20 @@ def cut(text: str, most: int) -> str:
 
 
 @dataclass(slots=True)
-class Shortened:
-    """What was done to a history, which later steps find done already."""
+class HistoryShortener:
+    """Shortens a history step by step, and keeps what was shortened for the prompts that follow."""
 
     entries: dict[int, REPLEntry] = field(default_factory=dict)
-    """By place, what stands instead."""
+    """Shortened entries, by their position in the history."""
     dropped: int = 0
-    """The oldest steps, which are left out whole."""
+    """How many of the oldest steps are left out whole."""
 
     @property
     def steps(self) -> int:
         return len({*self.entries, *range(self.dropped)})
 
     def of(self, history: REPLHistory) -> REPLHistory:
-        """The history as the model is to see it."""
+        """Return the history with the shortened entries in place."""
         if not self.steps:
             return history
         entries = [self.entries.get(place, entry) for place, entry in enumerate(history.entries)]
@@ -65,23 +65,18 @@ class Shortened:
         return changed
 
     def _steps(self, history: REPLHistory, goal: int) -> Iterator[tuple[int, REPLEntry]]:
-        """(place, what may stand there instead), from what is missed least to what is missed most."""
+        """Yield (position, shorter entry), the least important first."""
         newest = len(history.entries) - 1
         for place, entry in enumerate(history.entries[:-1]):
             yield place, entry.model_copy(update={"output": cut(entry.output, KEPT_CHARS)})
         for place, entry in enumerate(history.entries[:-1]):
-            yield (
-                place,
-                REPLEntry(
-                    reasoning=cut(entry.reasoning, 200), code=cut(entry.code, KEPT_CHARS), output=cut(entry.output, 0)
-                ),
-            )
+            yield place, _shortened(entry, KEPT_CHARS, 0)
+        last = history.entries[newest]
         for chars in (goal * 2, goal, goal // 2, KEPT_CHARS):
-            last = history.entries[newest]
             shown = REPLEntry.format_output(last.output, history.max_output_chars).partition("\n")[2]
             yield newest, last.model_copy(update={"output": cut(shown, chars)})
-        last = history.entries[newest]
-        yield (
-            newest,
-            REPLEntry(reasoning=cut(last.reasoning, 200), code=cut(last.code, 200), output=cut(last.output, 200)),
-        )
+        yield newest, _shortened(last, 200, 200)
+
+
+def _shortened(entry: REPLEntry, code: int, output: int) -> REPLEntry:
+    return REPLEntry(reasoning=cut(entry.reasoning, 200), code=cut(entry.code, code), output=cut(entry.output, output))

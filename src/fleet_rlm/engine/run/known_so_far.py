@@ -1,4 +1,4 @@
-"""What a run has found out by the time that it fails: said with the failure, since there is no answer to say."""
+"""The steps and variables of a run, which its failure message names when there is no answer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from fleet_rlm.terminal_text import clean_line
 MOST, PREVIEW_CHARS = 8, 60
 
 
-class Known:
-    """Hears a run's events, and knows its steps and variables."""
+class KnownSoFar:
+    """Counts a run's steps and keeps its variables, from its events."""
 
     def __init__(self) -> None:
         self._steps = 0
         self._variables: dict[str, ev.Variable] = {}
 
     def hear(self, event: ev.Event) -> None:
-        """Take an event in."""
+        """Update from one event."""
         if isinstance(event, ev.ExecutionFinished):
             self._steps += 1
         elif isinstance(event, ev.Variables):
@@ -28,7 +28,7 @@ class Known:
                 self._variables.pop(name, None)
 
     def words(self) -> str:
-        """In one sentence; empty when there is nothing."""
+        """Describe the steps and variables in two sentences; empty before the first step."""
         if not self._steps:
             return ""
         newest = list(self._variables.values())[-MOST:][::-1]

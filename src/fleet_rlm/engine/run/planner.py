@@ -1,7 +1,7 @@
-"""The planner's seat: a module in place of `rlm.generate_action` that asks the gate before it plans and before it runs.
+"""The planner with a gate: a module in place of `rlm.generate_action` that asks the gate before planning and running.
 
-Also what dspy leaves out: answers that can't be read are asked for again with a note, hints of the person stand at the
-end of the prompt (so that its beginning stays in the provider's cache), and a run that is to be finished leaves here.
+It also adds what dspy leaves out: unreadable answers are asked for again with a note, a person's hints stand at the end
+of the prompt (so that its beginning stays in the provider's cache), and a run that is to be finished is ended here.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ OVERFLOWS = 3
 
 
 @dataclass(slots=True)
-class Seat:
-    """What the planners of one run share."""
+class PlannerBinding:
+    """Replaces the planner and the extraction of each `dspy.RLM` of a run by gated ones."""
 
     gate: Gate
     token: CancelToken
@@ -60,8 +60,8 @@ class Seat:
     """The context window of the run's own planner."""
     sub_window: Window
 
-    def take(self, module: dspy.RLM, *, root: bool) -> GatedPlanner:
-        """Sit down in a Recursive Language Model's planner, and in its extraction."""
+    def bind(self, module: dspy.RLM, *, root: bool) -> GatedPlanner:
+        """Replace the RLM's planner and extraction with gated ones, and return the planner."""
         if isinstance(module.generate_action, GatedPlanner):
             return module.generate_action
         prompting = Prompting(self.emit, self.window if root else self.sub_window)
@@ -78,62 +78,59 @@ class Seat:
         module.extract = Extraction(module.extract, prompting, asked, others, self.observer.is_cut)
         module.generate_action = planner
         check_submissions(module)
-        if not root:  # the run's own planner is driven by one who knows how it ends
-            module.forward = functools.partial(_answered_anyway, module, planner, module.forward)
+        if not root:  # `Drive` itself handles the end of the run's own planner
+            module.forward = functools.partial(_answer_or_extract, module, planner, module.forward)
         return planner
 
     def _with_sizes(self, signature: type[dspy.Signature], window: Window) -> type[dspy.Signature]:
-        """The instructions with the models' real sizes in place of dspy's guess."""
-        told = signature.instructions.replace(DSPYS_GUESS, f"({self.sub_window.words()})")
-        told = told.replace("Python REPL environment", "Python REPL")  # the planner's own end says where its code runs
+        """Put the models' real context sizes into the instructions, in place of dspy's guess."""
+        instructions = signature.instructions.replace(DSPYS_GUESS, f"({self.sub_window.words()})")
+        # The planner's own part of the instructions says where its code runs.
+        instructions = instructions.replace("Python REPL environment", "Python REPL")
         if window.answer:
-            told += f"\nYour own answer, with reasoning and code, may have at most {window.answer:,} tokens."
-        sized: type[dspy.Signature] = signature.with_instructions(told)
+            instructions += f"\nYour own answer, with reasoning and code, may have at most {window.answer:,} tokens."
+        sized: type[dspy.Signature] = signature.with_instructions(instructions)
         return sized
-
-    def take_sub_agent(self, module: dspy.RLM) -> None:
-        """The same, below the run's own planner."""
-        self.take(module, root=False)
 
 
 class GatedPlanner(dspy.Module):
-    """Plans the next step, with the person in between."""
+    """Plans the next step, and waits at the gate before planning and before its code runs."""
 
-    def __init__(self, inner: dspy.Predict, seat: Seat, prompting: Prompting, *, root: bool) -> None:
+    def __init__(self, inner: dspy.Predict, binding: PlannerBinding, prompting: Prompting, *, root: bool) -> None:
         super().__init__()
         self.inner = inner
-        self.seat = seat
+        self.binding = binding
         self.prompting = prompting
         self.root = root
         self.variables_info: object = []
-        """What the planner was told of the inputs, and the history: what an extraction needs."""
+        """The newest description of the inputs, kept with `history` for an extraction."""
         self.history: Any = None  # dspy's REPLHistory
         self.asked: type[dspy.Signature] = self.signature
         """The signature that it was asked with last."""
 
     @property
     def signature(self) -> type[dspy.Signature]:
-        """For dspy, which reads it to fit the instructions to the interpreter."""
+        """The signature, which dspy reads to fit the instructions to the interpreter."""
         signature: type[dspy.Signature] = self.inner.signature
         return signature
 
     async def aforward(self, **fields: Any) -> dspy.Prediction:
-        """Off the event loop, since a gate may hold it for long."""
+        """Run `forward` in a thread: a gate may hold it for long."""
         return await asyncio.to_thread(self.forward, **fields)
 
     def forward(self, **fields: Any) -> dspy.Prediction:
-        """Raises `FinishRequested` (the run's own), `AgentStopped`, `RunAborted`, `PlannerGaveUp`, `LMError`."""
+        """Plan a step. Raises `FinishRequested`, `AgentStopped`, `RunAborted`, `PlannerGaveUp`, `LMError`."""
         self.variables_info, self.history = fields["variables_info"], fields["repl_history"]
         self.asked = fields.get("signature", self.signature)
         agent = self._agent()
-        notes = self._stand_before(agent)
+        notes = self._wait_before_planning(agent)
         attempt = 0
         while True:
             if self.root:
-                notes += [HINT.format(text=hint) for hint in self.seat.gate.take_hints()]
+                notes += [HINT.format(text=hint) for hint in self.binding.gate.take_hints()]
             self._check_end()
             reasoning, code = self._plan(fields, notes, attempt, agent)
-            answer = self.seat.gate.at_code(agent.iteration_span, agent.iteration, reasoning, code)
+            answer = self.binding.gate.at_code(agent.iteration_span, agent.iteration, reasoning, code)
             self._check_end(answer)
             if answer.decision != "retry":
                 return self._decided(reasoning, code, answer, agent, notes)
@@ -141,27 +138,27 @@ class GatedPlanner(dspy.Module):
             notes.append(f"{AGAIN} {answer.text}".strip())
 
     def _agent(self) -> AgentState:
-        node = self.seat.observer.tree.current()
-        if node is None or node.agent is None:  # dspy's callbacks were switched off around us
-            return AgentState(root=self.root, span=self.seat.observer.run_span)
+        node = self.binding.observer.tree.current()
+        if node is None or node.agent is None:  # called where dspy's callbacks are off
+            return AgentState(root=self.root, span=self.binding.observer.run_span)
         return node.agent
 
-    def _stand_before(self, agent: AgentState) -> list[str]:
-        """The boundary before planning: `error` after a failed step, else `planner`. Returns notes for the prompt."""
+    def _wait_before_planning(self, agent: AgentState) -> list[str]:
+        """Wait at the gate: at `error` after a failed step, else at `planner`. Return notes for the prompt."""
         self._check_end()
-        gate, place = self.seat.gate, (agent.iteration_span, agent.iteration)
+        gate, place = self.binding.gate, (agent.iteration_span, agent.iteration)
         error, agent.last_error = agent.last_error, None
         answer = gate.at_error(*place, error) if error is not None else gate.at_planner(*place)
         self._check_end(answer)
         return [f"{AGAIN_AFTER_ERROR} {answer.text}".strip()] if answer.decision == "retry" else []
 
     def _check_end(self, answer: Answer | None = None) -> None:
-        """Leave when the run is to end: by the person, by a budget, by abort."""
-        self.seat.token.check()
-        gate = self.seat.gate
-        if not self.root and self.seat.observer.tree.is_orphan():
+        """Raise `FinishRequested`, `AgentStopped` or `RunAborted` when the run is to end."""
+        self.binding.token.check()
+        gate = self.binding.gate
+        if not self.root and self.binding.observer.tree.is_orphan():
             raise AgentStopped("The cell that this sub-agent worked for is over.")
-        if (why := self.seat.spending.exhausted(planning=answer is None)) is not None:
+        if (why := self.binding.spending.exhausted(planning=answer is None)) is not None:
             gate.request_finish(why, by_person=False)
         if not gate.finishing() and (answer is None or answer.decision != "finish"):
             return
@@ -173,7 +170,7 @@ class GatedPlanner(dspy.Module):
     # -- planning --------------------------------------------------------------------------------------------------
 
     def _plan(self, fields: Fields, notes: list[str], attempt: int, agent: AgentState) -> tuple[str, Verbatim]:
-        """Reasoning and code of an answer that can be read. Asks again when it can't, a few times."""
+        """Ask for the next step and return its reasoning and code. An unreadable answer is asked for again."""
         complaints: list[str] = []
         room: int | None = None
         place = {"iteration": agent.iteration, "parent": agent.span}
@@ -188,7 +185,7 @@ class GatedPlanner(dspy.Module):
                 return action.reasoning, action.code
             except dspy.AdapterParseError as error:
                 why = str(error.__cause__ or EMPTY)
-                self.seat.emit(
+                self.binding.emit(
                     ev.Notice(
                         level="warning", text=f"the planner is asked again: {why}", parent=agent.iteration_span,
                         iteration=agent.iteration,
@@ -218,7 +215,7 @@ class GatedPlanner(dspy.Module):
             self._check_end()
 
     def _give_up(self, error: dspy.LMError) -> NoReturn:
-        """Raise the error; after the first step such that an answer is made of what is known."""
+        """Raise the error; after the first step raise `PlannerGaveUp`, which forces a final answer."""
         refused = isinstance(error, CallRefused) and not is_overflow(error)
         if refused or not self.history.entries:
             raise error
@@ -226,8 +223,8 @@ class GatedPlanner(dspy.Module):
         raise PlannerGaveUp(f"the planner failed: {failure.message}", failure) from error
 
     def _try_again_after(self, error: dspy.LMError, agent: AgentState) -> bool:
-        """The model failed for good: the person may still have it asked again, if they watch for errors."""
-        answer = self.seat.gate.at_error(agent.iteration_span, agent.iteration, model_failure(error))
+        """Ask the gate after a model's final failure; return whether to ask the model again."""
+        answer = self.binding.gate.at_error(agent.iteration_span, agent.iteration, model_failure(error))
         self._check_end(answer)
         return answer.decision == "retry"
 
@@ -243,8 +240,8 @@ class GatedPlanner(dspy.Module):
     def _decided(
         self, reasoning: str, code: Verbatim, answer: Answer, agent: AgentState, notes: list[str]
     ) -> dspy.Prediction:
-        said = [note for note in notes if note.startswith(HINT.partition("{")[0])]
-        reasoning = "\n\n".join([reasoning, *(f"({note})" for note in said)])
+        hints = [note for note in notes if note.startswith(HINT.partition("{")[0])]
+        reasoning = "\n\n".join([reasoning, *(f"({hint})" for hint in hints)])
         if answer.decision == "edit":
             agent.origin = "operator"
             return dspy.Prediction(reasoning=f"{reasoning}\n\n{EDITED}", code=Verbatim(answer.code))
@@ -255,10 +252,10 @@ class GatedPlanner(dspy.Module):
         return dspy.Prediction(reasoning=reasoning, code=code)
 
 
-def _answered_anyway(
+def _answer_or_extract(
     module: dspy.RLM, planner: GatedPlanner, forward: Callable[..., dspy.Prediction], /, **inputs: Any
 ) -> dspy.Prediction:
-    """A sub-agent's answer; of what it knows, when its planner can't go on."""
+    """Run a sub-agent; when its planner gives up, extract an answer from its steps so far."""
     try:
         return forward(**inputs)
     except PlannerGaveUp as error:

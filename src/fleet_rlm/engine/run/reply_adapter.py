@@ -1,4 +1,4 @@
-"""dspy's adapter with tolerant readers: for the planner any form of reply, for the others any dress of the fields."""
+"""dspy's chat adapter with tolerant readers: any form of planner reply, and fields in JSON, XML or other headers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ WHERE_CODE_RUNS = "The code is the next step in the Python REPL environment."
 
 
 class Verbatim(str):
-    """Code that is already out of its fence: dspy finds nothing to strip, even when the code holds fences itself."""
+    """Code without its fence. dspy strips nothing from it, even when the code itself contains fences."""
 
     left_out = ""
-    """What of the reply did not run, in words for the planner."""
+    """The part of the reply that did not run, in words for the planner."""
 
     def strip(self, _chars: str | None = None, /) -> Verbatim:
         return self
@@ -38,13 +38,13 @@ class Verbatim(str):
 
 
 class FieldsAdapter(dspy.ChatAdapter):
-    """Asks as dspy's ChatAdapter does, and reads the fields also in JSON, XML and headers in other dress.
+    """Asks as dspy's ChatAdapter does, and reads the fields also from JSON, XML and differently written headers.
 
-    What can't be read even so is asked for once more as JSON, which is dspy's own way.
+    A reply that can't be read even so is asked for once more as JSON, by dspy itself.
     """
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        """The fields' values. Raises `AdapterParseError`."""
+        """Return the fields' values. Raises `AdapterParseError`."""
         try:
             parsed: dict[str, Any] = super().parse(signature, completion)
         except dspy.AdapterParseError as error:
@@ -97,7 +97,7 @@ class ExtractionAdapter(FieldsAdapter):
 
 
 class PlannerAdapter(dspy.ChatAdapter):
-    """Asks as dspy's ChatAdapter does, and reads reasoning and code in whatever form they come."""
+    """Asks as dspy's ChatAdapter does, and reads reasoning and code from any form of reply."""
 
     def __init__(self) -> None:
         super().__init__(use_json_adapter_fallback=False)
@@ -107,7 +107,7 @@ class PlannerAdapter(dspy.ChatAdapter):
         return f"{super().user_message_output_requirements(signature)} {WHERE_CODE_RUNS}"
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        """Reasoning, and code that is out of its fence. Raises `AdapterParseError`, caused by `replies.Unreadable`."""
+        """Return reasoning and unfenced code. Raises `AdapterParseError`, caused by `replies.Unreadable`."""
         try:
             reply = replies.read(completion)
         except replies.Unreadable as error:
@@ -122,15 +122,15 @@ class PlannerAdapter(dspy.ChatAdapter):
         lm: dspy.BaseLM,
         lm_kwargs: dict[str, Any],
     ) -> list[dict[str, Any]]:
-        said = [_calls_as_text(output) for output in outputs]
+        texts = [_calls_as_text(output) for output in outputs]
         parsed: list[dict[str, Any]] = super()._call_postprocess(
-            processed_signature, original_signature, said, lm, lm_kwargs
+            processed_signature, original_signature, texts, lm, lm_kwargs
         )
         return parsed
 
 
 def _calls_as_text(output: Any) -> Any:
-    """A reply that only calls a tool, which no one offered, as the text that `replies` reads."""
+    """Turn a reply that only calls a tool (none was offered) into the text that `replies` reads."""
     if not isinstance(output, Mapping) or (output.get("text") or "").strip() or not output.get("tool_calls"):
         return output
     return {**output, "text": json.dumps({"tool_calls": output["tool_calls"]}, default=vars), "tool_calls": None}

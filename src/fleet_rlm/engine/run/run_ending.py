@@ -1,4 +1,4 @@
-"""How a run ended."""
+"""The ending of a run, as driving it gives it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fleet_rlm import events as ev
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What `run.finished` says beside the totals."""
+    """The fields of `run.finished` beside the totals."""
 
     status: ev.Status
     outputs: dict[str, ev.Json] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Say what broke in words for a person, with what to do next: every dspy and provider error has one place here."""
+"""Turn errors of dspy, providers and sandboxes into failures: what happened, and what to do next."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TRACEBACK_CHARS = 20_000
 
 
 class CallRefused(dspy.LMError):
-    """A sub-call that is not made: over budget, or its cell was interrupted. The planner reads the message."""
+    """A sub-call was not made: it is over budget, or its cell was interrupted. The planner reads the message."""
 
 
 class AnswerCut(dspy.LMError):
-    """An answer that ends at the limit of its tokens, and must not be used as if it were whole; `text` is what came."""
+    """An answer was cut off at its limit of tokens and must not be used as a whole one; `text` is what came."""
 
     def __init__(self, limit: int | None, text: str = "", what: str = "the answer") -> None:
         self.limit, self.text = limit, text
@@ -31,14 +31,14 @@ class AnswerCut(dspy.LMError):
         super().__init__(f"{what} was cut off at {most}{empty}")
 
     def failure(self) -> ev.Failure:
-        """In words for a person."""
+        """Return the failure in words for a person."""
         more = f"more than {self.limit}" if self.limit else "more"
         hint = f"Set DSPY_LM_MAX_TOKENS to {more}, if the model can answer longer, or choose another model."
         return ev.Failure(type="AnswerCut", message=str(self), hint=hint)
 
 
 class UnfitAnswer(dspy.AdapterParseError):
-    """A final answer that holds what no answer can, such as NaN; `why` says what, in words for a person."""
+    """A final answer has a value that no answer can hold, such as NaN; `why` names it, for a person."""
 
     def __init__(self, signature: type[dspy.Signature], text: str, why: str) -> None:
         self.why = why
@@ -131,7 +131,7 @@ _WITHHELD: dict[str | None, tuple[str, str]] = {
 
 
 def _kind_of(error: dspy.LMError) -> tuple[str, str, str] | None:
-    """Type, what happened and what to do, for causes that dspy has no class of its own for."""
+    """Return type, message and hint for causes that have no dspy class of their own, else None."""
     status, code, said = getattr(error, "status", None), getattr(error, "provider_code", None), provider_words(error)
     if isinstance(error, Withheld) or code == WITHHELD:
         return ("Withheld", *_WITHHELD.get(code, _WITHHELD[None]))
@@ -148,29 +148,31 @@ def _kind_of(error: dspy.LMError) -> tuple[str, str, str] | None:
 
 
 def provider_words(error: BaseException, limit: int = 600) -> str:
-    """The provider's own message, without the library's advice (which names things a person here cannot set)."""
+    """Return the provider's own message, without LiteLLM's advice (which names settings that don't exist here)."""
     text = str(getattr(error, "message", "") or error)
     return text.strip().partition("\n\n")[0].strip()[:limit]
 
 
 def model_failure(error: Exception) -> ev.Failure:
-    """A failed model call."""
+    """Return the failure of a model call."""
     if isinstance(error, CallRefused):
         return ev.Failure(type="Refused", message=str(error))
     if isinstance(error, AnswerCut):
         return error.failure()
-    told = _kind_of(error) if isinstance(error, dspy.LMError) else None
-    told = told or next(((kind.__name__, what, hint) for kind, what, hint in _BY_TYPE if isinstance(error, kind)), None)
-    if told is not None:
-        name, what, hint = told
+    known = _kind_of(error) if isinstance(error, dspy.LMError) else None
+    known = known or next(
+        ((kind.__name__, words, hint) for kind, words, hint in _BY_TYPE if isinstance(error, kind)), None
+    )
+    if known is not None:
+        name, words, hint = known
         status, said = getattr(error, "status", None), provider_words(error)
         code = f" (HTTP {status})" if status else ""
-        return ev.Failure(type=name, message=f"{what.rstrip('.')}{code}: {said}" if said else what, hint=hint)
+        return ev.Failure(type=name, message=f"{words.rstrip('.')}{code}: {said}" if said else words, hint=hint)
     return ev.Failure(type=type(error).__name__, message=str(error))
 
 
 def unreadable(*, truncated: bool) -> ev.Failure:
-    """A planner's answer without the fields that were asked for."""
+    """Return the failure of a planner's answer that lacks the fields asked for."""
     message = "The planner's answer could not be read: it lacks the `reasoning` and `code` fields."
     hint = None
     if truncated:
@@ -180,7 +182,7 @@ def unreadable(*, truncated: bool) -> ev.Failure:
 
 
 def failure_in_program(error: BaseException) -> ev.Failure:
-    """What ended a call, or a run, of a person's own program: its own words, without advice about our settings."""
+    """Return the failure of a person's own program: its own words, without advice about our settings."""
     if isinstance(error, dspy.LMError):
         return msgspec.structs.replace(model_failure(error), hint=None)
     name = type(error).__name__
@@ -189,7 +191,7 @@ def failure_in_program(error: BaseException) -> ev.Failure:
 
 
 def failure_of(error: BaseException) -> ev.Failure:
-    """What ended a run. An error nobody foresaw keeps its traceback in the record, never on the screen."""
+    """Return the failure that ended a run. An unexpected error keeps its traceback in the record, not on the screen."""
     if isinstance(error, SetupError):
         return ev.Failure(type="Setup", message=str(error), hint=error.hint or None)
     if isinstance(error, PlannerGaveUp):

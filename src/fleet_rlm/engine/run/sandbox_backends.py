@@ -1,4 +1,4 @@
-"""Which interpreter runs generated code: the place of the engine that knows where sandboxes come from."""
+"""Choose the sandbox backend of a run: the only place of the engine that knows where sandboxes come from."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ LEAST_CALLS = 16
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """How sandboxes of a run are made."""
+    """Makes the sandboxes of a run, and describes them to the planner."""
 
     make: Callable[[SandboxObserver], Interpreter]
     instructions: str
-    """What a planner is told of how its code runs."""
+    """How code runs there, for the planner's prompt."""
     name: str
     keeping_seconds: float = 0.0
-    """How long the end of a run waits until what sub-agents wrote to a volume is kept."""
+    """How long the end of a run waits until sub-agents' files are saved to the volume."""
 
 
 def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:
-    """The backend that the run asks for."""
+    """Return the backend that the run asks for."""
     seconds = spec.cell_seconds if spec.cell_seconds > 0 else None
     width = max(LEAST_CALLS, 2 * spec.concurrency)
     if prepared.sandbox == "modal":
@@ -51,7 +51,7 @@ def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:
                 observer=observer,
             )
 
-        words, keeping = f"{instructions(seconds, volume)}{_there(options)}", KEEPING_SECONDS if volume else 0.0
+        words, keeping = f"{instructions(seconds, volume)}{_extras(options)}", KEEPING_SECONDS if volume else 0.0
         return Backend(make_modal, words, "modal", keeping)
 
     def make(observer: SandboxObserver) -> Interpreter:
@@ -62,8 +62,8 @@ def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:
     return Backend(make, instructions(seconds), "local")
 
 
-def _there(options: ModalOptions) -> str:
-    """What a planner may count on in this run's cloud sandboxes beyond the usual."""
+def _extras(options: ModalOptions) -> str:
+    """Name the packages and the network access of this run's cloud sandboxes, for the planner."""
     words = ""
     if options.packages:
         words += f" Installed packages: {', '.join(options.packages)}."

@@ -39,7 +39,7 @@ _log = logger(__name__)
 
 
 class RunSession:
-    """A run. Make it, then `run()` it once."""
+    """One run: make it, then call `run()` once."""
 
     def __init__(
         self,
@@ -52,9 +52,8 @@ class RunSession:
         timeouts: Timeouts | None = None,
         retries: Retries | None = None,
     ) -> None:
-        """`listeners` hear each event with its line, after it was written; `own` is a signature's class and tools.
-
-        The rest replaces what is configured.
+        """`listeners` hear each event with its line, after it was written; `own` is a signature's class and tools; the
+        other arguments replace what is configured.
 
         Raises `SetupError` when a breakpoint can't be used.
         """
@@ -92,7 +91,7 @@ class RunSession:
         self._commands.abort(reason)
 
     def command(self, command: sp.Command) -> None:
-        """What a person tells the run; never blocks for long."""
+        """Carry out a person's command; never blocks for long."""
         self._commands.take(command)
 
     def finish(self, reason: str, *, by_person: bool) -> None:
@@ -107,7 +106,7 @@ class RunSession:
 
     @property
     def executing(self) -> bool:
-        """Whether generated code runs at the moment."""
+        """True while generated code is executing."""
         return self._drive is not None and self._drive.executing
 
     def tell(self, event: ev.Event) -> ev.Event:
@@ -128,7 +127,7 @@ class RunSession:
     # -- the run ---------------------------------------------------------------------------------------------------
 
     def run(self) -> ev.RunFinished:
-        """Raises `SetupError` when the run can't begin; else returns its last event, whatever happened."""
+        """Run to the end and return the last event. Raises `SetupError` when the run can't begin."""
         try:
             prepared = prepare(
                 self.spec,
@@ -193,13 +192,13 @@ class RunSession:
         """Drive the run. dspy takes half a second to import, or more: in a thread, so that an abort need not wait."""
         imported: Future[ModuleType] = Future()
 
-        def bring() -> None:
+        def import_driver() -> None:
             try:
                 imported.set_result(importlib.import_module("fleet_rlm.engine.run.drive_rlm"))
             except Exception as error:  # noqa: BLE001 - it is raised again in the thread that waits for the import
                 imported.set_exception(error)
 
-        threading.Thread(target=bring, name="fleet-import", daemon=True).start()
+        threading.Thread(target=import_driver, name="fleet-import", daemon=True).start()
         if not self.token.wait(imported) or self.token.ended:
             return Ending("aborted", reason=self.token.reason)
         try:
@@ -211,8 +210,16 @@ class RunSession:
             return Ending("failed", error=ev.Failure(type=type(error).__name__, message=message, hint=hint))
         from fleet_rlm.engine.run import drive_rlm
 
-        controls = drive_rlm.Controls(self.tell, self.token, self.gate, self.spending, self._span, self.run_id)
         self._drive = drive_rlm.Drive(
-            self.spec, prepared, controls, self._timeouts or prepared.timeouts, self._retries or prepared.retries
+            self.spec,
+            prepared,
+            emit=self.tell,
+            token=self.token,
+            gate=self.gate,
+            spending=self.spending,
+            run_span=self._span,
+            run_id=self.run_id,
+            timeouts=self._timeouts or prepared.timeouts,
+            retries=self._retries or prepared.retries,
         )
         return self._drive.run()

@@ -46,7 +46,7 @@ class Observer(CallEvents):
         """Whether the run's own answer was forced out."""
         self.answers: dict[str, Json] = {}
         """The run's own outputs, once they were accepted or extracted."""
-        self.on_agent: Callable[[dspy.RLM], None] = lambda _: None
+        self.on_agent: Callable[[dspy.RLM], object] = lambda _: None
         """Told of each Recursive Language Model that begins below the run's own."""
 
     # -- modules ---------------------------------------------------------------------------------------------------
