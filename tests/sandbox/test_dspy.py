@@ -14,8 +14,8 @@ from dspy.primitives.code_interpreter import CodeInterpreterError
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 
 from fleet_rlm.sandbox.host.execution import CodeFailed
-from fleet_rlm.sandbox.host.factory import InterpreterFactory
 from fleet_rlm.sandbox.host.interpreter import Interpreter
+from fleet_rlm.sandbox.host.pool import SandboxPool
 from fleet_rlm.sandbox.local.local_interpreter import LocalInterpreter
 from waiting import until
 
@@ -90,8 +90,8 @@ def test_an_rlm_inside_a_call_has_a_sandbox_of_its_own_and_waits_for_no_thread()
         "SUBMIT('from inside')",
         "SUBMIT(r.answer)",
     )
-    factory = InterpreterFactory(lambda: LocalInterpreter(limits=SMALL, concurrency=1))
-    prediction = run(dspy.RLM("context -> answer", interpreter_factory=factory), model, context="c")
+    with SandboxPool(lambda: LocalInterpreter(limits=SMALL, concurrency=1), warm=0) as pool:
+        prediction = run(dspy.RLM("context -> answer", interpreter_factory=pool), model, context="c")
     assert prediction.answer == "from inside"
     assert outputs(prediction)[0] == "from inside outer"
     assert any("False said: hi" in prompt for prompt in model.prompts)
@@ -197,24 +197,17 @@ def test_an_async_function_of_the_host_is_awaited(make: Maker) -> None:
     assert make({"ask": ask}).execute("ask('a')") == "'A'"
 
 
-def test_a_factory_ends_all_that_it_made_and_makes_no_more() -> None:
-    made: list[Interpreter] = []
-
-    def maker() -> Interpreter:
-        made.append(LocalInterpreter(limits=SMALL))
-        return made[-1]
-
-    factory = InterpreterFactory(maker, cell_seconds=5)
-    assert "5 seconds" in factory.execution_instructions
-    interpreters = [factory(), factory()]
-    running = [Background(lambda one=one: one.execute("while True: pass")) for one in interpreters]
-    until(lambda: all(one.running for one in interpreters))
-    factory.kill("the run was aborted")
-    for one in running:
+def test_a_killed_pool_ends_what_runs_in_its_sandboxes_and_leases_no_more() -> None:
+    with SandboxPool(lambda: LocalInterpreter(limits=SMALL), warm=0) as pool:
+        interpreters = [pool.take(), pool.take()]
+        running = [Background(lambda one=one: one.execute("while True: pass")) for one in interpreters]
+        until(lambda: all(one.running for one in interpreters))
+        pool.kill("the run was aborted")
+        for one in running:
+            with pytest.raises(CodeInterpreterError, match="the run was aborted"):
+                one.result()
         with pytest.raises(CodeInterpreterError, match="the run was aborted"):
-            one.result()
-    with pytest.raises(CodeInterpreterError, match="the run was aborted"):
-        factory()
+            pool.take()
 
 
 @pytest.mark.parametrize(

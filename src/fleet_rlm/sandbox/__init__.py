@@ -1,1 +1,1 @@
-"""Where generated code runs: `inside` each sandbox, on the `host`, and the backends `local` and `modal`."""
+"""The sandboxes of generated code: what runs `inside` each and on the `host`, and the backends `local` and `modal`."""

@@ -35,7 +35,7 @@ magic,codes,parts=marshal.loads(take(int(n)))
 if magic==MAGIC_NUMBER: parts=marshal.loads(codes)
 exec(parts['bootstrap'],{'__name__':'__main__','PARTS':parts})
 """
-"""For `python -c`: reads a line with a length, so many bytes of an artefact and nothing more, and runs the artefact."""
+"""The program for `python -c` that reads a line with a length, as many bytes of an artefact, and runs the artefact."""
 
 
 _lock = threading.Lock()
@@ -79,7 +79,7 @@ def program(source: str) -> bytes:
 
 
 def framed(artefact: bytes) -> bytes:
-    """Return what `BOOT` wants to read."""
+    """Return an artefact as `BOOT` reads it: after a line with its length."""
     return b"%d\n" % len(artefact) + artefact
 
 

@@ -1,4 +1,4 @@
-"""What the host takes of one execution: a bound on frames, bytes and decoded values, whatever is sent."""
+"""Bounds on the frames, bytes and decoded values that the host takes of one execution, whatever is sent."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _ITEM_BYTES = 64
 
 
 class TooMuch(Exception):
-    """An execution sent more than the host takes; the message says of what, and what to do instead."""
+    """An execution sent more than the host takes; the message says of what, and what to do."""
 
 
 def memory_of(json: bytes) -> int:
-    """About as many bytes as a value takes once it is decoded: a list of empty lists takes eighty times its text."""
+    """Return about as many bytes as a decoded value takes: a list of empty lists takes eighty times its text."""
     return len(json) + _ITEM_BYTES * (json.count(b"[") + json.count(b"{")) + 16 * json.count(b",")
 
 
@@ -62,7 +62,7 @@ class Bounds:
 
 
 class Held:
-    """Memory that the arguments of open calls take, in the whole of a sandbox."""
+    """Counts the memory that the arguments of a sandbox's open calls take."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

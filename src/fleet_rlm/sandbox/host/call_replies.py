@@ -1,4 +1,4 @@
-"""The host's side of a call: take it, run the function, send what it says."""
+"""Replies to the calls of generated code: takes a call, runs the host's function, sends its answer."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Answers:
         self._pool, self._held = CallPool(concurrency), Held()
 
     def close(self) -> None:
-        """No call that still waits is begun."""
+        """Begin no call that still waits."""
         self._pool.close()
 
     def called(self, cell: Cell | None, message: protocol.Call) -> None:
-        """In the reading thread; None: the cell that asks is not the one that runs. Raises `TooMuch`."""
+        """Take in a call, in the reading thread; `cell` is None if the cell that asks is over. Raises `TooMuch`."""
         body, error = bytes(message.body), ""
         try:
             if message.parts:

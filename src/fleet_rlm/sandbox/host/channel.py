@@ -40,12 +40,12 @@ class Channel:
         self._sent = self._acknowledged = 0
         self._violations = 0
         self._stalled = ""
-        """Why nothing more can be sent, though the driver lives."""
+        """The reason why nothing more can be sent although the driver lives."""
         self._over = threading.Event()
         self._reader = threading.Thread(target=self._read, name="sandbox-reader", daemon=True)
         self._taken = awake()
         self._heard: float | None = self._taken
-        """Since when the driver is listened to in vain; None while a message of its is dealt with."""
+        """The time since which the driver has said nothing; None while one of its messages is dealt with."""
 
     def start(self) -> None:
         """Begin to read; the transport has started."""
@@ -54,17 +54,17 @@ class Channel:
 
     @property
     def busy(self) -> bool:
-        """Has one message been dealt with for long? Who shows it may be held up, by ctrl+z in a screen perhaps."""
+        """True if one message has been dealt with for over a second: an observer may be held up, by ctrl+z perhaps."""
         return self._heard is None and awake() - self._taken > 1.0
 
     def quiet(self) -> float:
-        """For how many seconds nothing came, though this program ran and had nothing else to do than to listen."""
+        """Return the seconds in which nothing came although this program ran and did nothing but listen."""
         now, heard = awake(), self._heard
         return 0.0 if heard is None else now - heard
 
     @property
     def over(self) -> bool:
-        """Nothing more will come."""
+        """True if nothing more will come."""
         return self._over.is_set()
 
     def wait(self, seconds: float) -> None:
@@ -93,7 +93,7 @@ class Channel:
         self._write(b"".join(batch))
 
     def _reserve(self, size: int, *, wait: bool) -> bool:
-        """Room in the window; False when there is none and nobody wants to wait for it."""
+        """Reserve room in the window; return False if there is none and `wait` is false."""
         with self._room:
             end = awake() + _SECONDS_FOR_ROOM
             while not self.over and self._sent > self._acknowledged and awake() < end:
@@ -182,7 +182,7 @@ class Channel:
             _log.exception("an observer of a sandbox failed")
 
     def _why(self) -> str:
-        """The transport's word, which may come a little after the end of the stream."""
+        """Return the transport's reason for the end, which may come a little after the end of the stream."""
         end = time.monotonic() + _SECONDS_TO_SAY_WHY
         while (why := self._transport.end()) is None and time.monotonic() < end:
             time.sleep(0.01)

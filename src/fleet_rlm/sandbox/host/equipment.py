@@ -1,4 +1,4 @@
-"""What a planner is told of the helpers (`inside/toolbox.py`)."""
+"""The planner's instructions for the helpers (`inside/toolbox.py`)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ HELPERS = (
     "chunk_by_json_keys(text): dicts {key, content, value_type}, one for each member, element or line of JSON",
     "add_buffer(name, value), get_buffer(name), clear_buffer(name): keep values by name",
 )
-"""What each helper does, as the planner reads it: one line each."""
+"""Each helper with its result, one line each, as the planner reads it."""
 VOLUME_HELPERS = (
     "save_to_volume(path, content), load_from_volume(path): keep files between runs, in the volume at {volume}",
 )
 
 
 def instructions(volume: str | None) -> str:
-    """The list of the helpers that a planner is given, one line each."""
+    """Return the list of helpers that a planner is given."""
     lines = [*HELPERS, *(line.format(volume=volume) for line in VOLUME_HELPERS if volume)]
     listed = "\n".join(f"- {line}" for line in lines)
     return f"\nThese helpers are plain functions; a `text` may also be a dict of documents by name:\n{listed}"

@@ -29,7 +29,7 @@ _OUTCOMES: dict[protocol.Status, Outcome] = {
 
 
 def instructions(cell_seconds: float | None, volume: str | None = None) -> str:
-    """What the planner is told about its Python, and the volume when one is mounted."""
+    """Return the planner's instructions for its Python, and for the volume if one is mounted."""
     limit = f" A step may run for {cell_seconds:g} seconds; then it is interrupted." if cell_seconds else ""
     return (
         "Code runs in a Python process of its own, isolated: don't count on a network, nor on files outside of the "
@@ -68,7 +68,7 @@ class Cell:
         self.limit = ""
         """The kind of data that exceeded a bound, in words."""
         self.held = 0
-        """How many persons decide something for it: its time stands still."""
+        """The number of persons who decide something for this cell: above zero its time stands still."""
         self.told_to_end = False
 
     def hold(self, more: int) -> None:
@@ -77,11 +77,11 @@ class Cell:
             self.held += more
 
     def settle(self, news: protocol.Done | BaseException) -> None:
-        """The end, for whoever waits; what comes second is not looked at."""
+        """Give the thread that waits for this cell its outcome; only the first one counts."""
         self.news.put(news)
 
     def add_output(self, message: protocol.Out) -> str:
-        """Keep a chunk; the text to show, with a line of its own where bytes were dropped. Bounded here again."""
+        """Keep a chunk; return the text to show, with a line where bytes were dropped. Bounded here again."""
         new = message.gap and message.stream not in self._gaps
         self._gaps.add(message.stream if new else "")
         gap = f"\n[… {message.gap:,} bytes of {message.stream} dropped …]\n" if new else ""
@@ -101,7 +101,7 @@ class Cell:
             self.calls.pop(call.id, None)
 
     def cancel_calls(self, number: int | None = None) -> None:
-        """Nobody waits for this call, or for any, any more."""
+        """Cancel this open call, or all of them."""
         with self._lock:
             calls = [call for call in self.calls.values() if number is None or call.id == number]
             for call in calls:
@@ -131,7 +131,7 @@ class Cell:
         )
 
     def why_lost(self, done: protocol.Done) -> str:
-        """Why the Python process ended, in words."""
+        """Return the reason why the Python process ended, in words."""
         if done.status == "killed":
             return "the code did not stop when it was interrupted, so its Python process was ended"
         if done.garbled:
@@ -170,7 +170,7 @@ class Cell:
 
 
 def message_for_planner(outcome: ExecutionOutcome) -> str:
-    """What the planner reads of a failure: the error first, since long messages are cut in their middle."""
+    """Return a failure as the planner reads it: the error first, since long messages are cut in their middle."""
     error = outcome.error
     if error is None:
         return outcome.outcome

@@ -37,7 +37,7 @@ CONCURRENCY, OUTPUT_BYTES = 16, 2 << 20
 LATE_CHARS = 4 << 20
 """Output that may come after its execution, in the whole life of a sandbox."""
 SECONDS_TO_END = 10.0
-"""Beyond the grace: in which a sandbox on this machine has ended a cell that it was told to end."""
+"""Seconds beyond the grace in which a sandbox on this machine ends a cell that it was told to end."""
 _BUSY = "this interpreter is executing already; start another one"
 _OWNED = {"SUBMIT", "__builtins__"}
 
@@ -111,7 +111,7 @@ class Executor:
         self.callbacks = list(callbacks or [])
         self.last: ExecutionOutcome | None = None
         self.cells = 0
-        """How many cells of the planner's have run; tracebacks name the next one by it."""
+        """The number of the planner's cells that have run; tracebacks name each cell by its number."""
         self._observer = observer or SandboxObserver()
         self._parts = protocol.Parts()
         self._answers = Answers(self._channel, self._parts, self.invoke_tool, self._concurrency)
@@ -125,13 +125,13 @@ class Executor:
         self._untold = ""
         self._late_chars = 0
         self._bounds = Bounds()
-        """For what comes when no execution runs, or from one that is over."""
+        """Bounds for what comes when no execution runs, or from one that is over."""
 
     # -- life
 
     @_with_callbacks
     def start(self) -> None:
-        """Start the sandbox, unless it runs. Raises `CodeInterpreterError` when it can't be started, or is gone."""
+        """Start the sandbox unless it runs. Raises `CodeInterpreterError` if it can't be started or is gone."""
         if self._gone:
             raise self._gone_error()
         if self._started:
@@ -164,7 +164,7 @@ class Executor:
         self._tell("on_ready", self.info)
 
     def _await_hello(self) -> protocol.Hello | None:
-        """The driver's first word. Raises `queue.Empty` when it is too late."""
+        """Return the driver's first message. Raises `queue.Empty` if it is too late."""
         end = awake() + self._start_timeout
         while True:
             try:
@@ -175,7 +175,7 @@ class Executor:
 
     @_with_callbacks
     def shutdown(self) -> None:
-        """End the sandbox in good order; idempotent."""
+        """End the sandbox in good order; a second call does nothing."""
         if self._started and not self._gone and (problem := self._transport.settle()):
             self._tell("on_unkept", problem)
         self.kill("the sandbox was shut down")
@@ -202,12 +202,12 @@ class Executor:
 
     @property
     def stopped(self) -> bool:
-        """Was it ended by us?"""
+        """True if this program ended the sandbox."""
         return self._stopped
 
     @property
     def running(self) -> bool:
-        """Is code being executed?"""
+        """True while code is executed."""
         return self._cell is not None
 
     # -- code
@@ -236,7 +236,7 @@ class Executor:
 
     @_with_callbacks
     def invoke_tool(self, tool_name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        """Answer a call of generated code's."""
+        """Run the host function that generated code calls, and return its result."""
         function = self.tools.get(tool_name)
         if function is None:
             raise CodeInterpreterError(f"Unknown tool: {tool_name}")
@@ -256,7 +256,7 @@ class Executor:
             raise CodeInterpreterError(f"{sorted(both)} name both a tool and a variable; rename one")
 
     def _stand_up(self) -> None:
-        """After a lost state, run again what prepared the sandbox once."""
+        """Run the set-up cells again after the sandbox's state was lost."""
         while not self._setups_stand:
             self._setups_stand = True
             for code, variables in self._setups:
@@ -328,7 +328,7 @@ class Executor:
             cell.cancel_calls()
 
     def _await(self, cell: Cell, timeout: float | None) -> protocol.Done:
-        """The end of a cell. Its time is told here: nothing that comes from the sandbox makes it longer."""
+        """Wait for the end of a cell and keep its time, which nothing that comes from the sandbox makes longer."""
         used, last, ending, tick = 0.0, awake(), 0.0, min(0.5, self._silence, timeout or 0.5)
         try:
             while True:
@@ -409,10 +409,7 @@ class Executor:
     def _take_in(self, message: protocol.FromDriver, size: int, cell: Cell | None, mine: bool) -> None:
         match message:
             case protocol.Out():
-                late = message.late or not mine
-                text = self._late_output(message.data) if late or cell is None else cell.add_output(message)
-                if text:
-                    self._tell("on_output", message.cell, message.stream, text, late)
+                self._take_output(message, cell if mine and not message.late else None)
             case protocol.Call():
                 self._answers.called(cell if mine else None, message)
             case protocol.Part():
@@ -424,11 +421,7 @@ class Executor:
                 if cell and mine:
                     cell.settle(message)
             case protocol.Vars() if mine:
-                rows = (*message.added, *message.changed)
-                if size > VARS_BYTES or any(len(row.preview) + len(row.type) + len(row.digest) > 1024 for row in rows):
-                    raise protocol.ProtocolError("a report of the variables that is too long")
-                parts = tuple(message.added), tuple(message.changed), tuple(message.removed)
-                self._tell("on_variables", Variables(message.cell, *parts, message.total, message.whole))
+                self._take_variables(message, size)
             case protocol.Beat() if mine:
                 self._tell("on_heartbeat", message.cell, message.rss, message.calls)
             case protocol.Died() if cell is None and self._setups_stand:
@@ -439,11 +432,22 @@ class Executor:
             case protocol.Pong(n=0):
                 self._pongs.put(True)
 
-    def _late_output(self, text: str) -> str:
-        """What comes after its cell: all of it together is bounded."""
-        text = text[: max(0, LATE_CHARS - self._late_chars)]
-        self._late_chars += len(text)
-        return text
+    def _take_output(self, message: protocol.Out, cell: Cell | None) -> None:
+        """Pass output on; `cell` is None for what comes after its cell's end, all of which together is bounded."""
+        if cell:
+            text = cell.add_output(message)
+        else:
+            text = message.data[: max(0, LATE_CHARS - self._late_chars)]
+            self._late_chars += len(text)
+        if text:
+            self._tell("on_output", message.cell, message.stream, text, cell is None)
+
+    def _take_variables(self, message: protocol.Vars, size: int) -> None:
+        rows = (*message.added, *message.changed)
+        if size > VARS_BYTES or any(len(row.preview) + len(row.type) + len(row.digest) > 1024 for row in rows):
+            raise protocol.ProtocolError("a report of the variables that is too long")
+        parts = tuple(message.added), tuple(message.changed), tuple(message.removed)
+        self._tell("on_variables", Variables(message.cell, *parts, message.total, message.whole))
 
     def _lost_state(self, reason: str, code: int | None, *, told: bool) -> None:
         self._setups_stand = False
@@ -458,7 +462,7 @@ class Executor:
         self._pongs.put(False)
 
     def _lose(self, reason: str, then: str = ". Start the run again.", hint: str = "") -> SandboxGone:
-        """Everything ends here; the error to raise."""
+        """Mark the sandbox as lost, kill it, and return the error to raise."""
         with self._state:
             first, self._gone = not self._gone, self._gone or reason + then
             self._hint, self._reason = self._hint or hint, self._reason or reason

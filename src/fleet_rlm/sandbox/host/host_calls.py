@@ -82,7 +82,7 @@ class CallPool:
 
 
 def invoke(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """What a host function of any shape answers; one that is asynchronous is waited for."""
+    """Call a host function, wait for its result if it is asynchronous, and return that."""
     args, kwargs = _as_taken(function, args, kwargs)
     result = function(*args, **kwargs)
     return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
@@ -91,7 +91,7 @@ def invoke(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
 def _as_taken(
     function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments by name, for functions that dspy wrapped: those take keywords alone, whatever they say."""
+    """Return the arguments by name for functions that dspy wrapped: those take keywords alone, whatever they say."""
     signature = getattr(function, "__signature__", None)
     if not args or not isinstance(signature, inspect.Signature):
         return args, kwargs

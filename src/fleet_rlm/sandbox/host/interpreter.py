@@ -37,7 +37,7 @@ class Interpreter(Executor):
     # -- for a person
 
     def evaluate(self, expression: str, timeout: float = 10.0) -> ExecutionOutcome:
-        """A person's expression, between two cells: `.value` is its `repr`, `.error` what went wrong.
+        """Evaluate a person's expression between two cells: `.value` is its `repr`, `.error` what went wrong.
 
         Host functions can't be called from it, and inputs stand as the last cell left them. Raises
         `CodeInterpreterError` while code runs, or when the sandbox is gone.
@@ -66,7 +66,7 @@ class Interpreter(Executor):
 
     @contextlib.contextmanager
     def clock_stopped(self) -> Iterator[None]:
-        """The running execution's time stands still in here: for a person who decides something in a host function."""
+        """Stop the running execution's clock, while a person decides something in a host function."""
         cell = self._cell
         if cell is None:
             yield
@@ -81,11 +81,11 @@ class Interpreter(Executor):
 
     @property
     def alive(self) -> bool:
-        """Was it started, and is it there?"""
+        """True if the sandbox was started and is not gone."""
         return self._started and not self._gone and not self._channel.over
 
     def answers(self, seconds: float = 5.0) -> bool:
-        """Whether the sandbox is there, and says so in time."""
+        """Return True if the sandbox answers in time."""
         if not self.alive:
             return False
         self._channel.send(protocol.Ping(n=0))
@@ -95,7 +95,7 @@ class Interpreter(Executor):
             return False
 
     def take(self, observer: SandboxObserver | None) -> None:
-        """A warm one gets its user, who is told that it is ready."""
+        """Give a warm sandbox its user, and tell that observer that it is ready."""
         self._observer = observer or SandboxObserver()
         if self.info is not None:
             self.info = dataclasses.replace(self.info, seconds=0.0, steps={})

@@ -1,4 +1,4 @@
-"""What an interpreter tells while it works, and what one execution came to."""
+"""The records of executions, and the observer that hears of them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Execution:
     """One piece of code on its way into the sandbox."""
 
     id: int
-    """From 1 within its interpreter, every purpose counted."""
+    """The number within its interpreter, from 1; every purpose counts."""
     purpose: Purpose
     code: str
     name: str
-    """As its tracebacks show it: `cell 3` is the third of the planner's."""
+    """The name in its tracebacks: `cell 3` is the third of the planner's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What an execution did to the variables. Inputs, functions and classes count; modules and `_names` don't."""
+    """The variables that an execution changed. Inputs, functions and classes count; modules and `_names` don't."""
 
     execution: int
     added: tuple[Variable, ...]
@@ -35,12 +35,12 @@ class Variables:
     removed: tuple[str, ...]
     total: int
     whole: bool
-    """False when there was no time to look at all of them."""
+    """False if there was no time to compare all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionOutcome:
-    """What one execution came to."""
+    """The outcome of one execution."""
 
     execution: Execution
     outcome: Outcome
@@ -51,12 +51,12 @@ class ExecutionOutcome:
     stderr_chars: int = 0
     dropped: Dropped = field(default_factory=Dropped)
     seconds: float = 0.0
-    """In the sandbox, calls to the host included."""
+    """Time in the sandbox, calls to the host included."""
     state_lost: bool = False
     exit_code: int | None = None
-    """Of the Python process, when it ended; 128 + signal when a signal ended it."""
+    """The exit code of the Python process if it ended; 128 + signal if a signal ended it."""
     value: str = ""
-    """An operator's expression, as text."""
+    """The value of a person's expression, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class SandboxObserver:
     """
 
     def on_starting(self, backend: str, what: str) -> None:
-        """The sandbox is being started; `what` is waited for."""
+        """The sandbox is being started, and `what` is what it waits for."""
 
     def on_ready(self, info: SandboxInfo) -> None:
         """The driver answered."""
@@ -85,7 +85,7 @@ class SandboxObserver:
         """An input crossed, for the first time or changed; `size` in bytes, `how`: `inline`, or as `Stored.how`."""
 
     def on_execution(self, execution: Execution) -> None:
-        """Code is about to be sent."""
+        """Code is about to be sent to the sandbox."""
 
     def on_output(self, execution: int, stream: Stream, text: str, late: bool) -> None:
         """Output as it came, some thirty chunks a second at most; `late`: from what outlived its execution."""
@@ -94,7 +94,7 @@ class SandboxObserver:
         """Once a second while code runs; 0 bytes where the system does not say."""
 
     def on_variables(self, variables: Variables) -> None:
-        """After an execution."""
+        """The variables were compared after an execution."""
 
     def on_finished(self, outcome: ExecutionOutcome) -> None:
         """Just before `execute` returns or raises."""
@@ -106,7 +106,7 @@ class SandboxObserver:
         """The sandbox itself is gone, unasked; nothing more can run in it."""
 
     def on_unkept(self, words: str) -> None:
-        """What was to outlive the sandbox, such as files on its volume, may be lost with it."""
+        """Files that were to outlive the sandbox, such as those on its volume, may be lost with it."""
 
     def on_stopped(self) -> None:
         """The sandbox was ended by us. Once, and last."""

@@ -57,10 +57,10 @@ class SandboxPool:
         self._make, self._warm, self._max_idle = make, 0, max_idle
         self._change = threading.Condition()
         self._idle: list[tuple[Interpreter, float]] = []
-        """Fresh ones, longest idle first, each with the monotonic time since when."""
+        """Fresh sandboxes, longest idle first, each with the monotonic time since when."""
         self._leased: set[Interpreter] = set()
         self._starting = self._ending = 0
-        """How many are being started and ended in the background."""
+        """The numbers of sandboxes that are being started and ended in the background."""
         self._closed = ""
         self._sweeper: threading.Thread | None = None
         self.warm(warm)
@@ -68,13 +68,13 @@ class SandboxPool:
     # -- leasing
 
     def __call__(self) -> Lease:
-        """For dspy: its `shutdown` ends the sandbox. Raises `CodeInterpreterError` once the pool is closed."""
+        """Lease a sandbox, which the lease's `shutdown` ends. Raises `CodeInterpreterError` once the pool is closed."""
         return Lease(self, self.take())
 
     lease = __call__
 
     def take(self, observer: SandboxObserver | None = None) -> Interpreter:
-        """A sandbox of one's own until `give_back`: a warm one, else a new one that is not started yet.
+        """Return a sandbox to use until `give_back`: a warm one, else a new one that is not started yet.
 
         Raises `CodeInterpreterError` once the pool is closed.
         """
@@ -95,14 +95,14 @@ class SandboxPool:
             return interpreter
 
     def _registered(self, interpreter: Interpreter) -> bool:
-        """Count it as leased, unless the pool has closed meanwhile; whether it is."""
+        """Count a sandbox as leased and return True, unless the pool has closed meanwhile."""
         with self._change:
             if not self._closed:
                 self._leased.add(interpreter)
             return not self._closed
 
     def give_back(self, interpreter: Interpreter) -> None:
-        """The end of a lease, and of its sandbox in good order; returns at once."""
+        """End a lease, and its sandbox in good order in the background."""
         with self._change:
             if interpreter not in self._leased:
                 return
@@ -111,7 +111,7 @@ class SandboxPool:
         threading.Thread(target=self._end, args=(interpreter,), name="sandbox-end", daemon=True).start()
 
     def end(self, interpreter: Interpreter, why: str) -> None:
-        """The end of a lease now, whatever runs in its sandbox."""
+        """End a lease and its sandbox now, whatever runs there."""
         with self._change:
             self._leased.discard(interpreter)
         interpreter.kill(why)
@@ -124,7 +124,7 @@ class SandboxPool:
 
     @property
     def idle(self) -> int:
-        """Sandboxes that wait for a lease."""
+        """The number of sandboxes that wait for a lease."""
         with self._change:
             return len(self._idle)
 
@@ -163,7 +163,7 @@ class SandboxPool:
     # -- in the background
 
     def _fill(self) -> None:
-        """Start as many as are missing."""
+        """Start as many sandboxes as are missing."""
         with self._change:
             missing = 0 if self._closed else max(0, self._warm - len(self._idle) - self._starting)
             self._starting += missing
@@ -171,7 +171,7 @@ class SandboxPool:
             threading.Thread(target=self._prepare, name="sandbox-pool", daemon=True).start()
 
     def _prepare(self) -> None:
-        """Start one and keep it, unless the pool has closed meanwhile."""
+        """Start a sandbox and keep it, unless the pool has closed meanwhile."""
         interpreter = self._make()
         try:
             interpreter.start()
@@ -200,7 +200,7 @@ class SandboxPool:
                 self._change.notify_all()
 
     def _sweep(self) -> None:
-        """End what has been idle for too long."""
+        """End sandboxes that have been idle for too long."""
         assert self._max_idle is not None
         while True:
             with self._change:
@@ -236,7 +236,7 @@ class Lease:
 
     @property
     def output_fields(self) -> list[dict[str, Any]] | None:
-        """SUBMIT's values."""
+        """The names of SUBMIT's values, as dspy describes them."""
         return self.interpreter.output_fields
 
     @output_fields.setter
@@ -244,18 +244,18 @@ class Lease:
         self.interpreter.output_fields = fields
 
     def start(self) -> None:
-        """As `Interpreter.start`."""
+        """Start the sandbox: see `Interpreter.start`."""
         self.interpreter.start()
 
     def execute(self, code: str, variables: dict[str, Any] | None = None) -> Any:
-        """As `Interpreter.execute`."""
+        """Run code: see `Interpreter.execute`."""
         return self.interpreter.execute(code, variables)
 
     def __call__(self, code: str, variables: dict[str, Any] | None = None) -> Any:
         return self.execute(code, variables)
 
     def interrupt(self) -> bool:
-        """As `Interpreter.interrupt`."""
+        """Interrupt the running code: see `Interpreter.interrupt`."""
         return self.interpreter.interrupt()
 
     def shutdown(self) -> None:

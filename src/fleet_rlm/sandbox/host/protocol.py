@@ -41,12 +41,12 @@ VALUE_CHARS = 64 << 20
 INLINE_BYTES = 64 << 10
 """Larger inputs cross as files."""
 INLINE_TOTAL_BYTES = 1 << 20
-"""Of one execution's small inputs together; the rest cross as files too."""
+"""The most bytes of one execution's small inputs together; the rest cross as files too."""
 WINDOW_BYTES = 8 << 20
 CODE_CHARS = 1 << 20
-"""Longest code of one execution."""
+"""The length of the longest code of one execution."""
 VIOLATIONS = 20
-"""More lines than this that are not of the protocol: the driver is ended."""
+"""The number of lines outside the protocol after which the driver is ended."""
 
 Status = Literal["ok", "submit", "error", "syntax", "interrupted", "killed", "crashed", "inputs"]
 Mode = Literal["cell", "setup", "operator"]
@@ -81,7 +81,7 @@ class Init(_Message, frozen=True, kw_only=True, omit_defaults=False, tag="init")
     helpers: bool
     """Give generated code the functions of `inside/toolbox.py`."""
     volume: str | None
-    """Where a volume is mounted."""
+    """The folder where a volume is mounted."""
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -97,7 +97,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Run(_Message, frozen=True, kw_only=True, tag="run"):
     cell: int
     name: str
-    """As tracebacks show it: `cell 3`."""
+    """The name in tracebacks, such as `cell 3`."""
     mode: Mode
     code: msgspec.Raw
     tools: list[str]
@@ -235,7 +235,7 @@ _final_decoder: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder(dic
 
 
 def encode(message: ToDriver) -> bytes:
-    """One line, with its newline."""
+    """Return a message as one line, with its newline."""
     return _encoder.encode(message) + b"\n"
 
 
@@ -262,7 +262,7 @@ def _decoded(decoder: msgspec.json.Decoder[_Value], text: bytes) -> _Value:
 
 
 def to_json(value: Any, what: str, *, ascii_only: bool = True) -> str:
-    """A host's value as JSON text for code in the sandbox. `Any`: whatever a caller or a tool hands over.
+    """Return a host's value as JSON text for code in the sandbox. `Any`: whatever a caller or a tool hands over.
 
     Tuples and sets become lists; dataclasses, pydantic models and msgspec structs become dicts. Raises `TypeError`
     naming `what` for anything that has no such form: nothing is turned into text silently.
@@ -297,7 +297,7 @@ class Parts:
         self._sizes: dict[str, int] = {}
 
     def add(self, part: Part) -> None:
-        """Raises `ProtocolError` when there are more values under way than a driver may have."""
+        """Keep a part. Raises `ProtocolError` if there are more unfinished values than a driver may have."""
         if part.key not in self._texts and len(self._texts) >= 1024:
             raise ProtocolError("too many unfinished values")
         size = self._sizes[part.key] = self._sizes.get(part.key, 0) + max(len(part.data), 64)
@@ -309,17 +309,13 @@ class Parts:
             pieces.append(part.data)
 
     def take(self, key: str) -> bytes:
-        """Raises `ProtocolError` when the value was too large or never came."""
+        """Return a whole value. Raises `ProtocolError` if it was too large or never came."""
         pieces, size = self._texts.pop(key, None), self._sizes.pop(key, 0)
         if pieces is None or size > self._most:
             raise ProtocolError(f"the value is larger than {self._most:,} characters")
         return "".join(pieces).encode("utf-8", "surrogatepass")
 
     def clear(self) -> None:
-        """Nobody waits for any of them any more."""
+        """Forget all parts: nobody waits for them any more."""
         self._texts.clear()
         self._sizes.clear()
-
-    def drop(self, key: str) -> None:
-        self._texts.pop(key, None)
-        self._sizes.pop(key, None)

@@ -1,4 +1,4 @@
-"""Seconds that don't count while this program was stopped: ctrl+z costs no sandbox its deadline."""
+"""A clock that stands still while this program is stopped, so that ctrl+z costs no sandbox its deadline."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import threading
 import time
 
 LONGEST_STEP = 1.5
-"""Whoever waits looks at the clock at least once a second: a longer step means that this process did not run."""
+"""Callers ask the clock at least once a second: a longer step means that this process did not run."""
 
 
 class _Clock:
-    """Monotonic seconds in which this process ran; to be asked at least once a second by whoever waits for a time."""
+    """Counts the monotonic seconds in which this process ran; ask it at least once a second while you wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""How a sandbox fails those who use it."""
+"""The error for a sandbox that can't be started or is lost."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class SandboxGone(CodeInterpreterError):  # type: ignore[misc]  # dspy ships no 
         super().__init__(message)
         self.hint = hint
         self.reason = reason or message
-        """Why it is gone, without what to do then."""
+        """The reason, without what to do then."""

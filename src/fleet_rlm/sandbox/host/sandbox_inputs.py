@@ -21,7 +21,7 @@ _Chunks: TypeAlias = Callable[[], Iterator[bytes]]
 @dataclass(slots=True)
 class _Stored:
     value: object
-    """Held, so that its identity stays its own."""
+    """Kept alive so that its `id()` is not reused."""
     ref: str
     kind: _Kind
     path: str
@@ -38,7 +38,7 @@ class Inputs:
         self._last: dict[str, bytes | str] = {}
 
     def bind(self, variables: Mapping[str, Any]) -> dict[str, Bound]:
-        """How each variable crosses; stores the large ones that are new.
+        """Return how each variable crosses, and store the large ones that are new.
 
         `Any`: inputs are whatever the caller of the RLM gives. Raises `TypeError` for one that is not JSON, and
         `TransportError` when a file can't be stored.
@@ -50,7 +50,7 @@ class Inputs:
         return bound
 
     def forget(self, names: list[str], variables: Mapping[str, Any]) -> None:
-        """The files of these are gone from the sandbox: store them again next time."""
+        """Store these inputs again next time: their files are gone from the sandbox."""
         for name in names:
             stored = self._stored.pop(id(variables.get(name)), None)
             if stored:
@@ -91,7 +91,7 @@ class Inputs:
 
 
 def _chunks_of_text(text: str) -> _Chunks:
-    """A text of any size is never encoded whole."""
+    """Encode a text in chunks, so that one of any size is never encoded whole."""
     starts = range(0, len(text), _CHUNK)
     return lambda: (text[start : start + _CHUNK].encode("utf-8", "surrogatepass") for start in starts)
 

@@ -1,21 +1,20 @@
 """The seam between the interpreter and the place where generated code runs.
 
-A transport starts `driver.py` somewhere (a local process, a Modal sandbox, …) and carries bytes to and from it.
-It knows nothing of the protocol: framing, calls and executions are the interpreter's.
+A transport starts the driver somewhere (a local process, a Modal sandbox) and carries bytes to and from it. It knows
+nothing of the protocol: framing, calls and executions are the interpreter's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a sandbox may use. Zero means *no limit of ours*."""
+    """The limits of a sandbox. Zero means *no limit of ours*."""
 
     memory_mb: int = 2048
     processes: int = 64
@@ -29,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class IsolationReport:
-    """What was *proven* about a sandbox before its first cell ran, in words that fit a header."""
+    """The isolation that was *proven* before a sandbox's first cell ran, in words that fit a header."""
 
     mode: str
     """`namespaces`, `bubblewrap`, `landlock`, `limits+seccomp`, `limits`, `none`, `modal`, …"""
@@ -38,7 +37,7 @@ class IsolationReport:
     proven: tuple[str, ...] = ()
     not_protected: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """Why stronger modes were passed over, one sentence each."""
+    """The reasons why stronger modes were passed over, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,9 @@ class SandboxInfo:
     python: str
     isolation: IsolationReport
     seconds: float
-    """From the request to a driver that answered."""
+    """Time from the request to the driver's first message."""
     steps: dict[str, float] = field(default_factory=dict)
-    """Where those seconds went."""
+    """The parts of that time, by name."""
 
 
 class TransportError(RuntimeError):
@@ -68,7 +67,7 @@ class Stalled(TransportError):
 
 
 class Stored(NamedTuple):
-    """A large input in the sandbox."""
+    """A large input that was stored in the sandbox."""
 
     path: str
     """*Inside* the sandbox."""
@@ -81,13 +80,13 @@ class Transport(Protocol):
 
     backend: str
     steps: Mapping[str, float] = MappingProxyType({})
-    """Where the seconds of the start went, for a transport whose start has parts; empty otherwise."""
+    """The seconds of each part of the start, for a transport whose start has parts; empty otherwise."""
     hint: str = ""
-    """What a person can do about the end, once `end` said why; empty when that is not known."""
+    """Advice for a person about the end, once `end` gave its reason; empty if there is none."""
 
     @property
     def id(self) -> str:
-        """What the backend calls this sandbox; empty until it has started."""
+        """The backend's name for this sandbox; empty until it has started."""
 
     def start(self, limits: Limits, progress: Callable[[str], None]) -> IsolationReport:
         """Start the driver; blocks until its process runs. `progress` hears what is being waited for."""
@@ -105,23 +104,16 @@ class Transport(Protocol):
         """Store a large input under a plain file name, where the driver finds it."""
 
     def diagnostics(self) -> str:
-        """The last few kilobytes that the driver wrote to standard error (cleaned of nothing: hostile text)."""
+        """Return the last kilobytes that the driver wrote to standard error, as they are: hostile text."""
 
     def end(self) -> str | None:
-        """Why the driver ended (`killed by signal 9 (out of memory?)`), or None while it runs."""
+        """Return the reason why the driver ended (`killed by signal 9 (out of memory?)`), or None while it runs."""
 
     def settle(self) -> str:
-        """Before an orderly end: make lasting what is to outlive the sandbox. Bounded, and never raises: what could
+        """Keep what is to outlive the sandbox, before an orderly end. Bounded, and never raises: what could
         not be kept is told in words, which are empty when nothing was lost.
         """
         return ""
 
     def kill(self) -> None:
         """End everything of this sandbox now, idempotent, without waiting for its consent; nothing is left behind."""
-
-
-def local_path_chunks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
-    """The bytes of a file in chunks of `size` bytes."""
-    with path.open("rb") as file:
-        while chunk := file.read(size):
-            yield chunk

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 1
-"""Of the protocol."""
+"""The version of the protocol."""
 
 
 def start(parts: Mapping[str, CodeType | str]) -> None:

@@ -29,7 +29,7 @@ class HostFunctions:
         self.stopping, self.allowed = False, True
         self.fields: list[str] | None = None
         self.final: str | None = None
-        """What was submitted, as the JSON text of an object."""
+        """The submitted values, as the JSON text of an object."""
 
     def begin(self, fields: list[str] | None, allowed: bool) -> None:
         """Prepare for a cell that may submit these fields, and may call the host if `allowed`."""
@@ -90,10 +90,21 @@ class HostFunctions:
         raise RuntimeError(answer.get("error") or f"{name}() failed")
 
     def submit(self, *args: Any, **kwargs: Any) -> None:
-        """Be SUBMIT: keep the values, and end the cell. Raises TypeError or ValueError for values that don't fit."""
+        """Implement SUBMIT: keep the values and end the cell. Raises TypeError or ValueError for unfit values."""
         if self.threads.outside():
             raise RuntimeError("SUBMIT was called outside of the cell that is executing; nothing was submitted")
-        names = self.fields if self.fields is not None else ["output"]
+        values = self._by_name(args, kwargs, self.fields if self.fields is not None else ["output"])
+        parts = [(name, to_json(value, f"SUBMIT can't deliver {name}", self.most)) for name, value in values.items()]
+        text = "{" + ",".join(f"{as_text(name)}:{part}" for name, part in parts) + "}"
+        if len(text) > self.most:
+            raise ValueError(f"SUBMIT can't deliver {len(text):,} characters; at most {self.most:,}")
+        if self.final is None:  # the first one counts
+            self.final = text
+        raise Submitted
+
+    @staticmethod
+    def _by_name(args: tuple[Any, ...], kwargs: Message, names: list[str]) -> Message:
+        """Return SUBMIT's values by name, given by position, by name or as one dict. Raises TypeError."""
         given = args[0] if len(args) == 1 and len(names) > 1 and not kwargs else None
         if type(given) is dict and set(given) == set(names):
             args, kwargs = (), given
@@ -107,10 +118,4 @@ class HostFunctions:
         wrong += [f"an unknown {name}" for name in values if name not in names]
         if wrong:
             raise TypeError(f"{takes}, and got {', '.join(wrong)}")
-        parts = [(name, to_json(value, f"SUBMIT can't deliver {name}", self.most)) for name, value in values.items()]
-        text = "{" + ",".join(f"{as_text(name)}:{part}" for name, part in parts) + "}"
-        if len(text) > self.most:
-            raise ValueError(f"SUBMIT can't deliver {len(text):,} characters; at most {self.most:,}")
-        if self.final is None:  # the first one counts
-            self.final = text
-        raise Submitted
+        return values

@@ -1,7 +1,7 @@
 """Describes the variables of a namespace without running any generated code.
 
 No method, property or `__repr__` of generated code is called: whatever a value's class defines, only the builtin types'
-own methods look at it.
+own methods read it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def name_of(kind: type) -> str:
 
 
 def is_a(value: Any, base: type) -> bool:
-    """`isinstance` by the true type: `__class__` can lie."""
+    """Return `isinstance(value, base)` by the true type: `__class__` can lie."""
     return base in _bases_of(type(value))
 
 
 def base_of(value: Any) -> Any:
-    """The builtin text or container type that a value's type is or derives from, else None."""
+    """Return the builtin text or container type that a value's type is or derives from, else None."""
     for base in (str, bytes, bytearray, dict, list, tuple, set, frozenset, collections.deque):
         if is_a(value, base):
             return base
@@ -55,9 +55,7 @@ def base_of(value: Any) -> Any:
 
 
 class Inspector:
-    """Bounded previews and digests. No method, property or `__repr__` of generated code is called: whatever a
-    value's class defines, only the builtin types' own methods look at it.
-    """
+    """Makes bounded previews and digests."""
 
     ROWS, TEXT, SECONDS = 500, 200, 0.05
 
@@ -66,7 +64,7 @@ class Inspector:
         self.nodes = self.room = self.next = 0
 
     def report(self, namespace: dict[str, Any], hidden: set[str]) -> Message:
-        """What was added, changed and removed since the last report; `whole` is False when time ran out.
+        """Return what was added, changed and removed since the last report; `whole` is False if time ran out.
 
         Digests of large values are of samples: a change between the samples that keeps the length goes unseen.
         """
@@ -117,7 +115,7 @@ class Inspector:
         return row
 
     def size(self, value: Any) -> int | None:
-        """Characters, bytes or elements."""
+        """Return the number of characters, bytes or elements; None for a value without a size."""
         base, array = base_of(value), self.array(value)
         if base is not None:
             return int(base.__len__(value))
@@ -129,7 +127,7 @@ class Inspector:
         return size
 
     def array(self, value: Any) -> tuple[str, tuple[int, ...]] | None:
-        """`(kind, shape)` of a genuine numpy array or pandas object."""
+        """Return `(kind, shape)` of a genuine numpy array or pandas object, else None."""
         for module, names in (("numpy", ("ndarray",)), ("pandas", ("DataFrame", "Series"))):
             if module in sys.modules:
                 for name in names:
@@ -183,7 +181,7 @@ class Inspector:
         return marks[0] + ", ".join(parts) + marks[1]
 
     def thing(self, value: Any, kind: type, depth: int) -> str:
-        """An instance of a class that may be the generated code's: only what its own dict holds."""
+        """Return the preview of an instance of any class, from nothing but what its own dict holds."""
         held = None
         for base in _bases_of(kind):
             slot = _dict_of(base).get("__dict__")
@@ -199,7 +197,7 @@ class Inspector:
         return f"<{name_of(kind)} {', '.join(parts)}>"
 
     def feed(self, digest: Any, value: Any, depth: int) -> None:
-        """What a digest is made of: everything of small values, evenly spread samples of large ones."""
+        """Add a value to a digest: everything of a small one, evenly spread samples of a large one."""
         self.nodes -= 1
         kind, base = type(value), base_of(value)
         digest.update(utf8(name_of(kind)))

@@ -31,7 +31,7 @@ def _no_input(_: object = "") -> str:
 
 
 def _leave_cell(code: object = None) -> NoReturn:
-    """Be `exit` and `quit`: end the cell and, other than Python's own, leave stdin open."""
+    """Implement `exit` and `quit`: end the cell and, other than Python's own, leave stdin open."""
     raise SystemExit(code)
 
 
@@ -71,7 +71,7 @@ class Names:
                     setattr(function, name, part)
 
     def keep(self, before: set[str]) -> None:
-        """After a set-up: remember the names that it added to those of `before`."""
+        """Remember the names that a set-up added to those of `before`."""
         hidden = {*before, *self.functions}
         self.prepared |= {name: value for name, value in self.namespace.items() if name not in hidden}
 

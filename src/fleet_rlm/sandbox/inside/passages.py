@@ -22,10 +22,10 @@ _COMMON = (
     "we were what when where which while who whom whose why will with would you your"
 )
 COMMON_WORDS = frozenset(_COMMON.split())
-"""Words that say nothing of what is searched; they count when there are no others."""
+"""Words that say nothing about a question; they count if it has no others."""
 PASSAGE_CHARS = 1000
 MOST_PLACES = 300_000
-"""Places of one word that `search` counts in one document."""
+"""The most places of one word that `search` counts in one document."""
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+(?:[-.'’/:@][^\W{_CJK}]+)*")
 HEADING = r"^#{1,6}[ \t]+\S.*$"
@@ -44,8 +44,8 @@ def named(text: Text) -> Iterator[tuple[str, str]]:
 
 
 def word_patterns(words: str | list[str]) -> dict[str, re.Pattern[str]]:
-    """A pattern for each word that is searched, for a text in lower case. Inflected forms of a plain word match too;
-    numbers and identifiers match whole. Scripts without spaces are cut into pairs of characters.
+    """Return a pattern for each word that is searched, for a text in lower case. Inflected forms of a plain word match
+    too; numbers and identifiers match whole. Scripts without spaces are cut into pairs of characters.
     """
     given = [word.lower() for text in ([words] if isinstance(words, str) else words) for word in _WORD.findall(text)]
     telling = [word for word in given if word not in COMMON_WORDS] or given
@@ -65,7 +65,7 @@ def word_patterns(words: str | list[str]) -> dict[str, re.Pattern[str]]:
 
 
 def passage_starts(text: str) -> list[int]:
-    """Where passages begin: after blank lines and at headings; a heading stays with what follows it."""
+    """Return where passages begin: after blank lines and at headings; a heading stays with what follows it."""
     edges, begin = [0], 0
     for met in re.finditer(r"\n[ \t\r]*\n|\n(?=#{1,6}[ \t])", text):
         if text.startswith("#", begin) and "\n" not in text[begin : met.start()].strip():
@@ -93,7 +93,7 @@ def passage_at(text: str, edges: list[int], at: int, known: int) -> tuple[int, i
 
 
 def cut_after(text: str, mark: int, end: int) -> int:
-    """Where the line, else the sentence, else the word ends within 300 characters after an offset."""
+    """Return where the line, else the sentence, else the word ends within 300 characters after an offset."""
     if mark >= end:
         return end
     near = text[mark : min(mark + 300, end)]
@@ -105,7 +105,7 @@ def cut_after(text: str, mark: int, end: int) -> int:
 
 
 def lowered(text: str) -> str:
-    """The text in lower case with every offset kept: the few letters that would grow stay as they are."""
+    """Return the text in lower case with every offset kept: the few letters that would grow stay as they are."""
     lower = text.lower()
     if len(lower) != len(text):
         lower = "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
@@ -113,8 +113,8 @@ def lowered(text: str) -> str:
 
 
 def count_words(text: str, lower: str, shapes: list[re.Pattern[str]]) -> tuple[dict[int, tuple[int, list[int]]], int]:
-    """From the start of each passage that holds a word to its end and how often it holds each; the number of passages
-    that the text has.
+    """Return, by its start, the end of each passage that holds a word and how often it holds each word; and the number
+    of passages in the text.
     """
     edges = passage_starts(text)
     passages: dict[int, tuple[int, list[int]]] = {}
@@ -130,9 +130,10 @@ def count_words(text: str, lower: str, shapes: list[re.Pattern[str]]) -> tuple[d
 
 
 def search(text: Text, words: str | list[str], most: int = 12) -> list[Chunk]:
-    """The passages that fit the words best, best first: `{document, line, heading, score, text, start}`. The score is
-    BM25's (Robertson and Zaragoza 2009), and a word's weight more for two words that stand together as in the
-    question: rare words weigh most, numbers and identifiers count as whole words only.
+    """Return the passages that fit the words best, best first: `{document, line, heading, score, text, start}`.
+
+    The score is BM25's (Robertson and Zaragoza 2009), and a word's weight more for two words that stand together as in
+    the question: rare words weigh most, numbers and identifiers count as whole words only.
     """
     patterns = word_patterns(words)
     shapes = list(patterns.values())
@@ -181,7 +182,7 @@ def headings(text: str, pattern: str = HEADING) -> list[re.Match[str]]:
 
 
 def heading_paths(text: str, places: list[int]) -> list[str]:
-    """The Markdown headings above each offset, outermost first, joined by ` > `; offsets in ascending order."""
+    """Return the Markdown headings above each offset (ascending), outermost first, joined by ` > `."""
     path: list[tuple[int, str]] = []
     paths = []
     heads = collections.deque(headings(text) if places and "#" in text else ())

@@ -1,7 +1,7 @@
 """The supervisor: stands between host and worker, and speaks the protocol on descriptors that only it holds.
 
 The worker's output goes through pipes made anew for each cell, so what a child or a thread of an earlier cell writes
-later is still that cell's. Between the two stands a socket with the worker's own, smaller vocabulary (`frames.py`).
+later is still that cell's. Between the two stands a socket with the worker's own, smaller vocabulary (`wire.py`).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _ACK_BYTES = 1 << 20
 _TICK_SECONDS = 0.033
 """Output is forwarded at most once a tick and stream."""
 _REPEAT_SECONDS = 0.1
-"""Between the signals of one interrupt."""
+"""Seconds between the signals of one interrupt."""
 _BEGIN_SECONDS = 20.0
-"""A worker that has not begun a cell in this time never will."""
+"""Seconds after which a worker that has not begun a cell never will."""
 _MOST_LATE_PIPES = 16
 _LATE_READ_BYTES = 4 << 20
 _SETTINGS = {"cap": 2 << 20, "tail": 64 << 10, "value": 64 << 20, "beat": 1.0, "orphan": 0.0} | {
     "helpers": False,
     "volume": None,
 }
-"""What the host may set with `init`."""
+"""The settings that the host may change with `init`."""
 
 
 class Supervisor:

@@ -1,4 +1,4 @@
-"""Helpers that generated code may call by name in every sandbox: look into texts, cut them up, keep things.
+"""Helpers that generated code may call by name in every sandbox: search texts, cut them up, keep values.
 
 They stand among the builtins, so that they are no variables of the run. A step may give a name of theirs to something
 else: that lasts to the end of the step, and `del` brings the helper back at once. Where a text is wanted, documents by
@@ -32,7 +32,7 @@ def _of_document(name: str, chunk: Chunk) -> Chunk:
 
 
 def peek(text: Text, start: int = 0, length: int = 2000) -> str:
-    """`length` characters from `start` on (negative: from the end); of several documents, of each under its name."""
+    """Return `length` characters from `start` (negative: from the end); of several documents, each under its name."""
     parts = []
     for name, one in named(text):
         begin = max(0, len(one) + start) if start < 0 else start
@@ -42,7 +42,7 @@ def peek(text: Text, start: int = 0, length: int = 2000) -> str:
 
 
 def grep(text: Text, pattern: str, context: int = 0, ignore_case: bool = True) -> list[str]:
-    """The lines in which a regular expression is found, whole, each with `context` lines before and after it.
+    """Return the lines in which a regular expression is found, whole, each with `context` lines before and after it.
 
     A pattern that is no regular expression is searched as it stands. Lines of several documents begin with the name.
     """
@@ -67,8 +67,8 @@ def grep(text: Text, pattern: str, context: int = 0, ignore_case: bool = True) -
 
 
 def chunk_by_size(text: Text, size: int = 4000, overlap: int = 0) -> list[str]:
-    """Pieces of at most `size` characters, cut at the end of a line where one is near; each repeats `overlap` of the
-    one before it.
+    """Return pieces of at most `size` characters, cut at the end of a line where one is near; each repeats `overlap`
+    characters of the one before it.
     """
     if size < 1 or not 0 <= overlap < size:
         raise ValueError(f"size must be 1 or more, and overlap from 0 to below size; not {size} and {overlap}")
@@ -86,8 +86,8 @@ def chunk_by_size(text: Text, size: int = 4000, overlap: int = 0) -> list[str]:
 
 
 def chunk_by_headers(text: Text, pattern: str = HEADING) -> list[Chunk]:
-    """`{header, content, start}` for each line that the pattern finds (Markdown headings outside of code blocks), with
-    what stands below it; what stands before the first has an empty header.
+    """Return `{header, content, start}` for each line that the pattern finds (Markdown headings outside of code blocks)
+    with the text below it; the text before the first has an empty header.
     """
     chunks = []
     for name, one in named(text):
@@ -99,7 +99,7 @@ def chunk_by_headers(text: Text, pattern: str = HEADING) -> list[Chunk]:
 
 
 def chunk_by_timestamps(text: Text, pattern: str = STAMP, same: int | None = None) -> list[Chunk]:
-    """`{timestamp, content, start}` for each entry of a log, which begins with a line that begins with a time stamp.
+    """Return `{timestamp, content, start}` for each entry of a log: a line that begins with a time stamp, and the rest.
 
     `same`: entries whose stamps share that many first characters make one chunk (13 of `2026-03-01T12:40`: an hour).
     """
@@ -131,7 +131,7 @@ def _sections(text: str, marks: list[re.Match[str]]) -> Iterator[tuple[re.Match[
 
 
 def chunk_by_json_keys(text: Text) -> list[Chunk]:
-    """`{key, content, value_type}` for each member of a JSON object, element of an array, or line of JSON Lines."""
+    """Return `{key, content, value_type}` for each member of a JSON object, element of an array, or JSON line."""
     chunks = []
     for name, one in named(text):
         try:
@@ -156,13 +156,13 @@ def install(volume: str | None) -> dict[str, FunctionType]:
     buffers: dict[str, list[Any]] = {}
 
     def add_buffer(name: str, value: Any) -> int:
-        """Keep a value at the end of the buffer of this name; how many it holds now."""
+        """Keep a value at the end of the buffer of this name; return how many it holds now."""
         held = buffers.setdefault(str(name), [])
         held.append(value)
         return len(held)
 
     def get_buffer(name: str) -> list[Any]:
-        """What was kept under this name, in order; an empty list when nothing was."""
+        """Return what was kept under this name, in order; an empty list if nothing was."""
         return list(buffers.get(str(name), ()))
 
     def clear_buffer(name: str | None = None) -> None:
@@ -173,7 +173,7 @@ def install(volume: str | None) -> dict[str, FunctionType]:
             buffers.pop(str(name), None)
 
     def in_volume(path: str) -> str:
-        """Where a path of the volume is in the sandbox. ValueError when it leaves the volume."""
+        """Return the path in the sandbox of a path of the volume. Raises ValueError if it leaves the volume."""
         if volume is None:
             raise RuntimeError(NO_VOLUME)
         root = os.path.realpath(volume)
@@ -183,7 +183,7 @@ def install(volume: str | None) -> dict[str, FunctionType]:
         return place
 
     def save_to_volume(path: str, content: Any) -> str:
-        """Keep a text, bytes, or anything else as JSON in the volume, where later runs find it; its full path."""
+        """Keep a text, bytes, or anything else as JSON in the volume for later runs; return its full path."""
         place = in_volume(path)
         if isinstance(content, (bytes, bytearray)):
             data = bytes(content)
@@ -197,7 +197,7 @@ def install(volume: str | None) -> dict[str, FunctionType]:
         return place
 
     def load_from_volume(path: str) -> str:
-        """The text of a file of the volume."""
+        """Return the text of a file of the volume."""
         place = in_volume(path)
         if not os.path.isfile(place):
             root = os.path.realpath(str(volume))

@@ -11,7 +11,7 @@ from typing import Any
 from .wire import as_text
 
 DIGITS = 4300
-"""Most digits of an integer: as many as Python reads at the other end."""
+"""The most digits of an integer: as many as Python reads at the other end."""
 _REASONS = {  # how an error of `json` begins, and what to do about it
     "Exceeds the limit": f"an integer has more than {DIGITS:,} digits; make it text first, or round it",
     "Out of range float": "nan and infinity are no JSON numbers; make them text or None first",

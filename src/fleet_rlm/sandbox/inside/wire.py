@@ -12,9 +12,9 @@ Message: TypeAlias = "dict[str, Any]"
 PART_CHARS = 256 << 10
 """A value longer than this crosses in parts of this many characters."""
 LINE_BYTES = 8 << 20
-"""Longest line, in all directions."""
+"""The length of the longest line that is read, in either direction."""
 READ_BYTES = 64 << 10
-"""Most bytes to read at once: a larger buffer costs a memory map for every small message."""
+"""The most bytes to read at once: a larger buffer costs a memory map for every small message."""
 
 as_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
@@ -75,7 +75,7 @@ class Lines:
 
 _STATUSES = frozenset({"ok", "submit", "error", "syntax", "interrupted", "inputs"})
 _TEXT, _NAME, _MOST = 64 << 10, 256, 1 << 53
-"""Longest text and name, and largest number, that the host reads."""
+"""The lengths of the longest text and name, and the largest number, that the host reads."""
 _ROW = {"name": _NAME, "type": _NAME, "preview": 1024, "digest": 64}, {"size": 0}
 _VARIABLES: Any = {}, {"added": [_ROW], "changed": [_ROW], "removed": [_NAME], "total": 0, "whole": True}
 _ERROR = {"type": _NAME, "message": _TEXT, "traceback": _TEXT}, {"line": None}
@@ -101,21 +101,26 @@ def sound(message: Any) -> bool:
 
 
 def _fits(value: Any, shape: Any) -> bool:
+    if type(shape) is list:
+        return type(value) is list and len(value) <= 1000 and all(_fits(one, shape[0]) for one in value)
+    if type(shape) is dict:
+        return type(value) is dict
+    if type(shape) is not tuple:
+        return _fits_alone(value, shape)
+    needed, others = shape
+    return (
+        type(value) is dict
+        and needed.keys() <= value.keys() <= needed.keys() | others.keys()
+        and all(_fits(one, needed[key] if key in needed else others[key]) for key, one in value.items())
+    )
+
+
+def _fits_alone(value: Any, shape: Any) -> bool:
+    """Check a value that holds no others."""
     if type(shape) in (bool, float):
         return type(value) is type(shape) and 0 <= value < 1e15
     if type(shape) is int and shape:
         return type(value) is str and len(value) <= shape
     if type(shape) is frozenset:
         return type(value) is str and value in shape
-    if type(shape) is list:
-        return type(value) is list and len(value) <= 1000 and all(_fits(one, shape[0]) for one in value)
-    if type(shape) is dict:
-        return type(value) is dict
-    if type(shape) is tuple:
-        needed, others = shape
-        return (
-            type(value) is dict
-            and needed.keys() <= value.keys() <= needed.keys() | others.keys()
-            and all(_fits(one, needed[key] if key in needed else others[key]) for key, one in value.items())
-        )
     return (type(value) is int and 0 <= value <= _MOST) or (value is None and shape is None)
