@@ -1,4 +1,4 @@
-"""The calls of a run as events: sub-LLM calls, batches, tools and sub-agents that generated code asks for."""
+"""Turn the calls of generated code into events: sub-LLM calls, batches, tools and sub-agents."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fleet_rlm.events import Json
 Emit = Callable[[ev.Event], object]
 
 ARGUMENT_CHARS = 4096
-"""Longest text that the record keeps whole of a tool's arguments."""
+"""Longest text in a tool's arguments that the record keeps whole."""
 
 
 class CallEvents(BaseCallback):
-    """The part of the observer that knows calls and their places."""
+    """The part of the observer that records calls and where they belong."""
 
     model_failure = staticmethod(model_failure)
 
@@ -33,12 +33,12 @@ class CallEvents(BaseCallback):
         self.run_span = run_span
         self.tree = Tree()
         self.queues = True
-        """Whether sub-calls wait for their turn, and are told when it comes."""
+        """True when sub-calls queue and `call_running` says when they start."""
         self._executing: dict[int, Node] = {}
-        """By interpreter: what it executes."""
+        """Interpreter id → its execution under way."""
 
     def cell(self, interpreter: object) -> Node | None:
-        """What an interpreter executes at the moment, to hang its output on."""
+        """Return the execution under way of an interpreter."""
         return self._executing.get(id(interpreter))
 
     def _sub_call_started(self, node: Node, asker: Node | None, model: str, inputs: Mapping[str, Json]) -> None:
@@ -115,14 +115,14 @@ class CallEvents(BaseCallback):
             self._call_finished(node, answer, exception)
 
     def recalled(self) -> None:
-        """The call that the current thread answers gets an answer that was got before."""
+        """Mark the current thread's call as answered by a recorded reply."""
         node = self.tree.current()
         call = node.nearest("call") if node is not None else None
         if call is not None:
             call.recalled = True
 
     def slot_started(self, slot: Slot, index: int, prompt: str, model: str) -> None:
-        """A member of the batch that the current thread is in; it waits for its turn."""
+        """Record a member of the current thread's batch, which waits for its turn."""
         self.emit(
             ev.CallStarted(
                 type="sub_llm", function="llm_query", index=index, prompt=prompt, model=model, queued=True,
@@ -131,7 +131,7 @@ class CallEvents(BaseCallback):
         )  # fmt: skip
 
     def slot_refused(self, slot: Slot, failure: ev.Failure) -> None:
-        """A member of the batch that never became a model call."""
+        """Record a member of the batch that was not sent."""
         if slot.finished:
             return
         slot.finished = True
@@ -149,11 +149,10 @@ class CallEvents(BaseCallback):
         event = ev.CallFinished(
             answer=answer,
             error=failure,
-            cut=answered is not None and answered.truncated,
+            cut=node.cut,
             thinking=answered.thinking if answered else "",
             model=answered.model if answered else "",
-            usage=answered.usage if answered else None,
-            cost_usd=answered.cost_usd if answered else None,
+            **node.spent,
             seconds=time.monotonic() - began,
             queued_seconds=node.queued_seconds,
             origin="recorded" if node.recalled else "cache" if answered and answered.from_cache else "live",
@@ -164,7 +163,7 @@ class CallEvents(BaseCallback):
     # -- places ----------------------------------------------------------------------------------------------------
 
     def _place(self, above: Node | None) -> dict[str, Json]:
-        """Where a new call hangs."""
+        """Return the parent span and the iteration of a new call."""
         holder = above.nearest("call", "execution", "plan", "rlm") if above else None
         if holder is None:
             return {"parent": self.run_span}
@@ -180,7 +179,7 @@ def placed(event: ev.Event, **fields: Json) -> ev.Event:
 
 
 def shortened(value: Json) -> Json:
-    """Arguments as the record keeps them: of long texts, which are documents as a rule, the beginning and a digest."""
+    """Return arguments for the record: long texts, usually documents, as their beginning and a digest."""
     if isinstance(value, str):
         if len(value) <= ARGUMENT_CHARS:
             return value
@@ -192,5 +191,5 @@ def shortened(value: Json) -> Json:
 
 
 def jsonable(value: Json) -> Json:
-    """A value as JSON holds it; what has no such form is named."""
+    """Return a value as JSON can hold it; other objects become the name of their type."""
     return to_jsonable_python(value, fallback=lambda odd: f"({type(odd).__qualname__})", serialize_unknown=True)

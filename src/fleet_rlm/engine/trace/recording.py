@@ -2,7 +2,7 @@
 
 While a recording is open, `dspy.RLM.__call__` and `acall` run in a `dspy.context` that adds an observer to dspy's
 callbacks and a listener to the histories that dspy keeps of model calls. Models, interpreters, tools, answers and
-errors stay the program's own. What dspy does not tell (streamed text, queues, variables) is not in such a record.
+errors stay the program's own. What dspy does not report (streamed text, queues, variables) is not in such a record.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from fleet_rlm.runs.recorder import Listener, Recorder, RecordError, RunIsOver, 
 from fleet_rlm.runs.redact import Redactor, secrets_in
 
 PROGRAM = "program"
-"""Name of the task in the record of a person's own program."""
+"""Task name in the record of a person's own program."""
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def record(path: str | os.PathLike[str] | None = None, *, listeners: Iterable[Li
     """Record every `dspy.RLM` call made in here, in whatever thread or task, each to a run file of its own.
 
     `path` is the file of the first call; the others, and all when it is None, go to the run library. The recording
-    tells the files as `runs`. Raises `RecordError` before anything runs when `path` can't be written, or holds
+    lists the files as `runs`. Raises `RecordError` before anything runs when `path` can't be written, or holds
     something already. A later call that can't be recorded still runs, and the recording's `problems` say why its
     record is missing. A call that is under way when the block ends is recorded to its own end.
 
@@ -124,7 +124,7 @@ def _arecorded(call: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _runs_of_call(module: dspy.RLM, fields: Mapping[str, Any]) -> Iterator[list[Any]]:
-    """Record what happens in here as a call of `module`; what it returns is to be put into the list."""
+    """Record the block as a call of `module`; the block appends the call's result to the list."""
     runs = [run for recording in _recordings_of_call() if (run := recording.begin(module, fields)) is not None]
     returned: list[Any] = []
     if not runs:
@@ -151,7 +151,7 @@ def _recordings_around() -> tuple[Recording, ...]:
 
 
 def _recordings_of_call() -> tuple[Recording, ...]:
-    """The recordings in which a call made here and now begins a run: not those that have it as part of one."""
+    """Return the recordings for which a call made now is a new run, and not a part of one."""
     observers = [callback for callback in dspy.settings.get("callbacks") or [] if isinstance(callback, Observer)]
     if not all(isinstance(observer, _ProgramObserver) for observer in observers):
         return ()  # inside `fleet_rlm.run`, which keeps a record of its own
@@ -163,7 +163,7 @@ def _recordings_of_call() -> tuple[Recording, ...]:
 
 
 class _ProgramObserver(Observer):
-    """An observer where nobody but dspy tells of sandboxes: their life and output come from its callbacks."""
+    """An observer that learns of sandboxes and their output from dspy's callbacks alone."""
 
     failure_of = staticmethod(failure_in_program)
     model_failure = staticmethod(failure_in_program)
@@ -182,12 +182,7 @@ class _ProgramObserver(Observer):
             self.emit(ev.Output(stream="stdout", text=text, span=node.span, iteration=iteration))
         super().on_interpreter_execute_end(call_id, outputs, exception)
 
-    def on_interpreter_startup_start(
-        self,
-        call_id: str,
-        instance: object,
-        inputs: Any,  # noqa: ARG002 - dspy passes it by this name
-    ) -> None:
+    def on_interpreter_startup_start(self, call_id: str, instance: object, **_inputs: Any) -> None:
         node = self.tree.push(call_id, "hidden", instance)
         if id(instance) in self._started:  # dspy starts an interpreter that may run already
             return
@@ -196,12 +191,7 @@ class _ProgramObserver(Observer):
         if _of_root(node):
             self.emit(ev.SandboxStarting(backend=type(instance).__name__))
 
-    def on_interpreter_startup_end(
-        self,
-        call_id: str,
-        outputs: Any,  # noqa: ARG002 - dspy passes it by this name
-        exception: BaseException | None = None,
-    ) -> None:
+    def on_interpreter_startup_end(self, call_id: str, exception: BaseException | None, **_outputs: Any) -> None:
         node = self.tree.pop(call_id)
         if node is None or not _of_root(node) or "first" not in node.details:
             return
@@ -211,20 +201,10 @@ class _ProgramObserver(Observer):
         else:
             self.emit(ev.SandboxLost(backend=backend, reason=str(exception)))
 
-    def on_interpreter_shutdown_start(
-        self,
-        call_id: str,
-        instance: object,
-        inputs: Any,  # noqa: ARG002 - dspy passes it by this name
-    ) -> None:
+    def on_interpreter_shutdown_start(self, call_id: str, instance: object, **_inputs: Any) -> None:
         self.tree.push(call_id, "hidden", instance)
 
-    def on_interpreter_shutdown_end(
-        self,
-        call_id: str,
-        outputs: Any,  # noqa: ARG002 - dspy passes it by this name
-        exception: BaseException | None = None,  # noqa: ARG002 - dspy passes it by this name
-    ) -> None:
+    def on_interpreter_shutdown_end(self, call_id: str, **_outputs: Any) -> None:
         node = self.tree.pop(call_id)
         if node is not None and _of_root(node):
             self.emit(ev.SandboxStopped(backend=type(node.instance).__name__))
@@ -235,9 +215,9 @@ def _of_root(node: Node) -> bool:
 
 
 class _ProgramRun:
-    """One call of a Recursive Language Model that nobody drives but its program.
+    """Records one call of `dspy.RLM` in a person's program.
 
-    Stands among the modules that dspy tells of each model call, by appending to their `history`.
+    It is one of dspy's `caller_modules`, so that dspy appends each model call to its `history`.
     """
 
     def __init__(
@@ -247,7 +227,7 @@ class _ProgramRun:
         self.recorder = recorder
         self.meter = Meter()
         self.observer = _ProgramObserver(self.emit, self.span, recording)
-        self.history = _Listening(self._answered)
+        self.history = _HistoryListener(self._answered)
         self.module = module
         self.emit(_started(run_id, self.span, module, fields))
         if dspy.settings.get("disable_history") or dspy.settings.get("max_history_size") == 0:
@@ -260,7 +240,7 @@ class _ProgramRun:
             self.recorder.emit(event)
 
     def _answered(self, entry: Mapping[str, Any]) -> None:
-        """A model call's entry in dspy's history, while the call is the current one."""
+        """Take a model call's usage from its entry in dspy's history, while the call is the current one."""
         usage = entry.get("usage") or {}
         details = usage.get("prompt_tokens_details") or {}
         self.observer.call_answered(
@@ -278,7 +258,7 @@ class _ProgramRun:
         )
 
     def finish(self, returned: Any, ended_by: BaseException | None) -> None:
-        """Record the call's end. Never raises: the program goes on as if nobody had watched."""
+        """Record the call's end. Never raises: the program goes on as without a recording."""
         try:
             self.emit(self._end(returned, ended_by))
         except Exception as error:  # noqa: BLE001 - a fault in here must not take the place of the program's answer
@@ -304,7 +284,7 @@ class _ProgramRun:
 
 
 class Recording:
-    """What `record` yields: the runs that were recorded so far."""
+    """An open recording: the runs recorded so far, and why others were not."""
 
     def __init__(self, path: Path | None, listeners: tuple[Listener, ...]) -> None:
         self.runs: list[Path] = []
@@ -317,7 +297,7 @@ class Recording:
         self._first = Recorder(path, listeners=listeners) if path is not None else None
 
     def close(self) -> None:
-        """Begin no more runs. Those that are under way go on."""
+        """Begin no more runs; those under way are recorded to their end."""
         with self._lock:
             self.is_open = False
             if self._first is not None:
@@ -339,25 +319,25 @@ class Recording:
         return run
 
 
-class _Listening(list[Any]):
-    """A history that tells of each entry and keeps none."""
+class _HistoryListener(list[Any]):
+    """A history that passes each entry on and keeps none."""
 
-    def __init__(self, told: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, on_entry: Callable[[Mapping[str, Any]], None]) -> None:
         super().__init__()
-        self._told = told
+        self._on_entry = on_entry
 
     def append(self, entry: Any) -> None:
-        self._told(entry)
+        self._on_entry(entry)
 
 
 def _models(module: dspy.RLM) -> tuple[Any, Any]:
-    """The planner's and the sub-calls' model."""
+    """Return the planner's and the sub-calls' model."""
     planner = module.generate_action.lm or dspy.settings.lm
     return planner, module.sub_lm or dspy.settings.lm
 
 
 def _secrets(module: dspy.RLM) -> tuple[str, ...]:
-    """What must not be recorded: the environment's keys, and those that the program gave to its models itself."""
+    """Return what must not be recorded: the environment's keys and those that the program gave its models."""
     options = [vars(lm).get("kwargs") or {} for lm in (*_models(module), module.extract.lm) if lm is not None]
     given = [{name: value for name, value in each.items() if isinstance(value, str)} for each in options]
     return tuple(secret for each in (os.environ, *given) for secret in secrets_in(each))

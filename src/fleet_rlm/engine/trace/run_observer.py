@@ -1,7 +1,7 @@
-"""dspy's callbacks become the events of a run: every planner call, execution and sub-call, at any depth, in its place.
+"""Turn dspy's callbacks into the events of a run: planner calls, executions and sub-calls, at any depth.
 
-One `Observer` watches one run. It needs nothing of dspy but its public callbacks, whose call ids form a tree; what a
-callback does not tell (tokens, prices, streamed text, queues) comes from `models.ObservedEngine` as `models.Watch`.
+One `Observer` watches one run, through dspy's public callbacks alone, whose call ids form a tree. Tokens, prices,
+streamed text and queues, which callbacks don't have, come from `ObservedEngine` (see `observed_engine.Watch`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from fleet_rlm.engine.run.run_failures import AnswerCut, failure_of, unreadable
 from fleet_rlm.engine.run_errors import FinishRequested, RunAborted
 from fleet_rlm.engine.trace.call_events import CallEvents, Emit, jsonable
 from fleet_rlm.engine.trace.cell_outcomes import CellReport, report_of
-from fleet_rlm.engine.trace.spans import AgentState, Node, is_rlm
+from fleet_rlm.engine.trace.spans import AgentState, Node
 from fleet_rlm.engine.trace.stored_prompts import added, messages_of
 from fleet_rlm.events import Json
 
 RAW_PREFIX = "_raw_"
-"""How dspy names the payload when it sets a `SandboxSerializable` input up."""
+"""Prefix of the variables by which dspy sends a `SandboxSerializable` input."""
 
 
 class Observer(CallEvents):
-    """Hears dspy, tells the run. Handlers run on whichever thread the call runs on."""
+    """Emits a run's events from dspy's callbacks, each on the thread of its call."""
 
     failure_of = staticmethod(failure_of)
 
@@ -43,11 +43,11 @@ class Observer(CallEvents):
         """Planner calls whose thinking was streamed."""
         self.extraction_why = ""
         self.extracted = False
-        """Whether the run's own answer was forced out."""
+        """True once the run's own answer was asked for by the forced extraction."""
         self.answers: dict[str, Json] = {}
         """The run's own outputs, once they were accepted or extracted."""
         self.on_agent: Callable[[dspy.RLM], object] = lambda _: None
-        """Told of each Recursive Language Model that begins below the run's own."""
+        """Called for each `dspy.RLM` that begins below the run's own."""
 
     # -- modules ---------------------------------------------------------------------------------------------------
 
@@ -55,7 +55,7 @@ class Observer(CallEvents):
         node = self.tree.push(call_id, "module", instance)
         above = node.parent
         fields = inputs.get("kwargs") or {}
-        if is_rlm(instance):
+        if isinstance(instance, dspy.RLM):
             self._agent_started(node, instance)
             return
         owner = above.instance if above and above.kind == "rlm" else None
@@ -103,7 +103,7 @@ class Observer(CallEvents):
         self.emit(ev.IterationStarted(of=limit, iteration=agent.iteration, span=node.span, parent=agent.span))
 
     def _decide_submission(self, agent: AgentState | None, fields: Mapping[str, Json]) -> None:
-        """A submission after which the run goes on was rejected; its history says why."""
+        """Emit that a submission was rejected, since the run goes on after it; its history says why."""
         if agent is None or agent.submission is None:
             return
         agent.submission = None
@@ -158,7 +158,7 @@ class Observer(CallEvents):
         agent = node.agent
         assert agent is not None
         if asker.open_planner is not None:  # dspy asked again by itself, in another form
-            self._finish_planner_span(asker, failure=unreadable(truncated=_truncated(asker)))
+            self._finish_planner_span(asker, failure=unreadable(truncated=asker.cut))
         prompt = messages_of(inputs)
         base = agent.last_prompt
         self.emit(
@@ -187,7 +187,7 @@ class Observer(CallEvents):
             node.text = exception.text
             self._finish_planner_span(node, failure=exception.failure())
         elif isinstance(exception, dspy.AdapterParseError):
-            self._finish_planner_span(node, failure=unreadable(truncated=_truncated(node)))
+            self._finish_planner_span(node, failure=unreadable(truncated=node.cut))
         elif isinstance(exception, RunAborted | FinishRequested):
             self._finish_planner_span(node, failure=ev.Failure(type="Interrupted", message=str(exception)))
         else:
@@ -202,11 +202,10 @@ class Observer(CallEvents):
                 reasoning=reasoning,
                 code=code,
                 text="" if failure is None else node.text or "",
-                cut=_truncated(node),
+                cut=node.cut,
                 thinking=answered.thinking if answered and node.open_planner not in self._thought else "",
                 model=answered.model if answered else "",
-                usage=answered.usage if answered else None,
-                cost_usd=answered.cost_usd if answered else None,
+                **node.spent,
                 seconds=node.seconds,
                 error=failure,
                 iteration=agent.iteration if agent else None,
@@ -238,7 +237,7 @@ class Observer(CallEvents):
             )
 
     def _extraction_finished(self, node: Node, outputs: Json, exception: BaseException | None) -> None:
-        answered, agent = node.answered, node.agent
+        agent = node.agent
         if node.open_planner is None and exception is None:
             return
         fields = {} if exception else {name: jsonable(value) for name, value in (fields_of(outputs) or {}).items()}
@@ -246,10 +245,9 @@ class Observer(CallEvents):
         self.emit(
             ev.ExtractionFinished(
                 outputs=fields,
-                cut=_truncated(node),
+                cut=node.cut,
                 error=self.failure_of(exception) if exception else None,
-                usage=answered.usage if answered else None,
-                cost_usd=answered.cost_usd if answered else None,
+                **node.spent,
                 seconds=node.seconds,
                 span=node.span,
                 parent=agent.span if agent else self.run_span,
@@ -268,7 +266,8 @@ class Observer(CallEvents):
         elif node.role == "extraction":
             extract = node.nearest("extract")
             if extract is not None:
-                extract.answered = _both(extract.answered, node.answered)
+                before, answered = extract.answered, node.answered
+                extract.answered = before + answered if before and answered else before or answered
         elif node.slot is not None:
             self._call_finished(node, text, exception)
             node.slot.finished = True
@@ -326,7 +325,7 @@ class Observer(CallEvents):
     def is_cut(self) -> bool:
         """Return whether the newest answer to the module that runs in this thread ended at its limit of tokens."""
         node = self.tree.current()
-        return node is not None and _truncated(node)
+        return node is not None and node.cut
 
     # -- sandboxes -------------------------------------------------------------------------------------------------
 
@@ -380,18 +379,18 @@ class Observer(CallEvents):
         return int(rlm.instance.max_output_chars) if rlm else 0  # type: ignore[attr-defined] # an RLM, by its kind
 
     def is_executing(self) -> bool:
-        """Whether generated code runs anywhere in the run."""
+        """Return whether generated code is executing anywhere in the run."""
         return bool(self._executing)
 
 
 def fields_of(returned: Json) -> dict[str, Json] | None:
-    """The outputs in what a module returned: a prediction, a dictionary, or (as optimizers make it) a tuple with one.
+    """Return the outputs in a module's result: a prediction, a dictionary, or a tuple with one (as optimizers return).
 
-    None when there are none in it.
+    None when it holds none.
     """
     if isinstance(returned, dspy.Prediction):
         return {name: returned[name] for name in returned.keys(include_dspy=True)}
-    if isinstance(returned, SimpleNamespace):  # our extraction's, whose names are nobody's methods
+    if isinstance(returned, SimpleNamespace):  # from our own extraction: output names may equal those of methods
         return dict(vars(returned))
     if isinstance(returned, Mapping):
         return dict(returned)
@@ -401,24 +400,13 @@ def fields_of(returned: Json) -> dict[str, Json] | None:
 
 
 def _code(answer: str) -> str:
-    """The code as it will run; as it came where that can't be said."""
+    """Return the code as it will run, or as it came when no code is found in it."""
     if isinstance(answer, Verbatim):
         return answer
     try:
         return code_blocks.find(answer).code
     except code_blocks.NotPython:
         return answer
-
-
-def _truncated(node: Node) -> bool:
-    return node.answered is not None and node.answered.truncated
-
-
-def _both(first: Answered | None, second: Answered | None) -> Answered | None:
-    """What two attempts at one thing cost together."""
-    if first is None or second is None:
-        return first or second
-    return first + second
 
 
 def _answer_text(outputs: Json) -> str | None:
@@ -431,8 +419,8 @@ def _answer_text(outputs: Json) -> str | None:
 
 
 def _shown(report: CellReport, limit: int) -> ev.Shown:
-    """What of an execution's result dspy's prompt holds: all of it, or its two halves of the limit."""
-    if limit <= 0 or report.told_chars <= limit:
-        # Told without its last newline, which is nothing that the planner missed.
-        return ev.Shown(head=max(report.told_chars, report.stdout_chars))
+    """Return which part of an execution's result dspy puts into the prompt: all, or the two ends up to the limit."""
+    if limit <= 0 or report.planner_chars <= limit:
+        # The prompt lacks only the last newline, which the planner does not miss.
+        return ev.Shown(head=max(report.planner_chars, report.stdout_chars))
     return ev.Shown(head=limit // 2, tail=limit - limit // 2)

@@ -1,4 +1,4 @@
-"""The tree of what is under way, as dspy's call ids give it."""
+"""The tree of the dspy calls that are under way, by their call ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
-import dspy
 from dspy.utils.callback import ACTIVE_CALL_ID
 
 from fleet_rlm import events as ev
@@ -21,37 +20,32 @@ Kind = Literal["rlm", "plan", "predict", "extract", "module", "lm", "execution",
 SPAN_CHARS = 12
 
 
-def span_of(call_id: str) -> str:
-    return call_id[:SPAN_CHARS]
-
-
 _OF_THE_CELL = ("iteration", "iteration_span", "origin", "submission", "last_error")
 
 
 @dataclass(slots=True)
 class AgentState:
-    """What the observer knows of one Recursive Language Model, the run's own or a sub-agent."""
+    """The state of one agent as the observer sees it: the run's own `dspy.RLM` or a sub-agent."""
 
     root: bool
     span: str
-    """What its iterations hang on: the run's span, or the sub-agent call's."""
+    """Parent span of its iterations: the run's, or the sub-agent call's."""
     iteration: int = 0
     iteration_span: str | None = None
     origin: ev.Origin = "planner"
-    """Whose the next code is."""
+    """Who wrote the next code."""
     skip_next: bool = False
     """The person skipped the next cell."""
     submission: dict[str, Json] | None = None
-    """What generated code submitted, until dspy accepts or rejects it."""
+    """The outputs that generated code submitted, until dspy accepts or rejects them."""
     last_prompt: tuple[str, Prompt] | None = None
     """The span and the whole text of the newest planner prompt."""
-    history: int = 0
     last_error: ev.Failure | None = None
-    """The error of the newest execution, None when it went well."""
+    """The error of the newest execution; None after a success."""
 
     @contextlib.contextmanager
     def replaying(self) -> Iterator[AgentState]:
-        """While earlier cells run again: what is told in here of iteration and code is theirs, and forgotten after."""
+        """Mark code as replayed while earlier cells run again, and restore the state afterwards."""
         kept = {name: getattr(self, name) for name in _OF_THE_CELL}
         self.origin = "replayed"
         try:
@@ -72,23 +66,23 @@ class Node:
     span: str
     began: float = field(default_factory=time.monotonic)
     agent: AgentState | None = None
-    """Of an `rlm` node: itself; of every other: the nearest around it."""
+    """The agent itself for an `rlm` node, else the nearest agent above."""
     type: ev.CallType | None = None
-    """Of a `call` node."""
+    """Set for a `call` node."""
     role: Literal["planner", "extraction", "sub"] | None = None
-    """Of an `lm` node."""
+    """Set for an `lm` node."""
     slot: Slot | None = None
     text: str | None = None
-    """Of a `predict` node: the model's raw answer."""
+    """The model's raw answer, for a `predict` node."""
     answered: Answered | None = None
     queued_seconds: float = 0.0
     recalled: bool = False
-    """Of a `call` node: its answer was got before."""
+    """True for a `call` node that got a recorded reply."""
     open_planner: str | None = None
-    """Of a `predict` node: the planner span that has begun and not ended."""
+    """The planner span that has begun and not ended, for a `predict` node."""
     details: dict[str, str] = field(default_factory=dict)
     prompts: list[str | None] = field(default_factory=list)
-    """Of a batch: its prompts, until their calls begin."""
+    """A batch's prompts, until their calls begin."""
 
     def up(self) -> Iterator[Node]:
         node: Node | None = self
@@ -103,10 +97,21 @@ class Node:
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
+    @property
+    def cut(self) -> bool:
+        """True when the model's answer ended at its limit of tokens."""
+        return self.answered is not None and self.answered.truncated
+
+    @property
+    def spent(self) -> dict[str, Json]:
+        """The `usage` and `cost_usd` fields of the event that reports the model's answer."""
+        answered = self.answered
+        return {"usage": answered.usage, "cost_usd": answered.cost_usd} if answered else {}
+
 
 @dataclass(slots=True)
 class Slot:
-    """A place in a batch whose row exists before its model call does."""
+    """A member of a batch, whose call is recorded before its model call begins."""
 
     span: str
     began: float = field(default_factory=time.monotonic)
@@ -115,7 +120,7 @@ class Slot:
 
 
 CURRENT_SLOT: ContextVar[Slot | None] = ContextVar("fleet_rlm_slot", default=None)
-"""Set by the bridge around the call of one member of a batch."""
+"""The batch member whose call is made in this context."""
 
 
 class Tree:
@@ -126,7 +131,7 @@ class Tree:
 
     def push(self, call_id: str, kind: Kind, instance: object) -> Node:
         parent = self.current()
-        node = Node(call_id, kind, instance, parent, span_of(call_id))
+        node = Node(call_id, kind, instance, parent, call_id[:SPAN_CHARS])
         node.agent = parent.agent if parent else None
         self._nodes[call_id] = node
         return node
@@ -141,13 +146,9 @@ class Tree:
         return self.get(ACTIVE_CALL_ID.get())
 
     def is_orphan(self) -> bool:
-        """Whether what the current call works for is over already."""
+        """Return whether a call above the current one has ended already."""
         node = self.current()
         return node is not None and any(above.id not in self._nodes for above in node.up())
 
     def __len__(self) -> int:
         return len(self._nodes)
-
-
-def is_rlm(instance: object) -> bool:
-    return isinstance(instance, dspy.RLM)

@@ -1,4 +1,4 @@
-"""A planner's prompts, stored once: each later one keeps only what it adds to the one before."""
+"""Store a planner's prompts without repetition: each keeps only what it adds to the one before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Prompt = tuple[tuple[str, str], ...]
 
 
 def messages_of(inputs: Mapping[str, Json]) -> Prompt:
-    """The messages of a model call, from what dspy's callback says of its arguments."""
+    """Return the messages of a model call, from the arguments in dspy's callback."""
     request = inputs.get("request")
     if isinstance(inputs.get("prompt"), lm15.Request):
         request = inputs["prompt"]
@@ -38,7 +38,7 @@ def _text(content: Json) -> str:
 
 
 def common_prefix(a: str, b: str) -> int:
-    """How many characters two texts share from their start (by halving: C speed on long prompts)."""
+    """Return how many leading characters two texts share (by halving: C speed on long prompts)."""
     low, high = 0, min(len(a), len(b))
     if a[:high] == b[:high]:
         return high
@@ -52,7 +52,7 @@ def common_prefix(a: str, b: str) -> int:
 
 
 def added(prompt: Prompt, base: Prompt | None) -> tuple[ev.Message, ...]:
-    """The messages as an event stores them, given the prompt of the span it names as `base`."""
+    """Return the messages as an event stores them, given the prompt of the span that it names as `base`."""
     stored = []
     for place, (role, text) in enumerate(prompt):
         before = base[place][1] if base and place < len(base) else ""
