@@ -1,4 +1,4 @@
-"""The background worker: one run, owned from start to end, told as events. dspy lives here and nowhere else."""
+"""The engine: runs one `dspy.RLM` call from start to end and records its events. Only the engine imports dspy."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a run may spend, checked while it spends: calls, tokens, seconds and dollars.
+"""The budgets of a run, checked while it spends: calls, tokens, seconds and dollars.
 
-Iterations are dspy's own limit. What a sub-call may cost is reserved before it is sent, so that many at once can't
-overdraw a budget that each alone would fit into; one that does not fit is refused with words that the planner reads.
-A run over its tokens, dollars or seconds is finished by the forced extraction, for which some is kept back.
+Iterations are dspy's own limit. The possible cost of a sub-call is reserved before it is sent, so that many at once
+can't overdraw a budget that each alone would fit into; one that does not fit is refused with a message to the planner.
+A run over its tokens, dollars or seconds is finished by the forced extraction, for which some budget is kept back.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from fleet_rlm.spent import Spent
 
 CHARS_PER_TOKEN = 4
 UNLIMITED_CALLS = 1_000_000
-"""What dspy is told when there is no limit of calls: it needs a number."""
+"""The limit of calls that dspy gets when there is none: it needs a number."""
 FIRST_ANSWER_TOKENS = 400
-"""How long the first answers are taken to be; later ones are as long as those before."""
+"""Assumed length of the first answers; later ones are assumed to be as long as those before."""
 REQUEST_TOKENS = 400
 """Longer than the request for the final outputs, which stands at the end of the planner's prompt."""
 PRINTED_TOKENS = 10_000 // CHARS_PER_TOKEN
@@ -33,28 +33,28 @@ SUBMIT = "Submit the best answer you have."
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a call is going to spend, before it is sent: about, and at most."""
+    """The expected and the highest spending of a call, before it is sent."""
 
     tokens: int = 0
     most_tokens: int = 0
     cost_usd: float | None = None
-    """None when its price is not known."""
+    """None when the price is not known."""
     most_cost_usd: float | None = None
 
 
 class Spending:
-    """Counts what the run has spent and what calls in flight may spend. Thread-safe."""
+    """Counts a run's spending and the reservations of calls in flight. Thread-safe."""
 
     def __init__(self, budgets: Budgets, notice: Callable[[str], None] = lambda _: None) -> None:
         self.budgets = budgets
         self.calls = 0
         self.spent = Spent()
         self.held_seconds: Callable[[], float] = lambda: 0.0
-        """How long the run has waited for a person, which is not its own time."""
+        """Returns the seconds that the run has waited for a person, which do not count."""
         self._notice = notice
         self._began = time.monotonic()
         self._lock = threading.Lock()
-        self._told = False
+        self._noticed = False
         self._reserved: dict[object, Estimate] = {}
         self._answers = 0
         """Sub-calls that were answered."""
@@ -64,7 +64,7 @@ class Spending:
         """Done when a reservation ends."""
 
     def seconds_left(self) -> float | None:
-        """Seconds until the budget of time is spent, None without one."""
+        """Return the seconds until the budget of time is spent, None without one."""
         limit = self.budgets.max_seconds
         return None if limit is None else limit + self.held_seconds() - (time.monotonic() - self._began)
 
@@ -77,16 +77,16 @@ class Spending:
                 self._final = _final_answer(usage, cost_usd, input_price)
 
     def cost_per_char(self) -> float | None:
-        """What a character of a sub-call's prompt has cost so far (its answer included), in dollars; None: unknown."""
+        """Return the dollars per character of a sub-call's prompt so far (answers included), or None if unknown."""
         sub = self.spent.sub
         return sub.cost_usd / (sub.usage.input * CHARS_PER_TOKEN) if sub.cost_usd and sub.usage.input else None
 
     def usual_answer(self) -> int:
-        """How many tokens a sub-call's answer is likely to have."""
+        """Return the likely tokens of a sub-call's answer."""
         return self.spent.sub.usage.output // self._answers if self._answers else FIRST_ANSWER_TOKENS
 
     def exhausted(self, *, planning: bool = False) -> str | None:
-        """Why the run must be finished, or None. What a final answer may cost is kept; `planning` costs it again."""
+        """Return why the run must be finished, or None. Keeps the cost of a final answer, twice while `planning`."""
         limits, spent, ahead = self.budgets, self.spent, 1 + planning
         if limits.max_tokens is not None and spent.tokens + ahead * self._final.tokens >= limits.max_tokens:
             return _spent(f"{limits.max_tokens:,} tokens", over=spent.tokens >= limits.max_tokens)
@@ -100,16 +100,16 @@ class Spending:
         return None
 
     def refusal(self, calls: int = 1) -> str | None:
-        """What to tell the planner instead of making `calls` more sub-calls, or None when they fit."""
+        """Return the refusal of `calls` more sub-calls for the planner, or None when they fit the budget."""
         if why := self.exhausted():
             return f"Refused: {why}. {SUBMIT}"
         limit = self.budgets.max_llm_calls
         if limit is None or self.calls + calls <= limit:
             return None
         with self._lock:
-            told, self._told = self._told, True
+            noticed, self._noticed = self._noticed, True
         left = max(limit - self.calls, 0)
-        if not told:
+        if not noticed:
             more = f"does not hold {plural(calls, 'more call')}" if left else "is spent"
             self._notice(f"the budget of {limit} sub-LLM calls {more}; further calls are refused")
         if not left:
@@ -120,10 +120,10 @@ class Spending:
         )
 
     def admit(self, call: object, estimate: Callable[[], Estimate], scope: Scope) -> str | None:
-        """Count a sub-call and reserve what it may cost, or say why it is refused.
+        """Count a sub-call and reserve its possible cost, or return why it is refused.
 
-        It waits for calls in flight where only these stand in its way, and is estimated again after each, which tells
-        more of the model. A call that was ended while it waited is refused. `settle` gives the reservation back.
+        Waits for calls in flight when only their reservations are in the way; a call whose scope ends meanwhile is
+        refused. `settle` gives the reservation back.
         """
         while True:
             costs = estimate()
@@ -140,14 +140,14 @@ class Spending:
                 return "Refused: the call was interrupted before it was sent."
 
     def settle(self, call: object) -> None:
-        """The call is over: what it cost is counted, its reservation ends."""
+        """End the reservation of a call, after its real cost was added."""
         with self._lock:
             self._reserved.pop(call, None)
             changed, self._changed = self._changed, Future()
         changed.set_result(None)
 
     def _verdict(self, estimate: Estimate) -> tuple[str | None, bool]:
-        """Why a call is refused, and whether it must wait for others first. The lock is held."""
+        """Return why a call is refused, and whether it must wait for others. The caller holds the lock."""
         limits = self.budgets
         if limits.max_llm_calls is not None and self.calls >= limits.max_llm_calls:
             return _calls_made(limits.max_llm_calls), False

@@ -1,6 +1,6 @@
-"""One token ends everything: it wakes every model call and kills every sandbox of the run.
+"""Cancel a run: one token wakes every model call and kills every sandbox of the run.
 
-A `Scope` is work that may be ended; its children end with it. The run's own scope ends by abort. Below it stands
+A `Scope` is work that may be ended; its children end with it. The run's own scope ends by abort. Below it is
 the scope of *the work under way* (a planner's call, a cell with its sub-calls), which `interrupt` ends and renews.
 """
 
@@ -69,19 +69,17 @@ class Scope:
         return child
 
     def wait(self, future: futures.Future[T], timeout: float | None = None) -> bool:
-        """True when `future` is done first; False when this ended or `timeout` seconds passed."""
+        """Wait for a future; return False when this scope ended or `timeout` seconds passed first."""
         self._wait_for(cast("list[futures.Future[object]]", [future, self._ended]), timeout)
         return future.done()
 
     def sleep(self, seconds: float) -> bool:
-        """Wait that long; False when this ended meanwhile."""
+        """Wait for `seconds`; return False when this scope ended meanwhile."""
         self._wait_for(cast("list[futures.Future[object]]", [self._ended]), seconds)
         return not self.ended
 
     def _wait_for(self, several: list[futures.Future[object]], seconds: float | None) -> None:
-        """In turns: a signal that comes just before the main thread begins to wait would not be handled until it
-        stops waiting.
-        """
+        """Wait in short turns: a signal just before a long wait of the main thread would be handled only after it."""
         end = None if seconds is None else time.monotonic() + seconds
         while not any(one.done() for one in several):
             left = TURN_SECONDS if end is None else min(TURN_SECONDS, end - time.monotonic())
@@ -97,7 +95,7 @@ class CancelToken(Scope):
         super().__init__()
         self.reason = ""
         self.at: float | None = None
-        """When it was cancelled, on the monotonic clock."""
+        """Time of the cancellation, on the monotonic clock."""
         self._work = self.child()
         self._work_lock = threading.Lock()
 
@@ -108,24 +106,24 @@ class CancelToken(Scope):
         self.end()
 
     def check(self) -> None:
-        """Raises `RunAborted` once the run is cancelled."""
+        """Raise `RunAborted` once the run is cancelled."""
         if self.ended:
             raise RunAborted(self.reason)
 
     @property
     def work(self) -> Scope:
-        """The scope of the work under way: take it when a call begins."""
+        """The scope of the work under way, for a call that begins now."""
         return self._work
 
     def interrupt(self) -> None:
-        """End the work under way; what begins afterwards is not touched."""
+        """End the work under way; work that begins later is not affected."""
         with self._work_lock:
             ended, self._work = self._work, self.child()
         ended.end()
 
 
 class Slots:
-    """How many sub-calls may be in flight at once; waiting for one's turn ends with the scope."""
+    """Limits how many sub-calls are in flight at once; the others wait for their turn."""
 
     def __init__(self, width: int) -> None:
         self._free = max(1, width)
@@ -133,7 +131,7 @@ class Slots:
         self._lock = threading.Lock()
 
     def take(self, scope: Scope) -> float | None:
-        """Seconds waited for a turn, None when the scope ended first."""
+        """Wait for a turn and return the seconds waited, or None when the scope ended first."""
         with self._lock:
             if self._free > 0:
                 self._free -= 1

@@ -1,7 +1,7 @@
-"""Where a run waits for the person: before the planner, before code runs, before a fan-out, after an error.
+"""The gate, where a run waits for a person: before the planner, before code runs, before a fan-out, after an error.
 
 The run's threads ask the gate at each boundary and go on at once unless a pause, a step or a breakpoint says
-otherwise. Commands come from any other thread. The gate decides nothing about what a decision means: its callers do.
+otherwise. Commands come from other threads. The callers of the gate carry out the person's decision.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from fleet_rlm.engine.control.cancel import CancelToken
 
 Emit = Callable[[ev.Event], object]
 Evaluate = Callable[[str], str]
-"""Evaluate an expression in the paused sandbox: its result as text; raises with the reason."""
+"""Evaluate an expression in the paused sandbox: its result as text, or an error that says why not."""
 
 STEP_FANOUT = 2
 """While stepping or pausing, a batch of this many sub-calls is a boundary even without a breakpoint."""
 
 PATTERN_SECONDS = 0.5
-"""The longest that a breakpoint's pattern may search a cell; then the run waits, rather than miss the breakpoint."""
+"""Longest search of a breakpoint's pattern in a cell; then the run waits, rather than miss the breakpoint."""
 
 _STARTED, _PAUSED, _STEPPED = "started paused", "you paused", "step"
 _BY_PERSON = frozenset({_STARTED, _PAUSED, _STEPPED})
 _GOES_ON_STEPPING: frozenset[ev.Decision] = frozenset({"retry", "skip", "sample", "restart"})
-"""Decisions that let a person who was stepping see what comes of them."""
+"""Decisions after which a person who was stepping keeps stepping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the person decided at a boundary."""
+    """A person's decision at a boundary."""
 
     decision: ev.Decision
     code: str = ""
@@ -75,9 +75,9 @@ class Gate:
         self._to_evaluate: deque[str] = deque()
         self._hints: deque[str] = deque()
         self.watched = watched
-        """Whether there is somebody to ask."""
+        """False when nobody watches the run, and the gate must not ask."""
         self.finish: str | None = None
-        """Set once the run is to be finished, with the reason; boundaries then no longer wait."""
+        """The reason why the run is to be finished, once it is; boundaries then no longer wait."""
         self.finish_by_person = False
         self.evaluate: Evaluate | None = None
         self.set_breakpoints(breakpoints)
@@ -86,7 +86,7 @@ class Gate:
     # -- from the person -------------------------------------------------------------------------------------------
 
     def set_breakpoints(self, breakpoints: spec.Breakpoints) -> None:
-        """Raises `ValueError` when one of them can't be used; those that were set stay."""
+        """Set the breakpoints. Raises `ValueError` when one can't be used; the old ones then stay."""
         pattern = rules.check(breakpoints)
         with self._change:
             self._breakpoints, self._pattern, self._spend_seen = breakpoints, pattern, False
@@ -111,7 +111,7 @@ class Gate:
                 self._stop_next, self._why = True, _PAUSED
 
     def answer(self, answer: Answer, *, step: bool = False) -> str | None:
-        """Leave the boundary with this decision; says why when it means nothing now."""
+        """Leave the boundary with this decision, or return why it is not possible now."""
         with self._change:
             if self._waiting is None:
                 return "the run is not waiting"
@@ -136,7 +136,7 @@ class Gate:
         return hints
 
     def ask_to_evaluate(self, expression: str) -> str | None:
-        """Evaluate while waiting; says why when that can't be."""
+        """Evaluate an expression while the run waits, or return why it is not possible now."""
         with self._change:
             if self._waiting is None:
                 return "the run is not waiting: pause it first"
@@ -164,17 +164,17 @@ class Gate:
     # -- from the run ----------------------------------------------------------------------------------------------
 
     def at_planner(self, parent: str | None, iteration: int | None) -> Answer:
-        return self._stand("planner", self._reason, parent, iteration)
+        return self._wait_at("planner", self._reason, parent, iteration)
 
     def at_error(self, parent: str | None, iteration: int | None, error: ev.Failure) -> Answer:
         def why() -> str:
             return "the last step failed" if self._breakpoints.on_error else self._reason()
 
-        return self._stand("error", why, parent, iteration, error=error)
+        return self._wait_at("error", why, parent, iteration, error=error)
 
     def at_lost(self, parent: str | None, iteration: int | None, error: ev.Failure) -> Answer:
-        """The sandbox is lost: the run always waits here. To go on is to restart it."""
-        return self._stand("error", lambda: "the sandbox is lost", parent, iteration, error=error, lost=True)
+        """Wait after the sandbox was lost, always. To continue or step means to restart it."""
+        return self._wait_at("error", lambda: "the sandbox is lost", parent, iteration, error=error, lost=True)
 
     def at_code(self, parent: str | None, iteration: int | None, reasoning: str, code: str) -> Answer:
         def why() -> str:
@@ -188,7 +188,7 @@ class Gate:
                 return f"/{self._breakpoints.code_pattern}/ takes too long on this code"
             return f"breakpoint: the code has `{found.group()[:60]}`" if found else ""
 
-        return self._stand("code", why, parent, iteration, reasoning=reasoning, code=code)
+        return self._wait_at("code", why, parent, iteration, reasoning=reasoning, code=code)
 
     def at_fanout(
         self, parent: str | None, iteration: int | None, size: int, fanout: Callable[[], ev.FanOut]
@@ -199,7 +199,7 @@ class Gate:
                 return f"breakpoint: a batch of {size} sub-calls"
             return self._reason() if size >= STEP_FANOUT else ""
 
-        return self._stand("fanout", why, parent, iteration, fanout=fanout)
+        return self._wait_at("fanout", why, parent, iteration, fanout=fanout)
 
     def _reason(self) -> str:
         if self._stop_next:
@@ -209,7 +209,7 @@ class Gate:
             return f"breakpoint: the run has cost ${limit:g}"
         return ""
 
-    def _stand(
+    def _wait_at(
         self,
         at: ev.Boundary,
         why: Callable[[], str],
@@ -227,7 +227,7 @@ class Gate:
             return GO_ON
         with self._one_at_a_time:
             if self.finishing() or not (reason := why()):
-                return GO_ON  # another thread stood here meanwhile, and the person let the run go on
+                return GO_ON  # the person let the run go on while it waited here for another thread
             began = time.monotonic()
             with self._change:
                 self._waiting, self._lost, self._stop_next, self._why, self._since = at, lost, False, "", began
@@ -260,7 +260,7 @@ class Gate:
         return answer
 
     def held_seconds(self) -> float:
-        """How long the run has waited for the person in all: no budget counts it."""
+        """Return the seconds that the run has waited for the person, which no budget counts."""
         with self._change:
             return self._held + (time.monotonic() - self._since if self._since is not None else 0.0)
 
@@ -286,11 +286,8 @@ class Gate:
             return
         try:
             result = self.evaluate(expression)
-        except Exception as error:  # noqa: BLE001 - whatever the person's expression raised is the answer to it
-            said = getattr(error, "failure", None)
-            failure = (
-                said if isinstance(said, ev.Failure) else ev.Failure(type=type(error).__name__, message=str(error))
-            )
+        except Exception as error:  # noqa: BLE001 - the error of the expression is its result
+            failure = getattr(error, "failure", None) or ev.Failure(type=type(error).__name__, message=str(error))
             self._emit(ev.Operator(action="eval", text=expression, error=failure))
         else:
             self._emit(ev.Operator(action="eval", text=expression, result=result))

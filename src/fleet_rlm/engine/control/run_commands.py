@@ -1,4 +1,4 @@
-"""What a person may tell a running run, carried out; each command is recorded, also when it does nothing."""
+"""Carry out a person's commands on a run; each is recorded, also when it has no effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Commands:
-    """Carries a person's commands out on a session."""
+    """Carries out a person's commands on a session."""
 
     def __init__(self, session: RunSession) -> None:
         self._session = session
@@ -23,32 +23,32 @@ class Commands:
         self._aborted = False
 
     def take(self, command: sp.Command) -> None:
-        """Any command but `start`, which is the worker's. Never blocks for long."""
+        """Carry out a command (`start` is the engine process's own). Never blocks for long."""
         gate, session = self._session.gate, self._session
         match command:
             case sp.Pause():
-                self._tell("pause")
+                self._record("pause")
                 gate.pause()
             case sp.Continue():
-                self._tell("continue")
+                self._record("continue")
                 gate.go_on()
             case sp.Step():
                 gate.step()
             case sp.Edit(code=code, step=step):
-                self._answer("edit", Answer("edit", code=code), code, step=step)
+                self._answer(Answer("edit", code=code), step=step)
             case sp.Retry(text=text):
-                self._answer("retry", Answer("retry", text=text), text)
+                self._answer(Answer("retry", text=text))
             case sp.Skip():
-                self._answer("skip", Answer("skip"))
+                self._answer(Answer("skip"))
             case sp.Sample(count=count):
-                self._answer("sample", Answer("sample", count=count, text=str(count)))
+                self._answer(Answer("sample", count=count, text=str(count)))
             case sp.Restart():
-                self._answer("restart", Answer("restart"))
+                self._answer(Answer("restart"))
             case sp.Hint(text=text):
-                self._tell("hint", text)
+                self._record("hint", text)
                 gate.hint(text)
             case sp.Finish():
-                self._tell("finish")
+                self._record("finish")
                 session.finish("you finished it", by_person=True)
             case sp.Abort(reason=reason):
                 self.abort(reason or "you aborted it")
@@ -56,9 +56,9 @@ class Commands:
                 self._interrupt()
             case sp.Evaluate(expression=expression):
                 if why := gate.ask_to_evaluate(expression):
-                    self._tell("eval", expression, why)
+                    self._record("eval", expression, why)
             case sp.Note(text=text, bookmark=bookmark):
-                self._tell("bookmark" if bookmark else "note", text)
+                self._record("bookmark" if bookmark else "note", text)
             case sp.SetBreakpoints(breakpoints=chosen):
                 self._set_breakpoints(chosen)
             case sp.Detach():
@@ -67,36 +67,36 @@ class Commands:
                 pass
 
     def abort(self, reason: str) -> None:
-        """Recorded once, however often it is asked for."""
+        """Abort the run; recorded once, however often it is called."""
         with self._aborting:
             first, self._aborted = not self._aborted, True
         if first:
-            self._tell("abort", reason)
+            self._record("abort", reason)
         self._session.token.cancel(reason)
 
     def _interrupt(self) -> None:
         if self._session.executing:
-            self._tell("interrupt")
+            self._record("interrupt")
             self._session.interrupt()
         else:
-            self._tell("interrupt", why_not="no cell is executing")
+            self._record("interrupt", why_not="no cell is executing")
 
     def _set_breakpoints(self, chosen: sp.Breakpoints) -> None:
         try:
             self._session.gate.set_breakpoints(chosen)
         except ValueError as error:
-            self._tell("breakpoints", why_not=str(error))
+            self._record("breakpoints", why_not=str(error))
         else:
             words = breakpoints.in_words(chosen)
             self._session.tell(ev.Operator(action="breakpoints", text=words, breakpoints=chosen))
 
-    def _answer(self, decision: ev.Decision, answer: Answer, text: str = "", *, step: bool = False) -> None:
+    def _answer(self, answer: Answer, *, step: bool = False) -> None:
         why_not = self._session.gate.answer(answer, step=step)
-        if decision == "edit":
-            self._tell("edit", text, why_not)
+        if answer.decision == "edit":
+            self._record("edit", answer.code, why_not)
         elif why_not:
-            self._session.tell(ev.Notice(level="warning", text=f"{decision}: {why_not}"))
+            self._session.tell(ev.Notice(level="warning", text=f"{answer.decision}: {why_not}"))
 
-    def _tell(self, action: ev.OperatorAction, text: str = "", why_not: str | None = None) -> None:
+    def _record(self, action: ev.OperatorAction, text: str = "", why_not: str | None = None) -> None:
         failure = ev.Failure(type="NotNow", message=why_not) if why_not else None
         self._session.tell(ev.Operator(action=action, text=text, error=failure))

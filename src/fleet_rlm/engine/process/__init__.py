@@ -1,1 +1,1 @@
-"""The worker process: commands on stdin, events on stdout, and questions answered before a run."""
+"""The engine process: commands on stdin, events on stdout, and answers to questions before a run."""

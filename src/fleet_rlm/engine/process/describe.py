@@ -1,11 +1,11 @@
-"""Answers to what a screen wants to know before a run, without importing dspy itself.
+"""Answer a screen's questions before a run, without importing dspy unless a signature or tools are asked for.
 
-The question is a JSON object; every key is optional, and the answer has a part for each that was asked:
+The question is a JSON object; every key is optional, and the answer has a part for each:
 
 - `signature` (with `instructions`): its fields with their types, or `error` and `hint`; DSPy's notation or
   `module:Class`, whose module is looked for in `cwd` too;
 - `tools`: the name and description of each, or `error` and `hint`;
-- `cwd`, `model`, `sub_model`: always answered under `models`: which models a run would use, and what is missing;
+- `cwd`, `model`, `sub_model`: always answered under `models`: the models that a run would use, and what is missing;
 - always `modal`: whether a token is configured, and what is missing (`ready`, `words`, `hint`);
 - `isolation: true`: each mode of local isolation, tried on this machine now (some tens of milliseconds each).
 """
@@ -24,7 +24,7 @@ from fleet_rlm.sandbox.local import DEFAULT_ORDER, launch
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked."""
+    """The question, as decoded from JSON."""
 
     signature: str | None = None
     tools: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe(question: str) -> bytes:
-    """The answer, as one JSON object. A question that can't be read is answered with `error`."""
+    """Return the answer as one JSON object. A question that can't be read is answered with `error`."""
     try:
         asked = msgspec.json.decode(question, type=Question)
     except msgspec.DecodeError as error:
@@ -93,7 +93,7 @@ def _modal(asked: Question) -> Json:
 
 
 def _isolation(mode: str) -> Json:
-    """Start nothing but an empty program in this mode, and say what was proven."""
+    """Start an empty program in this mode and return the proofs of isolation."""
     try:
         with launch(artefact.program(""), limits=Limits(), modes=(mode,)) as process:
             report = process.report

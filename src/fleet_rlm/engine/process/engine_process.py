@@ -25,14 +25,14 @@ from fleet_rlm.engine.run_errors import SetupError
 from fleet_rlm.log_text import clean_process, logger
 from fleet_rlm.sandbox.local.harden import harden_self
 
-LEFT = "the screen ended"
+SCREEN_ENDED = "the screen ended"
 FAILED, BROKEN = 2, 70
 
 _log = logger(__name__)
 
 
 def main(arguments: list[str], commands: int, events: int) -> NoReturn:
-    """The process's whole life; `commands` and `events` are its own descriptors (see `streams`)."""
+    """Run the process to its exit; `commands` and `events` are private descriptors (see `own_pipes`)."""
     if arguments[:1] == ["--describe"]:
         from fleet_rlm.engine.process.describe import describe
 
@@ -44,7 +44,7 @@ def main(arguments: list[str], commands: int, events: int) -> NoReturn:
         sys.exit(f"fleet_rlm.engine takes commands on stdin, or --describe JSON; not {arguments[0]!r}")
     clean_process()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
-    with suppress(PermissionError):  # a group leader already: whoever started us saw to it
+    with suppress(PermissionError):  # already a group leader, as our parent made us
         os.setsid()
     harden_self()
     code = _work(_Lines(commands), events)
@@ -59,8 +59,8 @@ def _work(lines: _Lines, events: int) -> int:
         start = _first(lines)
         threading.Thread(target=_import_driving, name="fleet-import", daemon=True).start()
         session = RunSession(start.spec, [outlet.hear])
-        _obey_signals(session.abort)
-        threading.Thread(target=_obey, args=(session, lines), name="fleet-commands", daemon=True).start()
+        _handle_signals(session.abort)
+        threading.Thread(target=_carry_out_commands, args=(session, lines), name="fleet-commands", daemon=True).start()
         session.run()
     except SetupError as error:
         outlet.fail(ev.Failure(type="Setup", message=error.message, hint=error.hint or None))
@@ -70,13 +70,13 @@ def _work(lines: _Lines, events: int) -> int:
         message = f"the engine failed before the run began: {error}"
         outlet.fail(ev.Failure(type=type(error).__name__, message=message, hint="Please report this."))
         return BROKEN
-    _obey_signals(None)
+    _handle_signals(None)
     outlet.close()
     return 0
 
 
 def _import_driving() -> None:
-    """What takes long to import, while documents are read."""
+    """Import dspy, which takes long, while documents are read."""
     importlib.import_module("fleet_rlm.engine.run.drive_rlm")
 
 
@@ -93,8 +93,8 @@ def _first(lines: _Lines) -> spec.Start:
     return command
 
 
-def _obey(session: RunSession, lines: _Lines) -> None:
-    """Carry commands out until their pipe ends."""
+def _carry_out_commands(session: RunSession, lines: _Lines) -> None:
+    """Carry out commands until their pipe ends."""
     detached = False
     while (line := lines.next()) is not None:
         try:
@@ -105,22 +105,22 @@ def _obey(session: RunSession, lines: _Lines) -> None:
         detached |= isinstance(command, spec.Detach)
         session.command(command)
     if not detached:
-        session.abort(LEFT)
+        session.abort(SCREEN_ENDED)
         return
     session.command(spec.SetBreakpoints(breakpoints=spec.Breakpoints()))  # nobody is left to answer a gate
     session.command(spec.Continue())
 
 
-def _obey_signals(abort: Callable[[str], None] | None) -> None:
-    """Abort the run when told to end; with None, once it is over, end at once."""
+def _handle_signals(abort: Callable[[str], None] | None) -> None:
+    """Abort the run on SIGTERM, SIGINT and SIGHUP; with None, after the run, let them end the process at once."""
 
-    def told(number: int, _frame: object) -> None:
+    def abort_on_signal(number: int, _frame: object) -> None:
         assert abort is not None
         reason = f"told to end ({signal.Signals(number).name})"
         threading.Thread(target=abort, args=(reason,), daemon=True).start()  # a handler must take no lock
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, told if abort else signal.SIG_DFL)
+        signal.signal(number, abort_on_signal if abort else signal.SIG_DFL)
 
 
 class _Lines:
@@ -131,7 +131,7 @@ class _Lines:
         self._rest = b""
 
     def next(self) -> bytes | None:
-        """The next line that is not empty; None at the end."""
+        """Return the next line that is not empty, or None at the end."""
         while True:
             line, newline, rest = self._rest.partition(b"\n")
             if newline:

@@ -1,7 +1,7 @@
-"""The engine's stdout: the very lines of the run file, to a reader that may be slow, stalled or gone.
+"""Write the lines of the run file to the engine's stdout, for a reader that may be slow, stalled or gone.
 
-The run never waits for the reader. What it has not taken yet is kept in memory up to a limit; beyond that it is dropped
-there and read again from the run file, which holds the same bytes, once the reader goes on.
+The run never waits for the reader. Lines that it has not taken yet are kept in memory up to a limit; beyond that they
+are dropped there and read again from the run file, which holds the same bytes, once the reader goes on.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from fleet_rlm import events as ev
 from fleet_rlm import spec
 
 KEPT_BYTES = 4 << 20
-"""What is kept in memory for a reader that is behind."""
+"""Most bytes kept in memory for a reader that is behind."""
 BLOCK_BYTES = 1 << 18
 
 
 class Outlet:
-    """Writes to a descriptor from a thread of its own."""
+    """Writes a run's lines to a descriptor, from its own thread."""
 
     def __init__(self, fd: int, path: Callable[[], Path | None]) -> None:
-        """`path` tells where the run is recorded, once it is."""
+        """`path` returns the run file, once there is one."""
         self._fd = fd
-        self._where = path
+        self._find_path = path
         self._path: Path | None = None
         self._change = threading.Condition()
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
-        self._heard = 0
-        """Bytes of the run file, so far."""
+        self._recorded = 0
+        """Bytes of the run file so far."""
         self._sent = 0
-        """How many of them the reader was given."""
+        """Bytes of the run file that were written to the reader."""
         self._from_file = False
         self._gone = False
         self._closing = False
@@ -42,13 +42,13 @@ class Outlet:
         self._thread.start()
 
     def hear(self, _event: ev.Event, line: bytes) -> None:
-        """A recorder's listener: quick, whatever the reader does."""
+        """Take a recorded line; returns at once, whatever the reader does."""
         with self._change:
             if self._gone:
                 return
             if self._path is None:
-                self._path = self._where()
-            self._heard += len(line)
+                self._path = self._find_path()
+            self._recorded += len(line)
             if not self._from_file:
                 self._kept.append(line)
                 self._kept_bytes += len(line)
@@ -58,11 +58,11 @@ class Outlet:
             self._change.notify()
 
     def fail(self, failure: ev.Failure) -> None:
-        """The one line of an engine whose run could not begin."""
+        """Write the one line of an engine whose run could not begin."""
         self._write(spec.encode_line(spec.EngineFailed(error=failure)))
 
     def close(self) -> None:
-        """Wait until the reader has everything or is gone: one that ctrl+z has stopped goes on some day."""
+        """Wait until the reader has everything or is gone. A reader stopped by ctrl+z is waited for."""
         with self._change:
             self._closing = True
             self._change.notify()
@@ -86,10 +86,10 @@ class Outlet:
                 self._catch_up()
 
     def _behind(self) -> bool:
-        return self._from_file and self._sent < self._heard
+        return self._from_file and self._sent < self._recorded
 
     def _catch_up(self) -> None:
-        """Send what memory no longer has, until the file has no more."""
+        """Send from the run file the lines that memory no longer holds."""
         if self._path is None:
             return
         with self._path.open("rb") as file:
@@ -99,7 +99,7 @@ class Outlet:
                 if block:
                     self._send(block)
                 with self._change:
-                    if self._sent >= self._heard:
+                    if self._sent >= self._recorded:
                         self._from_file = False
                         return
                     if not block:  # the disk is full, and lines wait to be written

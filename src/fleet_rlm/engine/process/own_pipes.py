@@ -1,4 +1,4 @@
-"""Keep an engine's pipes for itself: no stray print or read of a library may touch them."""
+"""Reserve the engine's pipes for its events and commands: a library's print or read must not touch them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def own_streams() -> tuple[int, int]:
-    """Private descriptors of what stdin and stdout were; prints now go to stderr, and reads find nothing."""
+    """Return private copies of stdin and stdout. From then on prints go to stderr and reads find nothing."""
     commands, events = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -10,55 +10,40 @@ from collections.abc import Iterator
 from fleet_rlm.log_text import logger
 
 MODAL_LOGGERS = ("modal-client", "modal-utils")
+_lock = threading.Lock()
+_blocks: list[contextlib.ExitStack] = []
+"""The open blocks of `quiet_libraries`; runs may overlap in one process."""
 
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """In here, what they log goes to `fleet_rlm.<name>`, not through handlers of their own to standard error."""
-    with _quiet:
-        _quiet.enter()
+    """Within this block, send their logs to `fleet_rlm.<name>` instead of standard error."""
+    restore = contextlib.ExitStack()
+    with _lock:
+        if not _blocks:
+            _divert_logs(restore)
+        _blocks.append(restore)
     try:
         yield
     finally:
-        with _quiet:
-            _quiet.leave()
+        with _lock:
+            _blocks.remove(restore)
+            if _blocks:  # the last block to end puts the handlers back
+                _blocks[0].push(restore.pop_all())
+            restore.close()
 
 
-class _Quiet:
-    """Runs may overlap in one process: the first takes the handlers away, the last gives them back."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._runs = 0
-        self._handlers: list[logging.Handler] = []
-        self._propagates = True
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def enter(self) -> None:
-        self._runs += 1
-        if self._runs == 1:
-            logger = logging.getLogger("dspy")
-            self._handlers, self._propagates = logger.handlers, logger.propagate
-            logger.handlers, logger.propagate = [_PassOn()], False
-            for name in MODAL_LOGGERS:  # by a filter: the client adds its handler when it is imported, which is later
-                logging.getLogger(name).addFilter(_divert)
-
-    def leave(self) -> None:
-        self._runs -= 1
-        if self._runs == 0:
-            logger = logging.getLogger("dspy")
-            logger.handlers, logger.propagate = self._handlers, self._propagates
-            for name in MODAL_LOGGERS:
-                logging.getLogger(name).removeFilter(_divert)
+def _divert_logs(restore: contextlib.ExitStack) -> None:
+    dspys = logging.getLogger("dspy")
+    restore.callback(vars(dspys).update, handlers=dspys.handlers, propagate=dspys.propagate)
+    dspys.handlers, dspys.propagate = [_PassOn()], False
+    for name in MODAL_LOGGERS:  # by a filter: the client adds its handler when it is imported, which is later
+        logging.getLogger(name).addFilter(_divert)
+        restore.callback(logging.getLogger(name).removeFilter, _divert)
 
 
 class _PassOn(logging.Handler):
-    """To the run's diagnostics: nobody hears them unless they listen to `fleet_rlm`."""
+    """Passes dspy's log records on to the `fleet_rlm` logger, which is silent unless somebody listens to it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _pass_on(record, "dspy")
@@ -73,6 +58,3 @@ def _pass_on(record: logging.LogRecord, name: str) -> None:
     target = logger(f"fleet_rlm.{name}")
     if target.isEnabledFor(logging.DEBUG):
         target.debug("%s: %s", record.levelname, record.getMessage())
-
-
-_quiet = _Quiet()
