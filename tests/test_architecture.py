@@ -13,10 +13,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "fleet_rlm"
 MOST_LINES = 500
-LONGER_WITH_A_REASON = {
-    "events.py": "the whole vocabulary of a run is one idea and reads as one page",
-    "state.py": "one handler an event: the whole fold is one idea",
-}
 
 
 def test_nothing_below_imports_what_stands_above() -> None:
@@ -54,13 +50,13 @@ def test_no_two_modules_have_the_same_file_name() -> None:
     assert not {name: found for name, found in places.items() if len(found) > 1}
 
 
-def test_no_module_is_long_without_a_reason() -> None:
+def test_no_module_is_long() -> None:
     long = {
         str(path.relative_to(SOURCE)): lines
         for path in SOURCE.rglob("*.py")
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MOST_LINES
     }
-    assert set(long) <= set(LONGER_WITH_A_REASON), long
+    assert not long
 
 
 def test_the_driver_needs_nothing_but_the_standard_library() -> None:

@@ -159,8 +159,7 @@ def whole(event: ev.Event) -> list[str]:
 
 
 def _iteration(state: RunState, event: ev.ExecutionFinished) -> str | None:
-    ref = state.spans.get(event.span or "")
-    if ref is not None and ref.agent is not None:
+    if state.agent(event.span) is not None:
         return None
     step = next((step for step in reversed(state.iterations) if step.number == event.iteration), None)
     if step is None or all(execution.finished is not event for execution in step.executions):

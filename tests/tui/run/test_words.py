@@ -54,6 +54,18 @@ def test_a_model_that_is_waited_for_and_one_that_is_tried_again_are_told_apart()
     assert activity(state, state.t + 3).words == "waiting 5 s (RateLimited), attempt 2 of 5: 429 Too Many Requests"
 
 
+def test_a_final_extraction_that_is_tried_again_says_why_and_how_long_it_waits() -> None:
+    script = rich(until="error")
+    script.add(ev.ExecutionFinished(span="x3", iteration=3, outcome="error"))
+    script.add(ev.ExtractionStarted(span="e1", why="the limit of 20 iterations"))
+    state = fold_all(script.events)
+    assert activity(state, state.t + 2).words == "extracting the answer 2.0s"
+    error = ev.Failure(type="LMRateLimitError", message="429 Too Many Requests")
+    script.add(ev.ModelRetrying(span="e1", attempt=2, of=5, error=error, delay_seconds=8))
+    state = fold_all(script.events)
+    assert activity(state, state.t + 3).words == "waiting 5 s (rate limit), attempt 2 of 5: 429 Too Many Requests"
+
+
 def test_the_state_of_a_run_is_one_word_wherever_the_person_is() -> None:
     assert run_state(playhead(rich(until="batch"))) == ("● LIVE", "success")
     assert run_state(playhead(rich(until="batch"), "follow")) == ("● FOLLOWING", "success")

@@ -162,7 +162,9 @@ def activity(state: RunState, now: float) -> Activity:
         what = clean_line(state.sandbox.what, 40) or "starting the sandbox"
         return Activity(f"{what} {seconds(now - state.sandbox.since)}", "sandbox", waiting=True)
     if state.extraction is not None and state.extraction_finished is None:
-        return Activity(f"extracting the answer {seconds(now - state.extraction.t)}", "sub-llm", waiting=True)
+        retry = state.extraction_retry
+        words = retry_words(retry, now) if retry else f"extracting the answer {seconds(now - state.extraction.t)}"
+        return Activity(words, "sub-llm", waiting=True)
     if state.started is None:
         return Activity(f"starting {seconds(now)}", waiting=True)
     return Activity("starting the next step" if state.iterations else "preparing", waiting=True)
