@@ -37,7 +37,7 @@ def test_run_answers_and_leaves_a_record(document: str) -> None:
     assert state.started.run_id == result.run_id
 
 
-def test_run_says_what_is_missing(document: str) -> None:
+def test_a_run_without_a_required_input_names_it(document: str) -> None:
     with pytest.raises(SetupError, match="No question"):
         fleet_rlm.run(docs=document)
 
@@ -78,7 +78,7 @@ def test_a_program_that_fails_is_recorded_and_still_fails() -> None:
     assert state.finished.error is not None
 
 
-def test_a_programs_tools_and_its_answers_from_the_cache_are_told(tmp_path: Path) -> None:
+def test_a_programs_tool_calls_and_cached_answers_are_recorded(tmp_path: Path) -> None:
     def weather(city: str) -> str:
         """The weather of a city."""
         return f"rain in {city}"

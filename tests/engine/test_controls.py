@@ -97,7 +97,7 @@ def test_a_retry_asks_the_planner_for_another_version_before_anything_runs(start
     assert len(run.state().iterations[0].planners) == 2
 
 
-def test_who_steps_sees_what_comes_of_a_retry_and_of_a_skip(start: Start) -> None:
+def test_stepping_goes_on_after_a_retry_and_a_skip(start: Start) -> None:
     run = start(Script([action("bad", "bad = 1"), action("good", "good = 1"), DONE]), paused=True)
     run.wait_at("planner")
     run.send(spec.Step())
@@ -239,9 +239,7 @@ def test_a_pattern_that_would_search_for_ever_waits_instead_of_hanging(start: St
     run.finished()
 
 
-def test_what_a_run_returns_holds_no_secret_that_its_answer_repeats(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_returned_answer_holds_no_secret(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARBOUR_API_KEY", "quay-9-lantern-77")
     run = start(Script([action("leak", "SUBMIT(answer='the key is quay-9-' + 'lantern-77')")]))
     assert "lantern" not in str(run.finished().outputs)

@@ -100,7 +100,7 @@ def test_a_signature_that_cannot_be_had_is_named_with_the_reason(module: str, re
         ([f"{NAME}:lookup", lambda: None], "no name that code could call"),
     ],
 )
-def test_what_is_no_tool_is_named(module: str, given: list[str], words: str) -> None:
+def test_a_tool_that_is_not_callable_is_refused_by_name(module: str, given: list[str], words: str) -> None:
     with pytest.raises(SetupError, match=words):
         own_code.tools(given, module)
 
@@ -152,7 +152,7 @@ def test_a_program_gives_its_own_class_and_functions(tmp_path: Path) -> None:
     assert "A list of depots. The text of `depots.txt`: one string." in prompt
 
 
-def test_tools_whose_names_are_in_the_way_are_refused_before_the_run(tmp_path: Path) -> None:
+def test_tools_with_reserved_names_are_refused_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "d.txt").write_text("text")
 
     def docs() -> None:

@@ -44,13 +44,13 @@ class Windowed(Script):
         "nonsense",
     ],
 )
-def test_a_late_failure_leads_to_an_answer_from_what_is_known(start: Start, failure: Exception | str) -> None:
+def test_a_late_failure_leads_to_an_answer_from_the_steps_so_far(start: Start, failure: Exception | str) -> None:
     done = start(Script([LOOK, failure])).finished()
     assert (done.status, done.outputs) == ("extracted", {"answer": "extracted"})
     assert "planner" in done.reason
 
 
-def test_without_a_model_the_failure_says_what_is_known(start: Start) -> None:
+def test_a_failure_without_an_answer_names_the_steps_and_variables(start: Start) -> None:
     gone = lm15.AuthError("the key was revoked", status=401)
     done = start(Script([LOOK, gone], extract=gone)).finished()
     assert (done.status, done.outputs) == ("failed", {})
@@ -65,7 +65,7 @@ def test_a_failure_before_anything_is_known_fails_the_run_at_once(start: Start) 
     assert not run.of(ev.ExtractionStarted)
 
 
-def test_a_sub_agent_answers_from_what_it_knows(start: Start) -> None:
+def test_a_sub_agent_whose_planner_gives_up_answers_from_its_steps(start: Start) -> None:
     nested = action("nest", "import dspy\nprint(dspy.RLM('context -> answer')(context='x').answer)")
     run = start(Script([nested, LOOK, lm15.ProviderError("withheld"), DONE]))
     assert run.finished().status == "submitted"

@@ -24,7 +24,7 @@ def test_sizes_come_from_the_catalogue(model: str, input_limit: int, output_limi
 
 
 @pytest.mark.parametrize("model", ["openai/no-such-model", "ollama_chat/llama3.2", "offline/extractive", ""])
-def test_what_is_not_in_the_catalogue_is_not_known(model: str) -> None:
+def test_a_model_outside_the_catalogue_has_no_known_facts(model: str) -> None:
     assert facts_of(model) == ModelFacts()
 
 

@@ -118,7 +118,7 @@ def test_nothing_that_listens_is_a_failure_that_names_the_address(
     ],
     ids=["429", "500", "cut off", "no choices", "no first token", "stalled"],
 )
-def test_what_passes_is_tried_again_and_each_wait_is_told(
+def test_temporary_failures_are_retried_and_each_wait_is_recorded(
     start: Start, monkeypatch: pytest.MonkeyPatch, failing: list[Reply]
 ) -> None:
     limits = Timeouts(first_token=0.2, idle=0.2)

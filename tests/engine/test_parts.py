@@ -298,7 +298,7 @@ def test_overlapping_runs_give_dspys_log_back_as_it_was() -> None:
     assert (logger.handlers, logger.propagate) == before
 
 
-def test_a_wait_without_end_is_one_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_without_limit_is_made_in_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal that comes just before the main thread begins to wait is handled when it stops waiting."""
     turns: list[float | None] = []
     scope, wait = Scope(), cancel.futures.wait

@@ -101,7 +101,7 @@ def test_an_extraction_that_cannot_be_read_is_asked_for_again_as_json(start: Sta
     assert done.outputs == {"answer": "from json"}
 
 
-def test_what_the_planner_did_not_get_to_see_is_marked(start: Start) -> None:
+def test_output_that_the_planner_was_not_shown_is_marked(start: Start) -> None:
     run = start(Script([action("long", "print('x' * 30_000)"), DONE]))
     run.finished()
     finished = run.of(ev.ExecutionFinished)[0]

@@ -75,7 +75,7 @@ def test_the_extraction_begins_byte_for_byte_as_the_last_planner_prompt(
 
 
 @pytest.mark.parametrize("path", ["anthropic", "openrouter", "litellm"])
-def test_what_planner_and_extraction_share_is_marked_for_claudes_cache(
+def test_the_prompt_shared_by_planner_and_extraction_is_marked_for_claudes_cache(
     path: str, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with DialectServer(answer) as server:
@@ -95,7 +95,7 @@ def test_a_model_that_caches_by_itself_gets_no_marks(path: str, start: Start, mo
         assert "cache_control" not in str(bodies(path, server, start, monkeypatch))
 
 
-def test_bedrock_is_told_of_the_same_places_in_its_own_words(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bedrock_gets_the_same_cache_marks_in_its_own_format(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "made-up")
     monkeypatch.setenv("AWS_REGION_NAME", "us-east-1")

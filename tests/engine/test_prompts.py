@@ -36,7 +36,7 @@ from .scripted import Script, action
         ("llm_query_batched()", "got nothing"),
     ],
 )
-def test_what_is_no_prompt_is_refused_before_anything_is_paid(start: Start, call: str, says: str) -> None:
+def test_arguments_that_are_no_prompt_are_refused_before_a_model_call(start: Start, call: str, says: str) -> None:
     ask = f"try: {call}\nexcept Exception as error: print(error)"
     script = Script([action("ask", ask), action("end", "SUBMIT(answer='x')")])
     run = start(script)

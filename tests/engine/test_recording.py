@@ -192,7 +192,7 @@ class RaisingRLM(dspy.RLM):
         raise self.error
 
 
-def test_an_error_of_the_program_passes_through_and_is_not_called_ours() -> None:
+def test_an_error_of_the_program_is_raised_and_not_reported_as_ours() -> None:
     with dspy.context(lm=model()), fleet_rlm.record() as recording, pytest.raises(OwnError) as raised:
         ask(rlm(RaisingRLM))
     assert raised.value is RaisingRLM.error
@@ -231,7 +231,7 @@ def test_a_cancelled_call_leaves_an_aborted_record() -> None:
     assert [end.status for end in ends(recording.runs)] == ["aborted"]
 
 
-def test_a_models_failure_is_told_in_the_providers_words_without_our_settings() -> None:
+def test_a_models_failure_in_a_program_shows_the_providers_words_without_our_settings() -> None:
     refused = lm15.AuthError("no such key", provider="scripted")
     with dspy.context(lm=model(refused)), fleet_rlm.record() as recording, pytest.raises(dspy.LMAuthError):
         ask(rlm())

@@ -174,7 +174,7 @@ def test_lost_again_and_again_the_run_ends_with_a_word_about_it(start: Start) ->
     valid(run)
 
 
-def test_a_run_may_be_told_to_fail_instead(start: Start) -> None:
+def test_on_sandbox_lost_fail_ends_the_run_after_a_loss(start: Start) -> None:
     script = Script([action("ask", "llm_query('hold')")], sub=lambda prompt: Script.hold(script, prompt))
     run = killed_while_asking(start, script, watched=False, on_sandbox_lost="fail")
     done = run.finished()
@@ -219,7 +219,7 @@ def test_a_screen_that_leaves_lets_the_run_restart_by_itself(start: Start) -> No
     assert run.finished().status == "submitted"
 
 
-def test_what_is_not_the_same_again_is_said(start: Start) -> None:
+def test_differences_of_the_restored_state_are_reported(start: Start) -> None:
     chance = "import random, time\nluck = random.random()\nprint('rolled', luck)"
     script = Script([action("roll", chance), action("quiet", "seed = random.random()"), ASK, DONE])
     hold_once(script, "hold")
@@ -245,7 +245,7 @@ def test_functions_errors_and_addresses_are_no_difference(start: Start) -> None:
     assert printed(run).endswith("16\n")
 
 
-def test_an_interrupted_step_is_not_run_again_and_what_it_left_is_missed(start: Start) -> None:
+def test_an_interrupted_step_is_not_run_again_and_its_variables_are_reported_missing(start: Start) -> None:
     spin = action("spin", "left = 1\nprint('spinning')\nwhile True: pass")
     script = Script([spin, ASK, DONE])
     hold_once(script, "hold")

@@ -53,7 +53,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("kind", "code", "value"), [*HELD, ("list", DEEP.format(90), 90)])
-def test_what_is_submitted_is_the_answer(start: Start, kind: str, code: str, value: object) -> None:
+def test_a_submitted_value_is_the_answer(start: Start, kind: str, code: str, value: object) -> None:
     if value == 90:
         value = "x"
         for _ in range(90):
@@ -66,7 +66,9 @@ def test_what_is_submitted_is_the_answer(start: Start, kind: str, code: str, val
 
 
 @pytest.mark.parametrize(("kind", "code", "words"), REFUSED)
-def test_what_no_answer_can_hold_is_an_error_that_the_code_sees(start: Start, kind: str, code: str, words: str) -> None:
+def test_a_submitted_value_that_no_answer_can_hold_is_an_error_for_the_code(
+    start: Start, kind: str, code: str, words: str
+) -> None:
     script = Script([action("a", code), action("b", "SUBMIT(answer=None)")], extract=EXTRACTED)
     run = start(script, signature=f"context, question -> answer: {kind}", budgets=spec.Budgets(max_iterations=2))
     run.finished()
@@ -83,7 +85,7 @@ def test_what_no_answer_can_hold_is_an_error_that_the_code_sees(start: Start, ki
         ("dict[int, str]", '{"1": "a"}', {"1": "a"}),
     ],
 )  # fmt: skip
-def test_what_is_extracted_is_the_answer(start: Start, kind: str, text: str, value: object) -> None:
+def test_an_extracted_value_is_the_answer(start: Start, kind: str, text: str, value: object) -> None:
     script = Script([action("a", "print(1)")], extract=EXTRACTED.replace("extracted", text))
     run = start(script, signature=f"context, question -> answer: {kind}", budgets=spec.Budgets(max_iterations=1))
     assert run.finished().outputs == {"answer": value}
@@ -98,9 +100,7 @@ def test_what_is_extracted_is_the_answer(start: Start, kind: str, text: str, val
         ("int", "9" * 5000, "lacks the fields"), ("int", "null", "lacks the fields"),
     ],
 )  # fmt: skip
-def test_what_no_answer_can_hold_is_refused_in_an_extraction_too(
-    start: Start, kind: str, text: str, words: str
-) -> None:
+def test_an_extracted_value_that_no_answer_can_hold_is_refused(start: Start, kind: str, text: str, words: str) -> None:
     script = Script([action("a", "print(1)")], extract=EXTRACTED.replace("extracted", text))
     run = start(script, signature=f"context, question -> answer: {kind}", budgets=spec.Budgets(max_iterations=1))
     done = run.finished()
@@ -109,7 +109,7 @@ def test_what_no_answer_can_hold_is_refused_in_an_extraction_too(
     assert words in done.error.message
 
 
-def test_one_dictionary_of_all_outputs_is_the_outputs(start: Start) -> None:
+def test_a_submitted_dictionary_of_all_outputs_is_taken_as_the_outputs(start: Start) -> None:
     script = Script([action("a", "SUBMIT({'answer': 'x', 'pages': [1]})")])
     run = start(script, signature="context, question -> answer, pages: list[int]")
     assert run.finished().outputs == {"answer": "x", "pages": [1]}

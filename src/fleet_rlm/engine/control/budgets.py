@@ -27,7 +27,7 @@ FIRST_ANSWER_TOKENS = 400
 REQUEST_TOKENS = 400
 """Longer than the request for the final outputs, which stands at the end of the planner's prompt."""
 PRINTED_TOKENS = 10_000 // CHARS_PER_TOKEN
-"""What the planner is shown at most of what a cell prints: dspy's limit, in tokens."""
+"""Most tokens of a cell's output that the planner is shown (dspy's limit)."""
 SUBMIT = "Submit the best answer you have."
 
 
@@ -59,7 +59,7 @@ class Spending:
         self._answers = 0
         """Sub-calls that were answered."""
         self._final = Estimate()
-        """What the forced final answer is going to spend: about, and when the running cell prints all that is shown."""
+        """Return the spending of the forced final answer: expected, and highest if the running cell prints the most."""
         self._changed: Future[None] = Future()
         """Done when a reservation ends."""
 
@@ -122,8 +122,8 @@ class Spending:
     def admit(self, call: object, estimate: Callable[[], Estimate], scope: Scope) -> str | None:
         """Count a sub-call and reserve its possible cost, or return why it is refused.
 
-        Waits for calls in flight when only their reservations are in the way; a call whose scope ends meanwhile is
-        refused. `settle` gives the reservation back.
+        Waits for calls in flight when only their reservations are in the way, and estimates again after each. A call
+        whose scope ends meanwhile is refused. `settle` gives the reservation back.
         """
         while True:
             costs = estimate()

@@ -116,7 +116,7 @@ def _handle_signals(abort: Callable[[str], None] | None) -> None:
 
     def abort_on_signal(number: int, _frame: object) -> None:
         assert abort is not None
-        reason = f"told to end ({signal.Signals(number).name})"
+        reason = f"the engine got {signal.Signals(number).name}"
         threading.Thread(target=abort, args=(reason,), daemon=True).start()  # a handler must take no lock
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -132,17 +132,21 @@ _WITHHELD: dict[str | None, tuple[str, str]] = {
 
 def _kind_of(error: dspy.LMError) -> tuple[str, str, str] | None:
     """Return type, message and hint for causes that have no dspy class of their own, else None."""
-    status, code, said = getattr(error, "status", None), getattr(error, "provider_code", None), provider_words(error)
+    status, code, quoted = (
+        getattr(error, "status", None),
+        getattr(error, "provider_code", None),
+        provider_words(error),
+    )
     if isinstance(error, Withheld) or code == WITHHELD:
         return ("Withheld", *_WITHHELD.get(code, _WITHHELD[None]))
     if isinstance(error, dspy.LMAuthError) and status == 403:
         return ("LMAuthError", *_FORBIDDEN)
     if isinstance(error, dspy.LMInvalidRequestError) and type(error) is dspy.LMInvalidRequestError:
-        if re.search(r"max_(?:\w+_)?tokens|(?:output|completion) tokens", said):
+        if re.search(r"max_(?:\w+_)?tokens|(?:output|completion) tokens", quoted):
             return ("LMInvalidRequestError", *_TOO_LONG)
         if status in (404, 405):
             return ("LMInvalidRequestError", *_NO_PATH)
-        if re.search(r"parameter|temperature|reasoning|unsupported|extra inputs", said, re.IGNORECASE):
+        if re.search(r"parameter|temperature|reasoning|unsupported|extra inputs", quoted, re.IGNORECASE):
             return ("LMInvalidRequestError", "The model's server refused the request.", _PARAMETER)
     return None
 
@@ -165,9 +169,9 @@ def model_failure(error: Exception) -> ev.Failure:
     )
     if known is not None:
         name, words, hint = known
-        status, said = getattr(error, "status", None), provider_words(error)
+        status, quoted = getattr(error, "status", None), provider_words(error)
         code = f" (HTTP {status})" if status else ""
-        return ev.Failure(type=name, message=f"{words.rstrip('.')}{code}: {said}" if said else words, hint=hint)
+        return ev.Failure(type=name, message=f"{words.rstrip('.')}{code}: {quoted}" if quoted else words, hint=hint)
     return ev.Failure(type=type(error).__name__, message=str(error))
 
 
