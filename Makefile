@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 NEWEST := .venv-newest
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PIP_INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
+# Each of the hundreds of processes that tests start would compile dspy and fleet-rlm again: 1.4 s of a core.
+unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 JOBS ?= auto
 # What starts no engine, sandbox, screen or server of Modal's: reading documents, run files, tasks, and the small parts.
