@@ -1,4 +1,4 @@
-"""What tests of several folders start: Modal's servers on loopback, one a test process."""
+"""Fixtures for tests of several folders: Modal's server on loopback, and hypothesis without limits of time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from modal_server import ModalServer, NoModalServer
+
+# A busy machine fails no property: neither for a slow example nor for examples that are made slowly.
+settings.register_profile("any_load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any_load")
 
 
 @pytest.fixture(autouse=True)

@@ -201,14 +201,14 @@ _programs = st.builds(
 
 
 @given(_programs, st.sampled_from(sorted(FORMS)))
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 def test_a_program_comes_out_of_every_form_as_it_went_in(program: str, form: str) -> None:
     reply = replies.read(FORMS[form](program))
     assert ast.dump(ast.parse(reply.code)) == ast.dump(ast.parse(program))
 
 
 @given(st.text(max_size=400) | st.lists(st.sampled_from(_MARKS), max_size=30).map("".join))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 def test_no_text_breaks_the_reader(text: str) -> None:
     replies.so_far(text)
     try:

@@ -20,7 +20,7 @@ def run(*events: ev.Event) -> RunState:
     return fold_all(msgspec.structs.replace(event, seq=n, t=float(n)) for n, event in enumerate(events))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(any_event(), max_size=40))
 def test_no_sequence_of_events_breaks_the_fold(events: list[ev.Event]) -> None:
     state = RunState()
@@ -36,7 +36,6 @@ def test_no_sequence_of_events_breaks_the_fold(events: list[ev.Event]) -> None:
     assert state.is_over == (state.status in ("submitted", "extracted", "stopped", "failed", "aborted"))
 
 
-@settings(deadline=None)
 @given(st.lists(any_event(), max_size=25), st.data())
 def test_folding_in_two_parts_is_folding_at_once(events: list[ev.Event], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(events)))

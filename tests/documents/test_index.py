@@ -37,7 +37,7 @@ pieces = st.lists(
 texts = pieces.map(b"".join)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=texts, chunk=st.integers(8, 40))
 def test_rows_are_the_lines_with_long_ones_in_pieces(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, chunk: int
@@ -57,7 +57,7 @@ def test_rows_are_the_lines_with_long_ones_in_pieces(
     assert index.lines == len(joined)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=texts, chunk=st.integers(8, 40))
 def test_an_offset_leads_to_its_row_and_back(tmp_path_factory: pytest.TempPathFactory, data: bytes, chunk: int) -> None:
     index = indexed(data, tmp_path_factory.mktemp("i") / "t", chunk)
@@ -70,7 +70,7 @@ def test_an_offset_leads_to_its_row_and_back(tmp_path_factory: pytest.TempPathFa
         assert index.row_of_line(line) == next(r.number for r in rows if r.line == line)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(text=st.text("aé日🚀\n", max_size=200), chunk=st.integers(8, 20))
 def test_no_row_cuts_a_character(tmp_path_factory: pytest.TempPathFactory, text: str, chunk: int) -> None:
     index = indexed(text.encode(), tmp_path_factory.mktemp("i") / "t", chunk)

@@ -34,7 +34,7 @@ def found_text(span: Span) -> str:
     return LOCATOR.texts[span.document].text(span.start, span.end)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(0, 2), st.data())
 def test_any_slice_of_a_document_is_found_exactly_inside_any_wrapper(which: int, data: st.DataObject) -> None:
     text = TEXTS[which]

@@ -42,7 +42,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 letters = st.text("aAbé\n 日", max_size=80)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(text=letters, data=st.data(), case=st.sampled_from(["exact", "ignore"]))
 def test_plain_text_is_found_where_a_plain_search_finds_it(text: str, data: st.DataObject, case: str) -> None:
     start = data.draw(st.integers(0, max(0, len(text) - 1)))
@@ -91,7 +91,7 @@ SEEING_PAST_THE_END = [r"(?<=a)b", r"a(?!\s)", r"\Aa", r"b\Z", "(?s)a.b", "(?>a+
 patterns = st.sampled_from([*WITHIN_LINES, *AT_EDGES, *SEEING_PAST_THE_END])
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(
     lines=st.lists(st.text("aAbé 日", max_size=8), max_size=12), pattern=patterns, end=st.sampled_from(["\n", "\r\n"])
 )

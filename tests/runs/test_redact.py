@@ -189,7 +189,7 @@ ENCODED_WORDS = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(ENCODED_WORDS, max_size=8).map("".join), SIZES)
 def test_however_a_text_with_encoded_secrets_is_cut_what_comes_out_is_the_same(text: str, sizes: list[int]) -> None:
     redactor = Redactor(ENCODED)
@@ -216,7 +216,6 @@ def test_escaped_and_encoded_text_without_secrets_stays(text: str) -> None:
     assert Redactor(ENCODED).text(text) == text
 
 
-@settings(deadline=None)
 @given(st.lists(WORDS, max_size=8).map("".join))
 def test_a_stream_of_single_characters_holds_back_no_more_than_a_secret(text: str) -> None:
     stream, out = StreamRedactor(Redactor(SECRETS)), 0

@@ -34,7 +34,7 @@ def shape(state: RunState) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, len(EVENTS)), min_size=1, max_size=6))
 def test_every_way_to_a_moment_gives_the_state_of_that_moment(places: list[int]) -> None:
     playhead = opened()
