@@ -2,9 +2,6 @@
 
 What screens find here: `open_run(source)`, `start_run(spec)`, `open_path(path)`, `live_runs`, `memory` (what is kept
 from one start to the next), `now()` (the wall clock, fixed in tests) and a safe `notify`.
-
-A screen or widget whose `check_action` answers None (disabled, but shown) has a method `why_disabled(action) -> str`:
-the app says it when the key is pressed all the same, and the command palette shows it.
 """
 
 from __future__ import annotations
@@ -12,34 +9,33 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from textual import work
-from textual.actions import ActionParseResult, parse
-from textual.app import SuspendNotSupported, SystemCommand
+from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
-from textual.screen import Screen
 from textual.worker import WorkerFailed, get_current_worker
 
 from fleet_rlm import config
 from fleet_rlm.shipped import themes_folder
 from fleet_rlm.terminal_text import clean, clean_line
+from fleet_rlm.tui.key_actions import KeyActionsApp
 from fleet_rlm.tui.live_runs import LiveRun, LiveRuns
-from fleet_rlm.tui.look.keys import key_words, known_ids
+from fleet_rlm.tui.look.keys import known_ids
 from fleet_rlm.tui.look.themes import DEFAULT_THEME, FaultyTheme, load_folder, load_theme, notice, semantic_defaults
 from fleet_rlm.tui.person_settings import Settings, load_settings
 from fleet_rlm.tui.remembered import Memory
 from fleet_rlm.tui.safe_output import SafeOutput, SixteenColors
 from fleet_rlm.tui.screens.home.home_screen import HomeScreen
-from fleet_rlm.tui.seams import OpenApp, SteadyDriver
+from fleet_rlm.tui.seams import SteadyDriver
 from fleet_rlm.tui.terminal_hangup import TerminalDriver, TerminalWatch
 
 if TYPE_CHECKING:
@@ -59,18 +55,12 @@ def _kind_of_toast(severity: str, title: str, text: str) -> tuple[str, ...]:
 
 
 @runtime_checkable
-class SaysWhy(Protocol):
-    def why_disabled(self, action: str) -> str:
-        """Why an action of this widget cannot be done now, in a few words."""
-
-
-@runtime_checkable
 class StartsWork(Protocol):
     def work_failed(self, group: str, words: str) -> None:
         """A worker of this node has failed: don't wait for it any more. `words` says why, in a line."""
 
 
-class FleetApp(OpenApp[list[str]]):
+class FleetApp(KeyActionsApp):
     """Returns, when it ends, the lines to print: where the runs are that it leaves."""
 
     TITLE = "fleet-rlm"
@@ -335,44 +325,7 @@ class FleetApp(OpenApp[list[str]]):
             where = self.lines_of_crash(error.error)[-1]
             self.notify(f"{what}\n{where}", title="Something failed; the app goes on", severity="error")
 
-    # Keys, commands, help
-
-    async def run_action(
-        self,
-        action: str | ActionParseResult,
-        default_namespace: DOMNode | None = None,
-        namespaces: Mapping[str, DOMNode] | None = None,
-    ) -> bool:
-        done = await super().run_action(action, default_namespace, namespaces)
-        if not done and isinstance(action, str) and default_namespace is not None:
-            why = self._why_disabled(action, default_namespace)
-            if why:
-                self.notify(why, timeout=4)
-                return True
-        return done
-
-    def _why_disabled(self, action: str, node: DOMNode) -> str:
-        namespace, name, parameters = parse(action)
-        target: DOMNode = {"app": self, "screen": self.screen}.get(namespace, node)
-        if isinstance(target, SaysWhy) and target.check_action(name, parameters) is None:
-            return target.why_disabled(name)
-        return ""
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Everything that can be done now, with its key."""
-        seen: set[str] = set()
-        for node, binding, enabled, tooltip in screen.active_bindings.values():
-            if binding.id is None or binding.id in seen or not binding.description:
-                continue
-            seen.add(binding.id)
-            keys = self.get_key_display(binding)
-            why = "" if enabled else self._why_disabled(binding.action, node)
-            help_text = f"{keys}  {tooltip or ''}".rstrip() if enabled else f"{keys}  not now: {why}"
-
-            async def run(action: str = binding.action, node: DOMNode = node) -> None:
-                await self.run_action(action, node)
-
-            yield SystemCommand(binding.description, help_text, run)
+    # Help, mouse, settings
 
     def action_help(self) -> None:
         from fleet_rlm.tui.screens.help import HelpScreen
@@ -387,12 +340,6 @@ class FleetApp(OpenApp[list[str]]):
         key = next((key for key, active in self.active_bindings.items() if active.binding.id == "app.mouse"), "f8")
         self.notify("The mouse works in the app." if self.mouse_on else
                     f"The mouse is the terminal's: select and copy as usual. {key} takes it back.")  # fmt: skip
-
-    def get_key_display(self, binding: Binding) -> str:
-        """Keys as a person says them: `enter`, `ctrl+q`, `?`."""
-        if binding.key_display:
-            return binding.key_display
-        return key_words(binding.key)
 
     @work(thread=True, group="settings")
     def _check_settings(self) -> None:
