@@ -12,14 +12,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
-from textual.screen import Screen
-from textual.timer import Timer
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
 from fleet_rlm import figures
 from fleet_rlm.terminal_text import clean_line
 from fleet_rlm.tui.look.footer import KeyFooter
+from fleet_rlm.tui.screens.home.run_order import RunOrder
 from fleet_rlm.tui.screens.home.run_preview import Preview
 from fleet_rlm.tui.screens.home.run_row import GOING_ON
 from fleet_rlm.tui.screens.home.run_table import SORTS, RunTable
@@ -33,27 +32,16 @@ if TYPE_CHECKING:
     from fleet_rlm.tui.app import FleetApp
 
 REFRESH_SECONDS = 2.0
-FILTER_SECONDS = 0.15
-FILTER_CHARS = 200
 FAULT_CHARS = 160
 NARROW = 110
 """Columns of the terminal below which the preview stands under the table instead of beside it."""
-
-_DOWN_FIRST = ("when", "it", "calls", "cost", "time")
-_ORDERS = {
-    "when": ("oldest first", "newest first"),
-    "it": ("fewest iterations first", "most iterations first"),
-    "calls": ("fewest calls first", "most calls first"),
-    "cost": ("cheapest first", "most expensive first"),
-    "time": ("shortest first", "longest first"),
-}
 
 
 class _NotWanted(Exception):
     """The app ends: a library of thousands of new files need not be read to the end."""
 
 
-class HomeScreen(Screen[None]):
+class HomeScreen(RunOrder):
     """The run library."""
 
     DEFAULT_CSS = """
@@ -118,9 +106,7 @@ class HomeScreen(Screen[None]):
         self._library: Library | None = None
         self._rows: Sequence[RunRow] = ()
         self._known = self._looking = self._look_again = False
-        self._words = self._configured = ""
-        self._column, self._descending = "when", True
-        self._typing: Timer | None = None
+        self._configured = ""
         self._going = 0
         self._left: Path | None = None
         """The run that was just left: the cursor goes to its row, as soon as there is one."""
@@ -286,11 +272,6 @@ class HomeScreen(Screen[None]):
         model = clean_line(self._configured, 40)
         self.query_one("#head-right", Static).update(Content(f"model {model}" if model else ""))
 
-    @property
-    def _order_words(self) -> Content:
-        words = _ORDERS.get(self._column, (f"by {self._column}", f"by {self._column}, reversed"))
-        return Content(words[self._descending])
-
     def _live_state(self, row: RunRow | None) -> RunState | None:
         """The state of a run that this app drives."""
         live = self.fleet.live_runs.with_path(str(row.path)) if row is not None else None
@@ -323,65 +304,6 @@ class HomeScreen(Screen[None]):
     def _moved(self) -> None:
         self._left = None
         self._show_preview()
-
-    # Order and filter
-
-    @on(RunTable.HeadPressed)
-    def _sort_by(self, message: RunTable.HeadPressed) -> None:
-        if message.column.name == self._column:
-            self.action_reverse()
-        else:
-            self._order(message.column.name, message.column.name in _DOWN_FIRST)
-
-    def action_sort(self) -> None:
-        names = list(SORTS)
-        column = names[(names.index(self._column) + 1) % len(names)]
-        self._order(column, column in _DOWN_FIRST)
-
-    def action_reverse(self) -> None:
-        self._order(self._column, not self._descending)
-
-    def _order(self, column: str, descending: bool) -> None:
-        self._column, self._descending = column, descending
-        self._look()
-
-    @property
-    def _filter(self) -> Input:
-        return self.query_one("#filter", Input)
-
-    def action_filter(self) -> None:
-        self._filter.add_class("-open")
-        self._filter.display = True
-        self.set_focus(self._filter)  # at once: what is typed next belongs to it
-        self.query_one("#head-right").display = False
-
-    @on(Input.Changed, "#filter")
-    def _filter_typed(self, message: Input.Changed) -> None:
-        if self._typing is not None:
-            self._typing.stop()
-        self._typing = self.set_timer(FILTER_SECONDS, lambda: self._filter_by(message.value))
-
-    @on(Input.Submitted, "#filter")
-    def _filter_done(self, message: Input.Submitted) -> None:
-        self._close_filter()
-        self._filter_by(message.value)
-
-    def _close_filter(self) -> None:
-        self._filter.remove_class("-open")
-        self._filter.display = False
-        self.query_one("#head-right").display = True
-        self._draw_head()
-        self.query_one(RunTable).focus()
-
-    def _filter_by(self, words: str) -> None:
-        self._words = clean_line(words, FILTER_CHARS).strip()
-        self._look()
-
-    def action_close(self) -> None:
-        self._close_filter()
-        if self._filter.value or self._words:
-            self._filter.value = ""
-            self._filter_by("")
 
     # Runs
 
