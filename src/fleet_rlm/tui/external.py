@@ -27,12 +27,12 @@ class CannotRun(RuntimeError):
 
 
 def editor_command() -> list[str]:
-    """What `$VISUAL` or `$EDITOR` says, else the first of nano, vim, vi. Raises `CannotRun`."""
+    """Return the command in `$VISUAL` or `$EDITOR`, else the first of nano, vim, vi. Raises `CannotRun`."""
     return _command(("VISUAL", "EDITOR"), ("nano", "vim", "vi"), "set EDITOR, for example EDITOR=nano")
 
 
 def pager_command() -> list[str]:
-    """What `$PAGER` says, else the first of less, more. Raises `CannotRun`."""
+    """Return the command in `$PAGER`, else the first of less, more. Raises `CannotRun`."""
     return _command(("PAGER",), ("less", "more"), "set PAGER, for example PAGER=less")
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RunView(Protocol):
-    """What the app asks of a run's screen."""
+    """The part of a run's screen that the app uses."""
 
     @property
     def source(self) -> RunSource: ...
@@ -52,7 +52,7 @@ class LiveRun:
 
 
 class LiveRuns:
-    """All of them, oldest first."""
+    """All live runs of this app, oldest first."""
 
     def __init__(self) -> None:
         self._runs: list[LiveRun] = []

@@ -1,4 +1,4 @@
-"""What the app remembers from one start to the next: theme, last choices, sizes of panes. Losing it loses no work."""
+"""Values that the app keeps between starts: theme, last choices, sizes of panes. Losing it loses no work."""
 
 from __future__ import annotations
 

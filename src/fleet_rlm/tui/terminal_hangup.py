@@ -24,7 +24,7 @@ from typing import TextIO
 from fleet_rlm.tui.seams import KeyParser, SteadyDriver
 
 LOOK_MILLISECONDS = 1000
-"""How often the terminal is looked at where the system doesn't report its end by itself."""
+"""The interval between checks of the terminal where the system doesn't report its end by itself."""
 LAST_SECONDS = 12.0
 """How long an orderly end may take once the terminal is gone; then the process ends at once."""
 PROGRAM_SECONDS = 1.0

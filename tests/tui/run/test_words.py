@@ -12,7 +12,7 @@ from fleet_rlm.state import fold_all
 from fleet_rlm.tui.run_view.about_run import about
 from fleet_rlm.tui.run_view.playhead import Playhead
 from fleet_rlm.tui.run_view.run_words import Figures, activity, badges, figures, run_state
-from fleet_rlm.tui.screens.run.run_keys import BINDINGS, GATE_ACTIONS, LOST_ACTIONS, Standing, offer
+from fleet_rlm.tui.screens.run.run_keys import BINDINGS, GATE_ACTIONS, LOST_ACTIONS, RunSituation, offer
 from fleet_rlm.tui.sources.event_source import SourceEnd
 from fleet_rlm.tui.widgets.gate_bar import why
 from fleet_rlm.tui.widgets.timeline import Cell, bar
@@ -122,10 +122,10 @@ def test_what_the_gate_offers_can_be_done_there() -> None:
     for at, offers in GATE_ACTIONS.items():
         for _, action in offers:
             assert action in actions
-            assert offer(action, Standing(live=True, mode="live", gate=at)).why_not == ""
+            assert offer(action, RunSituation(live=True, mode="live", gate=at)).why_not == ""
     for _, action in LOST_ACTIONS:
         assert action in actions
-        assert offer(action, Standing(live=True, mode="live", gate="error", lost=True)).why_not == ""
+        assert offer(action, RunSituation(live=True, mode="live", gate="error", lost=True)).why_not == ""
 
 
 def test_a_lost_sandbox_is_the_state_while_it_is_asked_about_and_a_badge_after() -> None:
@@ -143,21 +143,21 @@ def test_a_lost_sandbox_is_the_state_while_it_is_asked_about_and_a_badge_after()
 @pytest.mark.parametrize("action", ["step", "change", "tell", "restart", "retry", "skip", "finish", "evaluate",
                                     "breakpoints", "interrupt", "abort"])  # fmt: skip
 def test_a_control_of_live_runs_says_of_a_record_why_it_does_nothing(action: str) -> None:
-    assert "only a live run" in offer(action, Standing(mode="replay")).why_not
-    assert "Another process" in offer(action, Standing(mode="follow")).why_not
-    assert "over" in offer(action, Standing(mode="live", over=True)).why_not
-    assert "engine has ended" in offer(action, Standing(mode="live")).why_not
+    assert "only a live run" in offer(action, RunSituation(mode="replay")).why_not
+    assert "Another process" in offer(action, RunSituation(mode="follow")).why_not
+    assert "over" in offer(action, RunSituation(mode="live", over=True)).why_not
+    assert "engine has ended" in offer(action, RunSituation(mode="live")).why_not
 
 
 def test_the_word_for_space_is_what_it_does_now() -> None:
-    live = Standing(live=True, mode="live")
+    live = RunSituation(live=True, mode="live")
     words = [
         offer("pause", live).label,
-        offer("pause", Standing(live=True, mode="live", pausing=True)).label,
-        offer("pause", Standing(live=True, mode="live", gate="code")).label,
-        offer("pause", Standing(live=True, mode="live", gate="fanout")).label,
-        offer("pause", Standing()).label,
-        offer("pause", Standing(playing=True, following=False)).label,
+        offer("pause", RunSituation(live=True, mode="live", pausing=True)).label,
+        offer("pause", RunSituation(live=True, mode="live", gate="code")).label,
+        offer("pause", RunSituation(live=True, mode="live", gate="fanout")).label,
+        offer("pause", RunSituation()).label,
+        offer("pause", RunSituation(playing=True, following=False)).label,
     ]
     assert words == ["Pause", "Don't pause", "Continue", "Send all", "Play", "Pause"]
 

@@ -1,4 +1,4 @@
-"""Where the screens' events come from: a live engine, or a run file that is complete or still grows."""
+"""The sources of the screens' events: a live engine, or a run file that is complete or still grows."""
 
 from __future__ import annotations
 

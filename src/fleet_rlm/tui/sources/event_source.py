@@ -1,4 +1,4 @@
-"""Where a screen's events come from: a live engine, a finished file, or a file that is still being written."""
+"""The interface of an event source: a live engine, a finished file, or a file that is still being written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class SourceEnd:
     complete: bool
     """True when the last event was `run.finished`."""
     words: str = ""
-    """What happened when it is not complete: `the engine ended (killed by signal 9)`, `the last line is torn`."""
+    """The reason when it is not complete: `the engine ended (killed by signal 9)`, `the last line is torn`."""
     hint: str = ""
-    """What the person can do next."""
+    """The next step for the person."""
 
 
 class RunSource(Protocol):

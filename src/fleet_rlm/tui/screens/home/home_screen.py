@@ -111,7 +111,7 @@ class HomeScreen(RunOrder):
         self._left: Path | None = None
         """The run that was just left: the cursor goes to its row, as soon as there is one."""
         self._drawn: object = None
-        """What the table showed when it was drawn last: most looks at the library find nothing new."""
+        """The content of the table when it was drawn last: most looks at the library find nothing new."""
 
     @property
     def fleet(self) -> FleetApp:
@@ -144,7 +144,7 @@ class HomeScreen(RunOrder):
         self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
-        """What the first frame does without."""
+        """Mount the filter and ask the library, after the first frame."""
         head = self.query_one("#head")
         if not (head.is_mounted and head.is_attached):  # the app is ending already
             return
@@ -325,16 +325,14 @@ class HomeScreen(RunOrder):
         await self.run_action(message.action)
 
     def action_new_run(self) -> None:
-        from fleet_rlm.tui.screens.new_run.new_run_screen import NewRunScreen
-
-        self.app.push_screen(NewRunScreen())
+        self._open_form()
 
     def action_run_again(self) -> None:
         if (row := self._chosen()) is None:
             return
         live = self.fleet.live_runs.with_path(str(row.path))
         if live is not None and live.spec is not None:
-            self._ask_again(live.spec)
+            self._open_form(live.spec)
         else:
             self._read_spec(str(row.path))
 
@@ -347,9 +345,9 @@ class HomeScreen(RunOrder):
         except NotAgain as error:
             self.fleet.tell(self, self.notify, str(error), severity="error")
         else:
-            self.fleet.tell(self, self._ask_again, spec)
+            self.fleet.tell(self, self._open_form, spec)
 
-    def _ask_again(self, spec: RunSpec) -> None:
+    def _open_form(self, spec: RunSpec | None = None) -> None:
         from fleet_rlm.tui.screens.new_run.new_run_screen import NewRunScreen
 
         self.app.push_screen(NewRunScreen(spec))

@@ -1,4 +1,4 @@
-"""What a run's record says beyond its row."""
+"""Details of a run beyond its row in the library, folded from its record."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def details_of(state: RunState) -> Details:
 
 
 def read_details(path: str, cancelled: Callable[[], bool]) -> Details | None:
-    """Of a run file; None when it was cancelled. Raises `NotARun` or `OSError`."""
+    """Read the details of a run file; None when it was cancelled. Raises `NotARun` or `OSError`."""
     state = RunState()
     with RunFile(path) as file:
         for event in file.events():

@@ -1,4 +1,4 @@
-"""What a run is about, how it went and what to know before trusting it; read from its record in the background."""
+"""The preview of a run: its question, how it went and remarks; read from its record in the background."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fleet_rlm.tui.screens.home.run_details import Details
 
 FOLD_BYTES = 24 * 1024 * 1024
-"""Of a larger record only the row is shown: folding it would take seconds."""
+"""Size of a record above which only its row is shown: folding it would take seconds."""
 DELAY_SECONDS = 0.12
 """The cursor rests this long on a run before its record is read."""
 QUESTION_CHARS, REMARK_CHARS = 2000, 400

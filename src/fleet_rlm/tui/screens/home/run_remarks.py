@@ -1,4 +1,4 @@
-"""What a reader should know about a run before trusting its answer, computed from its record alone."""
+"""Remarks that a reader should know before trusting a run's answer, computed from its record alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def remarks(state: RunState) -> list[str]:
 
 
 def seconds_by_iteration(state: RunState) -> list[float]:
-    """What a sparkline shows: planner and sandbox together, for each turn."""
+    """Return the seconds of planner and sandbox together for each iteration, for a sparkline."""
     return [turn.planner_seconds + turn.sandbox_seconds for turn in state.iterations]
 
 

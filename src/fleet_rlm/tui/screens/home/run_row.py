@@ -1,4 +1,4 @@
-"""How a recorded run is written in a row: its sign, its day, its documents."""
+"""The text of a recorded run's row: its sign, its day, its documents."""
 
 from __future__ import annotations
 

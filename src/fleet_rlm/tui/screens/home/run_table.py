@@ -23,7 +23,7 @@ SORTS: Mapping[str, SortColumn] = {
     "status": "status", "when": "when", "task": "task", "question": "question", "documents": "documents",
     "model": "model", "it": "iterations", "calls": "calls", "cost": "cost", "time": "seconds",
 }  # fmt: skip
-"""What the library calls the order of each column."""
+"""The library's name for the order of each column."""
 
 
 class RunTable(Table):

@@ -1,4 +1,4 @@
-"""What an empty library offers."""
+"""The page that an empty library shows: ways to begin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only the engine knows, asked of its command line: a signature's fields, which isolation works here."""
+"""Ask the engine's command line what only the engine knows: a signature's fields, which isolation works here."""
 
 from __future__ import annotations
 

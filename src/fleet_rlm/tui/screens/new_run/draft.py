@@ -1,4 +1,4 @@
-"""What was typed into New run, and the run that it asks for: no widgets, no files."""
+"""The form of New run as it was typed, and the run that it asks for: no widgets, no files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     tools: str = ""
     """Functions for generated code to call, `module:function` each, spaces between."""
     first_chars: int | None = None
-    """Of each document; it has no field of its own, and stays as a record or a command line had it."""
+    """Characters of each document; it has no field of its own, and stays as a record or a command line had it."""
     inputs: str = ""
     """Values of further inputs that the signature wants: `audience='new staff' limit=5`."""
     model: str = ""
@@ -203,7 +203,7 @@ def draft_of(spec: RunSpec) -> Draft:
 
 
 def cleaned(draft: Draft) -> Draft:
-    """What is put into the form came from a record or from a file: it is a stranger's text until it is read."""
+    """Return a draft with harmless text: what it holds came from a record or a file, which may be a stranger's."""
     one_line = {
         name: clean_line(getattr(draft, name), 100_000)
         for name in ("documents", "signature", "tools", "inputs", "model", "sub_model")

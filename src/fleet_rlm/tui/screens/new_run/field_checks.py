@@ -194,7 +194,7 @@ class FieldChecks(ModalScreen[None]):
         self._checked("signature")
 
     def _imported_later(self, *references: str) -> str:
-        """What stands in place of a description: a record may be a stranger's, and importing runs code."""
+        """Return the text in place of a description: a record may be a stranger's, and importing runs code."""
         return f"{', '.join(references)}: imported from {self._cwd} when you start the run, not before"
 
     def _check_tools(self) -> None:

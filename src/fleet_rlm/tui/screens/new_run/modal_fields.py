@@ -1,4 +1,4 @@
-"""What was typed about a sandbox in Modal's cloud, and the options that it comes to."""
+"""The Modal fields of New run as typed, and the options that they come to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIELDS = ("volume", "secrets", "packages", "cpu", "memory")
 
 
 class CloudDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """As typed; empty: as configured, else as Modal has it."""
+    """The Modal fields as typed; empty: as configured, else as Modal has it."""
 
     volume: str = ""
     secrets: str = ""
@@ -50,7 +50,7 @@ def options_of(cloud: CloudDraft, usual: ModalOptions) -> ModalOptions:
 
 
 def draft_of(options: ModalOptions) -> tuple[CloudDraft, ModalOptions]:
-    """What to type for these options, and the rest of them, which has no field."""
+    """Return the text to type for these options, and the rest of them, which has no field."""
     typed = CloudDraft(
         volume=options.volume or "",
         secrets=" ".join(options.secrets),
@@ -63,7 +63,7 @@ def draft_of(options: ModalOptions) -> tuple[CloudDraft, ModalOptions]:
 
 
 def command_options(cloud: CloudDraft) -> list[str]:
-    """As options of the command line."""
+    """Return the typed fields as options of the command line."""
     words = [f"--volume-name {shlex.quote(cloud.volume.strip())}"] if cloud.volume.strip() else []
     words += [f"--secret-name {shlex.quote(name)}" for name in cloud.secrets.split()]
     try:

@@ -1,4 +1,4 @@
-"""What New run says under its model fields: which model would answer, with which key, or what is missing."""
+"""The hint under New run's model fields: which model would answer, with which key, or what is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_OFFERS = 3
 
 @dataclass(frozen=True, slots=True)
 class ModelHint:
-    """What was found out of the models that a form names."""
+    """The models that a form names: which would answer, or what is missing."""
 
     configured: config.Settings
     usual: str

@@ -1,4 +1,4 @@
-"""Where a run's code is to run: the choice, whether it is ready, and what a sandbox in the cloud gets."""
+"""The sandbox fields of New run: the backend, whether it is ready, and what a sandbox in Modal's cloud gets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PlaceForm(Vertical):
         self.wrong = ""
         """Why nothing can start there."""
         self.asking = True
-        """Whether the engine has not said yet what there is."""
+        """True until the engine has said what there is."""
         self._answer: Answer | None = None
         self._fault = ""
 
@@ -136,7 +136,7 @@ class PlaceForm(Vertical):
         self._told(None, words)
 
     def _take_usual(self, sandbox: SandboxChoice, options: ModalOptions) -> None:
-        """What is configured stands in the form, unless the person chose something before."""
+        """Put what is configured into the form, unless the person chose something before."""
         self.usual_sandbox = sandbox
         if self._configured:
             self.usual_cloud = options

@@ -14,8 +14,8 @@ from fleet_rlm.tui.run_view.run_words import speed
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What decides which actions make sense."""
+class RunSituation:
+    """The facts about a run that decide which actions make sense."""
 
     live: bool = False
     """An engine of ours listens."""
@@ -37,7 +37,7 @@ class Standing:
     maximised: bool = False
 
     @classmethod
-    def of(cls, playhead: Playhead, pane: str, searching: bool, documents: int, maximised: bool) -> Standing:
+    def of(cls, playhead: Playhead, pane: str, searching: bool, documents: int, maximised: bool) -> RunSituation:
         edge = playhead.edge
         iteration = edge.iteration
         return cls(
@@ -62,27 +62,26 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What an action does now."""
+    """The state of an action: its label, and why it can't be done now."""
 
     label: str = ""
     """Other than the usual word, if any."""
     shown: bool | None = None
-    """Whether the footer shows it; None: as usual."""
+    """True when the footer shows it; None: as usual."""
     why_not: str = ""
     """Why it can't be done now."""
 
 
-def offer(action: str, now: Standing) -> Offer:
-    """What an action of this screen does at this moment."""
-    special = _SPECIAL.get(action)
-    if special is not None:
-        return special(now)
+def offer(action: str, now: RunSituation) -> Offer:
+    """Return what an action of this screen does at this moment."""
     if action in _LIVE_ONLY and not now.live:
-        return Offer(why_not=_not_live(now))
-    return Offer()
+        more = " Press . for the next event." if action == "step" else ""
+        return Offer(why_not=f"{_not_live(now)}{more}")
+    special = _SPECIAL.get(action)
+    return Offer() if special is None else special(now)
 
 
-def _not_live(now: Standing) -> str:
+def _not_live(now: RunSituation) -> str:
     if now.mode == "live":
         return "The run is over." if now.over else "The engine has ended: the run can only be read."
     if now.mode == "follow" and not now.over:
@@ -90,7 +89,7 @@ def _not_live(now: Standing) -> str:
     return "This is a record: only a live run can be controlled."
 
 
-def _pause(now: Standing) -> Offer:
+def _pause(now: RunSituation) -> Offer:
     if now.live:
         if now.lost:
             return Offer("Restart here", shown=False)
@@ -102,31 +101,23 @@ def _pause(now: Standing) -> Offer:
     return Offer("Pause" if now.playing else "Play", shown=True)
 
 
-def _step(now: Standing) -> Offer:
-    if not now.live:
-        return Offer(why_not=f"{_not_live(now)} Press . for the next event.")
+def _step(now: RunSituation) -> Offer:
     return Offer(shown=now.gate is None, why_not="The sandbox is lost: restart it first." if now.lost else "")
 
 
-def _change(now: Standing) -> Offer:
-    if not now.live:
-        return Offer(why_not=_not_live(now))
+def _change(now: RunSituation) -> Offer:
     if not is_allowed("edit", now.gate):
         return Offer(why_not="Code can be changed while the run waits before it: space pauses, s steps.")
     return Offer(shown=False)
 
 
-def _restart(now: Standing) -> Offer:
-    if not now.live:
-        return Offer(why_not=_not_live(now))
+def _restart(now: RunSituation) -> Offer:
     if not now.lost:
         return Offer(why_not="The sandbox is not lost: there is nothing to restart.")
     return Offer(shown=False)
 
 
-def _retry(now: Standing) -> Offer:
-    if not now.live:
-        return Offer(why_not=_not_live(now))
+def _retry(now: RunSituation) -> Offer:
     if now.lost:
         return Offer("Ask again", shown=False)
     if not is_allowed("retry", now.gate):
@@ -134,17 +125,13 @@ def _retry(now: Standing) -> Offer:
     return Offer(shown=False)
 
 
-def _skip(now: Standing) -> Offer:
-    if not now.live:
-        return Offer(why_not=_not_live(now))
+def _skip(now: RunSituation) -> Offer:
     if not is_allowed("skip", now.gate):
         return Offer(why_not="A cell can be skipped while the run waits before it.")
     return Offer("Skip" if now.gate == "code" else "Refuse", shown=False)
 
 
-def _evaluate(now: Standing) -> Offer:
-    if not now.live:
-        return Offer(why_not=_not_live(now))
+def _evaluate(now: RunSituation) -> Offer:
     if now.gate is None:
         return Offer(why_not="An expression can be evaluated while the run waits: space pauses.")
     if not is_allowed("eval", now.gate):
@@ -154,71 +141,69 @@ def _evaluate(now: Standing) -> Offer:
     return Offer(shown=False)
 
 
-def _interrupt(now: Standing) -> Offer:
-    if not now.live:
-        return Offer(why_not=_not_live(now))
+def _interrupt(now: RunSituation) -> Offer:
     if not now.executing:
         return Offer(why_not="No code is running.")
     return Offer(shown=True)
 
 
-def _live_shown(now: Standing) -> Offer:
+def _live_shown(now: RunSituation) -> Offer:
     return Offer(why_not="" if now.live else _not_live(now), shown=now.gate is None)
 
 
-def _speed(now: Standing) -> Offer:
+def _speed(now: RunSituation) -> Offer:
     if now.live:
         return Offer(why_not="A live run has its own speed.")
     return Offer(f"Speed {speed(now.speed)}", shown=True)
 
 
-def _slower(now: Standing) -> Offer:
+def _slower(now: RunSituation) -> Offer:
     if now.live:
         return Offer(why_not="A live run has its own speed.")
     return Offer()
 
 
-def _backwards(now: Standing) -> Offer:
+def _backwards(now: RunSituation) -> Offer:
     return Offer(why_not="This is the start.") if now.at_start else Offer()
 
 
-def _forwards(now: Standing) -> Offer:
+def _forwards(now: RunSituation) -> Offer:
     if now.following:
         return Offer(why_not="This is the newest moment." if now.growing else "This is the end.")
     return Offer()
 
 
-def _event_back(now: Standing) -> Offer:
+def _event_back(now: RunSituation) -> Offer:
     return Offer(shown=not now.live, why_not=_backwards(now).why_not)
 
 
-def _follow(now: Standing) -> Offer:
+def _follow(now: RunSituation) -> Offer:
     return Offer("Follow" if now.following or not now.growing else "Back to now", shown=not now.following)
 
 
-def _next_hit(now: Standing) -> Offer:
+def _next_hit(now: RunSituation) -> Offer:
     return Offer(shown=True) if now.searching else Offer(why_not="No search is active: / starts one.")
 
 
-def _search(now: Standing) -> Offer:
+def _search(now: RunSituation) -> Offer:
     return Offer("Filter" if now.pane in ("calls", "variables", "events") else "Search")
 
 
-def _documents(now: Standing) -> Offer:
+def _documents(now: RunSituation) -> Offer:
     if now.documents > 1:
         return Offer(shown=now.pane == "document")
     return Offer(why_not="This run has one document." if now.documents else "This run has no documents.")
 
 
-def _prompt(now: Standing) -> Offer:
+def _prompt(now: RunSituation) -> Offer:
     return Offer(shown=now.pane == "code")
 
 
-def _zoom(now: Standing) -> Offer:
+def _zoom(now: RunSituation) -> Offer:
     return Offer("All panes" if now.maximised else "Zoom")
 
 
-_LIVE_ONLY = frozenset({"abort"})
+_LIVE_ONLY = frozenset({"abort", "step", "change", "restart", "retry", "skip", "evaluate", "interrupt"})
 _SPECIAL = {
     "pause": _pause,
     "step": _step,
@@ -353,6 +338,6 @@ GATE_ACTIONS: dict[Boundary, tuple[tuple[str, str], ...]] = {
     at: tuple((key, action) for key, action, decision in _ORDER if is_allowed(decision, at))
     for at in get_args(Boundary)
 }
-"""What the gate's bar offers: (usual key, action), most wanted first."""
+"""The actions that the gate's bar offers: (usual key, action), most wanted first."""
 LOST_ACTIONS = (("R", "restart"), ("r", "retry"), ("t", "tell"), ("x", "finish"), ("^c", "abort"))
 """The same when the sandbox is lost."""

@@ -41,7 +41,7 @@ from fleet_rlm.tui.run_view.run_words import Activity, activity, badges, figures
 from fleet_rlm.tui.screens.run import run_keys
 from fleet_rlm.tui.screens.run.pick_document import PickDocument
 from fleet_rlm.tui.screens.run.run_control import RunControl
-from fleet_rlm.tui.screens.run.run_keys import GATE_ACTIONS, LOST_ACTIONS, Standing, offer
+from fleet_rlm.tui.screens.run.run_keys import GATE_ACTIONS, LOST_ACTIONS, RunSituation, offer
 from fleet_rlm.tui.screens.run.run_search import FILTERED, RunSearch
 from fleet_rlm.tui.screens.run.run_travel import RunTravel
 from fleet_rlm.tui.screens.run.text_reader import Reader
@@ -277,7 +277,7 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         for binding in run_keys.BINDINGS:
             for usual, action in offers:
                 if binding.action == action:
-                    found = offer(action, self.standing)
+                    found = offer(action, self.situation)
                     keys = self._keys_of(binding.id or "", usual)
                     hints.append((usual, KeyHint(keys, found.label or binding.description, f"screen.{action}")))
         order = [usual for usual, _ in offers]
@@ -294,10 +294,10 @@ class RunScreen(RunControl, RunTravel, RunSearch):
     # Keys
 
     @property
-    def standing(self) -> Standing:
+    def situation(self) -> RunSituation:
         pane = getattr(self, self.grid.chosen)
         searching = isinstance(pane, TextPane) and pane.search is not None
-        return Standing.of(
+        return RunSituation.of(
             self.playhead, self.grid.chosen, searching, len(self.document.entries), self.grid.maximised is not None
         )
 
@@ -309,12 +309,12 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         if action == "abort" and self.selections:
             return True  # what is selected is copied
         if action == "sample":
-            return self.playhead.live and is_allowed("sample", self.standing.gate)
-        return None if offer(action, self.standing).why_not else True
+            return self.playhead.live and is_allowed("sample", self.situation.gate)
+        return None if offer(action, self.situation).why_not else True
 
     def why_disabled(self, action: str) -> str:
         """Why an action does nothing now."""
-        return offer(action, self.standing).why_not
+        return offer(action, self.situation).why_not
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
@@ -322,7 +322,7 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         bindings = super().active_bindings
         if not self.is_mounted:
             return bindings
-        now, typing = self.standing, self.find.has_focus_within
+        now, typing = self.situation, self.find.has_focus_within
         own: dict[str, ActiveBinding] = {}
         others: dict[str, ActiveBinding] = {}
         for key, active in bindings.items():
@@ -338,7 +338,7 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         return {**dict(ordered), **others}
 
     def _draw_keys(self) -> None:
-        drawn = (self.standing, self.focused)
+        drawn = (self.situation, self.focused)
         if drawn != self._keys_drawn:
             self._keys_drawn = drawn
             self.refresh_bindings()

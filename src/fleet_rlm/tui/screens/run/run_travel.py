@@ -38,11 +38,11 @@ class RunTravel(Screen[None]):
 
     @abstractmethod
     def remembered_bookmarks(self) -> dict[str, list[int]]:
-        """Of records, by run id: what is kept beside them."""
+        """Return the bookmarks that were kept for records, by run id."""
 
     @abstractmethod
     def remember_bookmarks(self, bookmarks: dict[str, list[int]]) -> None:
-        """Keep them."""
+        """Keep the bookmarks of records, by run id."""
 
     # One way to move
 
