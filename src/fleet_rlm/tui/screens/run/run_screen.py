@@ -2,7 +2,8 @@
 
 The source's events are drained a frame at a time and folded; panes draw the playhead's moment. What is not in view is
 not drawn. `run_control` has the live controls, `run_travel` what moves the playhead, `run_search` the searches, and
-`run_keys` the keys.
+`run_keys` the keys,
+of which `run_key_hints` says what each does now.
 """
 
 from __future__ import annotations
@@ -10,18 +11,17 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import ActiveBinding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.notifications import SeverityLevel
 
 from fleet_rlm.events import Notice, Operator
 from fleet_rlm.figures import plural
-from fleet_rlm.spec import RunSpec, is_allowed
+from fleet_rlm.spec import RunSpec
 from fleet_rlm.state import CallState, RunState
 from fleet_rlm.tui.dialogs import AskText
 from fleet_rlm.tui.external import CannotRun, page_text
@@ -41,13 +41,12 @@ from fleet_rlm.tui.run_view.run_words import Activity, activity, badges, figures
 from fleet_rlm.tui.screens.run import run_keys
 from fleet_rlm.tui.screens.run.pick_document import PickDocument
 from fleet_rlm.tui.screens.run.run_control import RunControl
-from fleet_rlm.tui.screens.run.run_keys import GATE_ACTIONS, LOST_ACTIONS, RunSituation, offer
+from fleet_rlm.tui.screens.run.run_key_hints import RunKeyHints
 from fleet_rlm.tui.screens.run.run_search import FILTERED, RunSearch
 from fleet_rlm.tui.screens.run.run_travel import RunTravel
 from fleet_rlm.tui.screens.run.text_reader import Reader
 from fleet_rlm.tui.widgets.find_bar import FindBar
 from fleet_rlm.tui.widgets.gate_bar import GateBar
-from fleet_rlm.tui.widgets.key_bar import KeyHint
 from fleet_rlm.tui.widgets.line_view import LineView
 from fleet_rlm.tui.widgets.pane_grid import PaneGrid, Proportions
 from fleet_rlm.tui.widgets.record_table import Table
@@ -68,7 +67,7 @@ FAILURE_SECONDS = 15
 """How long a failure is told where the pane that has it can't be seen."""
 
 
-class RunScreen(RunControl, RunTravel, RunSearch):
+class RunScreen(RunKeyHints, RunControl, RunTravel, RunSearch):
     """One run. It drains its source from its mounting on, also while another screen is shown."""
 
     DEFAULT_CSS = """
@@ -96,7 +95,6 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         self.variables, self.answer, self.events = VariablesPane(), AnswerPane(), EventsPane()
         self._last_drain = 0.0
         self._drain_due = False
-        self._keys_drawn: tuple[object, ...] = ()
         self._told_end = False
         self._unfrozen = 0
         self._remember_due = False
@@ -218,7 +216,7 @@ class RunScreen(RunControl, RunTravel, RunSearch):
             self.grid.news.discard(name)
         self._point_to_the_answer(moment)
         self.grid.draw_titles()
-        self._draw_keys()
+        self.draw_keys()
 
     def _point_to_the_answer(self, moment: Moment) -> None:
         """There is one, or the reason why there is none: its tab says so, or takes the place of an empty output."""
@@ -265,83 +263,11 @@ class RunScreen(RunControl, RunTravel, RunSearch):
         self.query_one(Timeline).show(cells, reached or None, of, (spent, sandbox(edge)), marks)
         gate = edge.gate if playhead.live or self.source.mode == "follow" else None
         waited = now - edge.gate_since if edge.gate_since is not None else 0.0
-        hints = self._gate_hints() if playhead.live else ()
+        hints = self.gate_hints() if playhead.live else ()
         self.query_one(GateBar).show(gate, waited, hints, lost=edge.waits_for_sandbox)
-
-    def _gate_hints(self) -> list[KeyHint]:
-        gate = self.playhead.edge.gate
-        if gate is None:
-            return []
-        hints = []
-        offers = LOST_ACTIONS if self.playhead.edge.waits_for_sandbox else GATE_ACTIONS[gate.at]
-        for binding in run_keys.BINDINGS:
-            for usual, action in offers:
-                if binding.action == action:
-                    found = offer(action, self.situation)
-                    keys = self._keys_of(binding.id or "", usual)
-                    hints.append((usual, KeyHint(keys, found.label or binding.description, f"screen.{action}")))
-        order = [usual for usual, _ in offers]
-        return [hint for _, hint in sorted(hints, key=lambda pair: order.index(pair[0]))]
-
-    def _keys_of(self, name: str, usual: str) -> str:
-        """The key of an action as it is now: as the person remapped it."""
-        keys = self.fleet.settings.keys.get(name)
-        return keys.split(",")[0] if keys else usual
 
     def on_screen_resume(self) -> None:
         self.draw()
-
-    # Keys
-
-    @property
-    def situation(self) -> RunSituation:
-        pane = getattr(self, self.grid.chosen)
-        searching = isinstance(pane, TextPane) and pane.search is not None
-        return RunSituation.of(
-            self.playhead, self.grid.chosen, searching, len(self.document.entries), self.grid.maximised is not None
-        )
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        if not self.is_mounted:
-            return True
-        if self.find.has_focus_within:
-            return False  # what is typed belongs to the search
-        if action == "abort" and self.selections:
-            return True  # what is selected is copied
-        if action == "sample":
-            return self.playhead.live and is_allowed("sample", self.situation.gate)
-        return None if offer(action, self.situation).why_not else True
-
-    def why_disabled(self, action: str) -> str:
-        """Why an action does nothing now."""
-        return offer(action, self.situation).why_not
-
-    @property
-    def active_bindings(self) -> dict[str, ActiveBinding]:
-        """With the words for what each key does at this moment; this screen's in their own order, first."""
-        bindings = super().active_bindings
-        if not self.is_mounted:
-            return bindings
-        now, typing = self.situation, self.find.has_focus_within
-        own: dict[str, ActiveBinding] = {}
-        others: dict[str, ActiveBinding] = {}
-        for key, active in bindings.items():
-            if active.node is not self:
-                others[key] = active
-            else:
-                offered = offer(active.binding.action, now)
-                shown = not typing and (active.binding.show if offered.shown is None else offered.shown)
-                words = offered.label or active.binding.description
-                own[key] = active._replace(binding=replace(active.binding, description=words, show=shown))
-        order = {binding.id: place for place, binding in enumerate((*run_keys.BINDINGS, run_keys.LEAVE))}
-        ordered = sorted(own.items(), key=lambda item: order.get(item[1].binding.id, len(order)))
-        return {**dict(ordered), **others}
-
-    def _draw_keys(self) -> None:
-        drawn = (self.situation, self.focused)
-        if drawn != self._keys_drawn:
-            self._keys_drawn = drawn
-            self.refresh_bindings()
 
     # Panes
 
