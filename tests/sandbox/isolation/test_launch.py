@@ -149,7 +149,7 @@ def test_others_may_not_look_into_a_sandboxs_folder(parent: Path) -> None:
 def test_a_report_claims_only_what_held() -> None:
     nothing = report("limits", {}, {}, (), Limits())
     assert nothing.words == "NOT isolated: limits only"
-    assert nothing.proven == ("at most 1024 MiB of scratch (looked at each second)",)
+    assert nothing.proven == ("at most 1024 MiB of scratch (checked each second)",)
     assert "no TCP connections: could not be tried here" in nothing.not_protected
     names = ("no tcp", "no udp", "no path sockets", "files unread", "files unwritten", "metadata safe", "names hidden")
     everything = dict.fromkeys(names, True)

@@ -10,7 +10,7 @@ How a transport uses it:
     process.kill()                      # everything gone; readers see the end of their streams
     process.close()                     # kill, then close the descriptors: after the reading threads have ended
 
-- `driver` is a stdlib-only source file; it runs as `__main__` without arguments, in the process that was isolated (one
+- `driver` is an artefact (`host/artefact.py`); it runs as `__main__` without arguments, in the isolated process (one
   interpreter start less). Its working folder, home and temporary folder are the scratch. Its `sys.path` holds the
   standard library and the engine's site-packages (read-only), never the source folders of editable installs.
 - Modes are tried in order and *proven from inside* before the driver starts; see `DEFAULT_ORDER`, `launcher/main.py`.

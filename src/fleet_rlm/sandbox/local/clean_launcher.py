@@ -41,15 +41,15 @@ class ForkedLauncher:
         self._code: int | None = None
 
     def poll(self) -> int | None:
-        """The exit code, negative when a signal ended it; None while it runs."""
+        """Return the exit code, negative if a signal ended it; None while it runs."""
         return self._reap(os.WNOHANG)
 
     def wait(self) -> int | None:
-        """Wait for the end; the exit code."""
+        """Wait for the end and return the exit code."""
         return self._reap(0)
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill the launcher now."""
         with self._lock:
             if self._code is None:
                 os.kill(self.pid, 9)
@@ -82,7 +82,7 @@ class CleanLauncher:
             self.process = start_python(arguments, [theirs.fileno()], [subprocess.DEVNULL] * 3)
 
     def fork(self, descriptors: Sequence[int]) -> ForkedLauncher | None:
-        """A launcher with these descriptors; None where it can't be forked: then start one anew."""
+        """Return a launcher with these descriptors; None if it can't be forked: then start one anew."""
         with self._lock:
             answer = b""
             with contextlib.suppress(OSError):
@@ -94,13 +94,13 @@ class CleanLauncher:
         return None
 
     def disown(self) -> None:
-        """In a forked copy of this process: the clean launcher is the original's, and ends with it."""
+        """Forget the clean launcher in a forked copy of this process: it is the original's, and ends with it."""
         self._lock = threading.Lock()
         self._control.close()
         self.process.poll()  # no child of the copy: it counts as ended there, and is not killed
 
     def close(self) -> None:
-        """End it; sandboxes that were forked from it live on. Idempotent."""
+        """End the clean launcher; sandboxes that were forked from it live on. A second call does nothing."""
         self._control.close()
         self.process.kill()
         self.process.wait()
@@ -117,7 +117,7 @@ class _OfThisProcess:
             os.register_at_fork(after_in_child=self._disown)
 
     def get(self, modules: Callable[[], Sequence[str]]) -> CleanLauncher | None:
-        """None for the first sandbox, and where none can be started."""
+        """Return the clean launcher; None for the first sandbox, and where none can be started."""
         with self._lock:
             if self._first or not kernel.KNOWN:
                 self._first = False
@@ -127,7 +127,7 @@ class _OfThisProcess:
             return self._clean
 
     def close(self) -> None:
-        """End it with the process."""
+        """End the clean launcher with this process."""
         if self._clean:
             self._clean.close()
 

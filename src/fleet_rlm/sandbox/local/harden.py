@@ -8,7 +8,7 @@ from fleet_rlm.sandbox.local.launcher import kernel
 
 
 def harden_self() -> bool:
-    """Close `/proc/PID/environ` and `/proc/PID/mem` of this process to others of the same user; whether it worked.
+    """Close `/proc/PID/environ` and `/proc/PID/mem` of this process to others of the same user; return False if not.
 
     Also: no core dump of this process, and no debugger may attach. Linux only (elsewhere False). Call it once, early,
     in a process that holds secrets; a program that it starts is not affected.

@@ -44,7 +44,7 @@ class _Started(TypedDict):
 
 
 def parse_modes(text: str) -> tuple[str, ...]:
-    """Modes from a person's setting: names with commas between, empty for the default order.
+    """Return the modes of a person's setting: names with commas between, empty for the default order.
 
     Raises `IsolationError` naming the valid ones.
     """
@@ -96,7 +96,7 @@ def launch(
 
 
 class _Pipes:
-    """The driver's three, the launcher's reports, and the lifeline whose end is the sandbox's end."""
+    """The pipes of the driver's streams, the launcher's reports, the plan, and the lifeline that ends the sandbox."""
 
     def __init__(self) -> None:
         self.theirs_in, self.stdin = os.pipe()
@@ -160,7 +160,7 @@ def _start(
 
 
 def _packages() -> list[str]:
-    """Folders of installed packages that this Python imports from; never the source folders of editable installs."""
+    """Return the folders of installed packages, never the source folders of editable installs."""
     wanted = ("site-packages", "dist-packages")
     found = [Path(entry) for entry in sys.path if Path(entry).name in wanted]
     return list(dict.fromkeys(str(path.resolve()) for path in found if path.is_dir()))
@@ -180,7 +180,7 @@ class IsolatedProcess:
 
     @property
     def pid(self) -> int:
-        """The launcher's process id: the host's handle of the whole sandbox."""
+        """The launcher's process id, which stands for the whole sandbox on the host."""
         return self._launcher.pid
 
     @property
@@ -196,7 +196,7 @@ class IsolatedProcess:
         return self._pipes.stderr
 
     def put(self, name: str, chunks: Iterator[bytes]) -> str:
-        """Store an input under a plain file name, readable inside; its path *inside* the sandbox.
+        """Store an input under a plain file name, readable inside; return its path *inside* the sandbox.
 
         Inputs lie on the host's disk and count neither against memory nor scratch. Raises `IsolationError`.
         """
@@ -211,16 +211,16 @@ class IsolatedProcess:
         return f"{self._inputs}/{name}"
 
     def poll(self) -> int | None:
-        """The driver's exit code (128 + signal when killed), or None while it runs."""
+        """Return the driver's exit code (128 + signal if killed), or None while it runs."""
         with self._lock:
             return self._launcher.poll()
 
     def wait(self, seconds: float) -> int | None:
-        """Wait at most so long for the end; the exit code, or None while it runs."""
+        """Wait at most so long for the end; return the exit code, or None while it runs."""
         return self._launcher.wait() if self._reports_end(seconds) else None
 
     def end(self) -> str | None:
-        """Why the driver ended, in words; None while it runs."""
+        """Return the reason why the driver ended, in words; None while it runs."""
         code = self.poll()
         if code is None:
             return None
@@ -258,7 +258,7 @@ class IsolatedProcess:
             self._folder.remove()
 
     def close(self) -> None:
-        """`kill`, and close the descriptors: when no thread reads or writes them any more."""
+        """Kill the sandbox and close the descriptors, once no thread reads or writes them any more."""
         self.kill()
         self._listen()
         with self._lock:
@@ -291,7 +291,7 @@ class IsolatedProcess:
                 return
 
     def _listen(self, progress: Callable[[str], None] | None = None) -> bool:
-        """Take in what launcher and watcher said; whether the sandbox has just started."""
+        """Take in what launcher and watcher reported; return True if the sandbox has just started."""
         with self._lock:
             ended = self._receive()
             *lines, self._heard = self._heard.split(b"\n")
@@ -303,7 +303,7 @@ class IsolatedProcess:
             return started
 
     def _receive(self) -> bool:
-        """Whether the reports have ended."""
+        """Read the reports that are there; return True if they have ended."""
         while self._pipes.report >= 0 and len(self._heard) < _LONGEST_MESSAGE:
             try:
                 more = os.read(self._pipes.report, 65536)

@@ -1,4 +1,4 @@
-"""From what was found inside to the words a person reads: nothing is claimed that was not proven."""
+"""The report of a sandbox's isolation, in a person's words: nothing is claimed that was not proven."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PHRASES: dict[str, tuple[str, str]] = {
     "calls filtered": ("dangerous system calls are refused", "dangerous system calls are not refused"),
     "no core dumps": ("no core dumps", "core dumps"),
 }
-"""Protection → what is said when it is proven, and when it is not."""
+"""By protection: the words if it is proven, and the words if it is not."""
 
 
 def report(
@@ -46,7 +46,7 @@ def report(
     notes: Sequence[str],
     limits: Limits,
 ) -> IsolationReport:
-    """Words for a sandbox that was started in `mode` and found `held` and `limited`."""
+    """Return the report of a sandbox that was started in `mode` and found `held` and `limited`."""
     proven = [_PHRASES[name][0] for name in _PHRASES if held.get(name)]
     open_doors = [_PHRASES[name][1] for name in _PHRASES if name in held and not held[name]]
     open_doors += [f"{_PHRASES[name][0]}: could not be tried here" for name in _PHRASES if name not in held]
@@ -69,7 +69,7 @@ def report(
 
 
 def _uncounted(mode: str) -> list[str]:
-    """What adds to the memory of a sandbox that only a watcher measures; `Usage` of the watcher counts the rest."""
+    """Return what takes memory without being counted, where only a watcher measures it (see `watcher.Usage`)."""
     buffers = "buffers of sockets and pipes, records of many mappings"
     said = [f"not counted: the kernel's own memory, such as {buffers} (no memory cgroup can be made here)"]
     if mode == "namespaces":
@@ -92,8 +92,8 @@ def _headline(held: Mapping[str, bool], by_kernel: bool) -> str:
 
 
 def _limits(limits: Limits, own_root: bool, whole_tree: bool) -> list[tuple[str, str]]:
-    """Limit → its words, for those that are asked for. `whole_tree`: a watcher adds up all processes."""
-    scratch = "" if own_root else " (looked at each second)"
+    """Return each limit that is asked for, with its words. `whole_tree`: a watcher adds up all processes."""
+    scratch = "" if own_root else " (checked each second)"
     each = "in a process, and in all" if whole_tree else "in a process"
     said = [
         ("memory", limits.memory_mb, f"at most {limits.memory_mb} MiB of memory {each}"),

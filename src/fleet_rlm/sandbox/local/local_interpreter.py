@@ -33,7 +33,7 @@ from fleet_rlm.sandbox.local.clean_launcher import of_this_process
 _READ_BYTES = 64 << 10
 _SAID_BYTES = 16 << 10
 _STALLED_SECONDS = 20.0
-"""In which a driver that lives reads something: it never waits for the generated code."""
+"""Seconds in which a living driver reads something: it never waits for the generated code."""
 
 
 class LocalTransport(Transport):

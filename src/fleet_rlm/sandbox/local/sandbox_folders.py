@@ -1,4 +1,4 @@
-"""The sandbox's folder on the host: who may enter, who owns it, and what a dead owner left behind."""
+"""The sandbox's folder on the host: its owner and modes, and the removal of folders that dead owners left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECONDS_TO_BE_BORN = 600.0
 
 
 class SandboxFolder:
-    """`inputs` (read-only inside), `scratch`, `outside` (what the inside must not reach), held by a lock."""
+    """A folder with `inputs` (read-only inside), `scratch` and `outside` (out of reach), held by a lock."""
 
     def __init__(self, parent: Path) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=group.PREFIX, dir=parent))
@@ -64,13 +64,13 @@ class SandboxFolder:
             raise
 
     def remove(self) -> bool:
-        """Remove everything, once no process of the sandbox lives; whether it is gone."""
+        """Remove everything, once no process of the sandbox lives; return True if it is gone."""
         group.remove(self.path.name)
         return remove(str(self.path))
 
 
 def private_uid() -> int:
-    """A user id that owns nothing here, where the engine is root and can become another; otherwise its own."""
+    """Return a user id that owns nothing here if the engine is root and can become another user; otherwise its own."""
     if os.geteuid() != 0:
         return os.geteuid()
     nobody = 65534
@@ -81,7 +81,7 @@ def private_uid() -> int:
 
 
 def _exists(uid: int) -> bool:
-    """Whether this user namespace (a container's, perhaps) has such a user id at all."""
+    """Return True if this user namespace (a container's, perhaps) has such a user id."""
     try:
         lines = Path("/proc/self/uid_map").read_text().splitlines()
     except OSError:
@@ -91,7 +91,7 @@ def _exists(uid: int) -> bool:
 
 
 def sweep(parent: Path) -> int:
-    """Remove folders whose owners are dead (killed together with their launchers); how many were removed."""
+    """Remove folders whose owners are dead (killed with their launchers); return how many were removed."""
     group.sweep()
     removed = 0
     with os.scandir(parent) as entries:

@@ -1,4 +1,4 @@
-"""A document's way into a Modal sandbox, by its size and by whether a volume keeps it for the next one."""
+"""Sends documents into a Modal sandbox: directly, or by a volume that keeps them for the next one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fleet_rlm.sandbox.modal.modal_failures import CloudError
 IN_MEMORY_BYTES = 96 << 20
 """Up to this size a document is sent from memory; a larger one is copied from a file."""
 FOLDER = "/tmp/.fleet-inputs"
-"""In the sandbox, where there is no volume."""
+"""The folder of documents in a sandbox without a volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Files:
             return stored or self._directly(name, source)
 
     def _by_volume(self, name: str, source: _Source) -> Stored | None:
-        """None: the volume can't show its news to a sandbox in which something holds one of its files open."""
+        """Store a document on the volume; None if an open file of the volume keeps it from being shown."""
         path = volumes.inside(self._mount, name)
         if self._call(
             "looking for a document on the volume",
@@ -97,7 +97,7 @@ class Files:
 
 @contextlib.contextmanager
 def _gathered(chunks: Iterator[bytes]) -> Iterator[_Source]:
-    """All of a document: in memory, or in a temporary file when it is too large for that."""
+    """Collect a document: in memory, or in a temporary file if it is too large for that."""
     pieces: list[bytes] = []
     size = 0
     for chunk in chunks:

@@ -30,7 +30,7 @@ class Images:
         return self._read().get(key)
 
     def keep(self, key: str, image_id: str | None) -> None:
-        """None: the image is gone."""
+        """Remember an image's id; None forgets it."""
         known = {name: value for name, value in self._read().items() if name != key}
         if image_id is not None:
             known[key] = image_id
@@ -50,14 +50,14 @@ class Images:
 
 
 def key_of(modal: ModuleType, options: ModalOptions, environ: Mapping[str, str] = os.environ) -> str:
-    """What an image's id holds for: its definition, and the account and server that it was built at."""
+    """Return the key of an image: its definition, and the account and server that it was built at."""
     account = [environ.get(f"MODAL_{name}", "") for name in ("SERVER_URL", "TOKEN_ID", "PROFILE", "ENVIRONMENT")]
     parts = [modal.__version__, *account, options.app, options.image, options.python_version, *sorted(options.packages)]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
 
 
 def define(modal: ModuleType, options: ModalOptions) -> Any:
-    """The image as Modal's client describes it. `Any`: its type. Raises what the client says of bad names."""
+    """Return the image as Modal's client describes it. `Any`: its type. Raises the client's errors for bad names."""
     if options.image is None:
         image = modal.Image.debian_slim(python_version=options.python_version)
     elif options.image.startswith("im-"):
@@ -77,7 +77,7 @@ def image_for(
     stopped: Callable[[], bool],
     images: Images | None = None,
 ) -> tuple[Any, str]:
-    """A hydrated image, and whether it was `kept` or `built`. Raises `CloudError`."""
+    """Return a hydrated image, and `kept` or `built`. Raises `CloudError`."""
     kept = images or Images()
     key = key_of(modal, options)
     known = kept.id_of(key)

@@ -1,4 +1,4 @@
-"""What is true of a sandbox before its first cell: asked from inside, by the process that then becomes the driver."""
+"""Probes a sandbox from inside before its first cell, in the process that then becomes the driver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleet_rlm.spec import ModalOptions
 
 MARK = b"fleet-rlm-probe "
 SECONDS = 5.0
-"""How long a start waits for the report."""
+"""Seconds that a start waits for the report."""
 _CONNECT_SECONDS = 0.5
 
 _PROBE = f"""
@@ -47,7 +47,7 @@ class Probed(msgspec.Struct, frozen=True):
 
 
 def found_in(stderr: bytes) -> Probed | None:
-    """The probe's report in what the process wrote to standard error; None until it stands there whole."""
+    """Return the probe's report from the process's standard error; None until it stands there whole."""
     _, mark, rest = stderr.partition(MARK)
     line, end, _ = rest.partition(b"\n")
     if not mark or not end:
@@ -59,13 +59,13 @@ def found_in(stderr: bytes) -> Probed | None:
 
 
 def without(stderr: bytes) -> bytes:
-    """Standard error without the probe's line."""
+    """Return standard error without the probe's line."""
     before, mark, rest = stderr.partition(MARK)
     return before + rest.partition(b"\n")[2] if mark else stderr
 
 
 def report(options: ModalOptions, probed: Probed | None) -> IsolationReport:
-    """In words for a header: what was proven, and what was only asked for."""
+    """Return the report for a header: what was proven, and what was only asked for."""
     proven, not_protected, notes = ["a container in Modal's cloud, none of your files"], [], []
     words = ["in the cloud, none of your files"]
     if options.network:

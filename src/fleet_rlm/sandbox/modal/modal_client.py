@@ -19,7 +19,7 @@ from fleet_rlm.sandbox.modal.modal_failures import CloudError, cloud_error, too_
 _T = TypeVar("_T")
 _POLL_SECONDS = 0.1
 _CANCEL_SECONDS = 2.0
-"""How long the client may take to give a call up."""
+"""Seconds that the client may take to give a call up."""
 LOOK_UP = 10.0
 """Seconds for what Modal answers at once when it answers at all."""
 
@@ -29,27 +29,27 @@ class Deadlines:
     """Seconds that each step may take. The client's own patience is a minute and more."""
 
     look_up: float = LOOK_UP
-    """The connection, an app, a secret, a volume, an image that exists."""
+    """Seconds for the connection, an app, a secret, a volume, an image that exists."""
     build: float = 900.0
     create: float = 45.0
     boot: float = 90.0
-    """From a created sandbox to a process in it: Modal pulls the image meanwhile."""
+    """Seconds from a created sandbox to a process in it: Modal pulls the image meanwhile."""
     reconnect: float = 40.0
-    """How long a cut of the network may last while code runs."""
+    """Seconds that the network may be cut while code runs."""
     file: float = 30.0
-    """For a file, beside a second for each megabyte."""
+    """Seconds for a file, beside one for each megabyte."""
     close: float = 3.0
 
 
 def load() -> ModuleType:
-    """The package `modal`. Raises `CloudError` when another file hides it, or it can't be imported."""
+    """Import the package `modal`. Raises `CloudError` if another file hides it or it can't be imported."""
     problem = modal_login.shadowed()
     if problem is not None:
         raise CloudError(problem.message, problem.hint)
     try:
         return importlib.import_module("modal")
     except Exception as error:  # a malformed ~/.modal.toml raises at import, as whatever its parser raises
-        hint = "Mend or remove ~/.modal.toml (or the file that MODAL_CONFIG_PATH names); `modal token new` writes it."
+        hint = "Fix or remove ~/.modal.toml (or the file that MODAL_CONFIG_PATH names); `modal token new` writes it."
         raise CloudError(f"Modal's client can't be loaded: {error}", hint) from error
 
 
@@ -79,7 +79,7 @@ class Caller:
     def call(
         self, seconds: float, doing: str, make: Callable[[], Awaitable[_T]], stopped: Callable[[], bool] = lambda: False
     ) -> _T:
-        """What `make()` comes to. Given up after `seconds`, or once `stopped`. Raises `CloudError`."""
+        """Return the result of `make()`, given up after `seconds` or once `stopped`. Raises `CloudError`."""
 
         async def bounded() -> _T:
             async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""Why a sandbox, or the driver in it, ended: what Modal says, in words, with what to do."""
+"""The reason why a sandbox, or the driver in it, ended, in words, with what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEMORY = "Give it more memory: --memory MIB."
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A sandbox that is no more."""
+    """The end of a sandbox: the reason, and what to do."""
 
     why: str
     hint: str = ""

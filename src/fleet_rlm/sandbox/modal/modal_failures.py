@@ -1,4 +1,4 @@
-"""What went wrong at Modal, in words, with what to do: every error of its client has one place here."""
+"""The errors of Modal's client in words, with what to do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PHRASES = {
     "no answer": "Modal did not answer within",
     "slow": "Modal took too long",
 }
-"""How the message of each failure begins or what it holds; the hook `modal-error` recognises the same phrases."""
+"""A phrase in the message of each failure; the hook `modal-error` recognises the same phrases."""
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
@@ -52,7 +52,7 @@ def too_late(doing: str, seconds: float) -> CloudTimeout:
 
 
 def cloud_error(modal: ModuleType, error: BaseException, doing: str) -> CloudError:
-    """An error of the client's, raised while `doing` (`looking up the app fleet-rlm`), as one of ours."""
+    """Return an error of the client's, raised while `doing` (`looking up the app fleet-rlm`), as one of ours."""
     if isinstance(error, CloudError):
         return error
     said = words_of(error)
@@ -90,11 +90,11 @@ def cloud_error(modal: ModuleType, error: BaseException, doing: str) -> CloudErr
         return CloudError(f"{PHRASES['unreachable']} ({doing}): {said}", _REACH)
     if isinstance(error, kinds.InternalError | kinds.ServiceError | kinds.DataLossError | kinds.UnimplementedError):
         return CloudError(f"Modal failed ({doing}): {said}", _STATUS)
-    return CloudError(f"{doing} failed: {said}", "`fleet-rlm doctor` looks at everything that Modal needs.")
+    return CloudError(f"{doing} failed: {said}", "`fleet-rlm doctor` checks everything that Modal needs.")
 
 
 def is_passing(modal: ModuleType, error: BaseException) -> bool:
-    """May the same call go through later? Then the network is to blame, or a server that restarts."""
+    """Return True if the same call may go through later: the network is to blame, or a server that restarts."""
     kinds = modal.exception
     if isinstance(error, kinds.ConnectionError | kinds.ServiceError | kinds.InternalError):
         return True
@@ -104,14 +104,14 @@ def is_passing(modal: ModuleType, error: BaseException) -> bool:
 
 
 def _was_cut(error: BaseException) -> bool:
-    """Did a stream break? Of streamed answers the client passes on what its gRPC library raises."""
+    """Return True if a stream broke: of streamed answers the client passes on its gRPC library's errors."""
     from grpclib.exceptions import StreamTerminatedError  # the client, which raised the error, has imported it
 
     return isinstance(error, StreamTerminatedError)
 
 
 def words_of(error: BaseException, limit: int = 500) -> str:
-    """An error's own words on one line, without the client's decoration."""
+    """Return an error's own words on one line, without the client's decoration."""
     text = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
     return text if len(text) <= limit else f"{text[:limit]}…"
 

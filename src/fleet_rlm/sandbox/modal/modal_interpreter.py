@@ -120,7 +120,7 @@ class ModalInterpreter(Interpreter):
 
     @classmethod
     def factory(cls, **options: Any) -> Callable[[], ModalInterpreter]:
-        """What `dspy.RLM(interpreter_factory=…)` takes, with the planner's instructions: `options` as of the class."""
+        """Return a class for `dspy.RLM(interpreter_factory=…)` with these `options` and instructions."""
         seconds = options.get("execution_timeout", CELL_SECONDS)
 
         volume = options.get("volume_path", _DEFAULT.volume_path) if options.get("volume_name") else None

@@ -20,7 +20,7 @@ def open_secret(
     stopped: Callable[[], bool] = lambda: False,
     keys: tuple[str, ...] = (),
 ) -> Any:
-    """A hydrated secret. `Any`: Modal's secret. Raises `NotThere` when it, or one of `keys`, does not exist."""
+    """Return a hydrated secret. `Any`: Modal's secret. Raises `NotThere` if it, or one of `keys`, does not exist."""
 
     def look_up() -> Any:
         return modal.Secret.from_name(name, required_keys=list(keys)).hydrate.aio()
@@ -35,7 +35,7 @@ def open_secret(
 
 
 def missing_keys(name: str, keys: tuple[str, ...], *, seconds: float = LOOK_UP) -> tuple[str, ...]:
-    """Which of these keys a secret lacks; nothing is started for it, and no value is read.
+    """Return which of these keys a secret lacks; nothing is started for it, and no value is read.
 
     Raises `NotThere` when there is no such secret, `CloudError` when Modal can't say.
     """

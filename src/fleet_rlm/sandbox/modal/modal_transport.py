@@ -31,7 +31,7 @@ from fleet_rlm.spec import ModalOptions
 TAG = "fleet-rlm"
 """Each sandbox carries this tag with a value of its own, by which it is found when its creation was left behind."""
 WRITE_BYTES = 8 << 20
-"""In one call: Modal's client takes up to 16 MiB."""
+"""The most bytes in one call: Modal's client takes up to 16 MiB."""
 _SAID_BYTES = 32 << 10
 _CHUNKS_AHEAD = 256
 _FULL_SECONDS = 0.01
@@ -141,7 +141,7 @@ class ModalTransport(Transport):
         return inside_probe.report(options, inside_probe.found_in(bytes(self._said)))
 
     def _look_up_aside(self, modal: ModuleType) -> _Aside:
-        """The volume and the secrets, while the app and the image are looked up."""
+        """Look up the volume and the secrets while the app and the image are looked up."""
         seconds, stopped, aside = self._deadlines.look_up, self._over.is_set, _Aside()
         if self._options.volume:
             look_up = functools.partial(volumes.open_volume, modal, self._options.volume, create=True)
@@ -208,7 +208,7 @@ class ModalTransport(Transport):
                 return
 
     async def _write_all(self) -> None:
-        """Modal's writer is for one at a time."""
+        """Write what is queued, in order: Modal's writer is for one caller at a time."""
         while True:
             data, sent = await self._to_write.get()
             try:
@@ -294,7 +294,7 @@ class ModalTransport(Transport):
         self._heard_probe.set()
 
     async def _lost(self, error: Exception, doing: str) -> TransportError:
-        """Why a stream broke: the sandbox's own end says more than the call that met it."""
+        """Return the reason why a stream broke: the sandbox's own end says more than the call that met it."""
         if isinstance(error, TransportError):
             return error
         assert self._modal is not None
@@ -383,7 +383,7 @@ class ModalTransport(Transport):
 
 
 async def _chunks_of(stream: Any) -> AsyncIterator[bytes]:
-    """What a stream of Modal's brings, as bytes. `Any`: its reader."""
+    """Yield what a stream of Modal's brings, as bytes. `Any`: its reader."""
     async for chunk in stream:
         yield bytes(chunk)
 
@@ -407,5 +407,5 @@ class _Aside:
         threading.Thread(target=look, name=f"modal-{name}", daemon=True).start()
 
     def all(self) -> dict[str, Any]:
-        """What was found, by name. Raises the first error."""
+        """Wait for all look-ups; return the results by name. Raises the first error."""
         return {name: box.result() for name, box in self._found.items()}

@@ -12,7 +12,7 @@ from fleet_rlm.sandbox.modal.modal_client import LOOK_UP, within
 from fleet_rlm.sandbox.modal.modal_failures import PHRASES, CloudError, NotThere, is_passing
 
 INPUTS = ".fleet-rlm/inputs"
-"""Where documents stand in a volume, each named by the SHA-256 of its bytes."""
+"""The folder of documents in a volume, each named by the SHA-256 of its bytes."""
 _ATTEMPTS = 3
 
 
@@ -24,7 +24,7 @@ def open_volume(
     seconds: float = LOOK_UP,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Any:
-    """A hydrated volume of version 2. `Any`: Modal's volume. Raises `CloudError`, `NotThere`."""
+    """Return a hydrated volume of version 2. `Any`: Modal's volume. Raises `CloudError`, `NotThere`."""
 
     def look_up() -> Any:
         return modal.Volume.from_name(name, create_if_missing=create, version=2).hydrate.aio()
@@ -49,7 +49,7 @@ def open_volume(
 
 
 async def holds(modal: ModuleType, volume: Any, name: str, size: int) -> bool:
-    """Does a volume hold a document of this hash and size? Raises what the client raises.
+    """Return True if a volume holds a document of this hash and size. Raises the client's errors.
 
     Asked again when the network breaks: the client repeats other calls by itself, but not this one.
     """
@@ -68,11 +68,11 @@ async def holds(modal: ModuleType, volume: Any, name: str, size: int) -> bool:
 
 
 async def store(volume: Any, name: str, source: BinaryIO | str) -> None:
-    """Put a document into a volume. Raises what the client raises."""
+    """Put a document into a volume. Raises the client's errors."""
     async with volume.batch_upload(force=True) as batch:
         batch.put_file(source, f"/{INPUTS}/{name}")
 
 
 def inside(mount: str, name: str) -> str:
-    """The path of a document in a sandbox that mounts its volume there."""
+    """Return the path of a document in a sandbox that mounts its volume at `mount`."""
     return posixpath.join(mount, INPUTS, name)

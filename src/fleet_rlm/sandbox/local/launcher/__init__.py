@@ -1,4 +1,4 @@
-"""What runs outside the engine: the launcher process, the watcher inside the sandbox, and the steps that close it.
+"""The launcher process, the watcher inside the sandbox, and the steps that isolate it.
 
 Standard library only, and only relative imports: the launcher starts with `python -I -S`, finds this folder as the
 top-level package `launcher` and imports nothing else of the project. Nothing here may import `dataclasses`, `typing`

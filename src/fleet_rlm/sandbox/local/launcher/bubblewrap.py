@@ -1,4 +1,4 @@
-"""bubblewrap: a program that builds the same namespaces, where `bwrap` may do so and we may not."""
+"""The mode `bubblewrap`: a program that builds the same namespaces, where it may do so and we may not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BOOT = f"import sys;sys.path.insert(0,{_OURS!r});from launcher.bubblewrap impor
 
 
 def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
-    """Start bubblewrap with our watcher as process 1; bubblewrap's pid. Raises `OSError`."""
+    """Start bubblewrap with our watcher as process 1; return bubblewrap's pid. Raises `OSError`."""
     program = next((path for path in PROGRAMS if os.access(path, os.X_OK)), None)
     if program is None:
         raise OSError(errno.ENOENT, "bwrap is not installed")
@@ -52,7 +52,7 @@ def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
 
 
 def _data(content: bytes) -> int:
-    """An inherited descriptor to read `content` from."""
+    """Return an inherited descriptor to read `content` from."""
     file = tempfile.TemporaryFile()  # noqa: SIM115  its descriptor is for the program that follows
     file.write(content)
     file.seek(0)
@@ -89,7 +89,7 @@ def _arguments(plan: Plan, letter: int) -> list[str]:
 
 
 def inside() -> tuple[CodeType, dict[str, object]]:
-    """Process 1 in bubblewrap's namespaces; returns in the driver's process only."""
+    """Run process 1 in bubblewrap's namespaces; return in the driver's process only."""
     with os.fdopen(int(sys.argv[1]), "rb") as letter:
         fields, target_fields, owned, (say_write, go_read, life_read, kills, stderr) = marshal.load(letter)
     os.dup2(stderr, 2)

@@ -7,7 +7,7 @@ import stat
 
 
 def remove(path: str) -> bool:
-    """Remove a folder and all in it, after everything that wrote there has ended; whether it is gone."""
+    """Remove a folder and all in it, after everything that wrote there has ended; return True if it is gone."""
     try:
         top = _open(path)
     except OSError as error:
@@ -24,7 +24,7 @@ def remove(path: str) -> bool:
 
 
 def _empty(top: int) -> None:
-    """Folders below are moved up beside the others before they are entered, so that no depth exhausts anything."""
+    """Empty a folder. Folders below are moved up before they are entered, so that no depth exhausts anything."""
     unique, moved, todo = os.urandom(8).hex(), 0, ["."]
     while todo:
         name = todo.pop()

@@ -15,7 +15,7 @@ from .plan import MIB
 PREFIX = "fleet-rlm-sandbox-"
 """Begins the name of a sandbox's folder and of its group: both have the same."""
 SPARE_MB = 64
-"""Beyond the limit that was asked for: the interpreters that guard the sandbox."""
+"""MiB beyond the limit that was asked for, for the interpreters that guard the sandbox."""
 
 
 class Group:
@@ -35,7 +35,7 @@ class Group:
                 self._set("memory.kmem.tcp.limit_in_bytes", str(SPARE_MB * MIB), must=False)
             self.kills = os.open(path + ("/memory.events" if version == 2 else "/memory.oom_control"), os.O_RDONLY)
             self.door = os.open(path + "/tasks", os.O_WRONLY) if version == 1 else -1
-            """Where a process with one thread enters by itself, at once; -1 where the launcher must put it there."""
+            """A file by which a process with one thread enters at once; -1 if the launcher must put it there."""
         except OSError:
             os.rmdir(path)
             raise
@@ -57,7 +57,7 @@ class Group:
             self._take([pid])
 
     def holds(self, pids: list[int]) -> bool:
-        """Whether all these processes are in the group; those that came to be while the first was put there, follow."""
+        """Return True if all these processes are in the group, after putting those there that were born meanwhile."""
         try:
             self._take([pid for pid in pids if pid not in self._members()])
             return set(pids) <= self._members()
@@ -75,7 +75,7 @@ class Group:
 
 
 def make(name: str, memory_mb: int) -> Group | None:
-    """A group with a limit, in the first place where the kernel lets us; None where there is no such place."""
+    """Return a group with a limit, in the first place where the kernel lets us make one; None if there is none."""
     for version, place in places() if memory_mb else ():
         with suppress(OSError):
             return Group(version, f"{place}/{name}", memory_mb)
@@ -83,7 +83,7 @@ def make(name: str, memory_mb: int) -> Group | None:
 
 
 def places(proc: str = "/proc/self") -> list[tuple[int, str]]:
-    """Where a group that limits memory could be made: the version of the kernel's interface, and a folder.
+    """Return where a group that limits memory could be made: the version of the kernel's interface, and a folder.
 
     In version 2 a group with processes has no limited children: then it is made beside our own.
     """
@@ -106,7 +106,7 @@ def places(proc: str = "/proc/self") -> list[tuple[int, str]]:
 
 
 def _below(root: str, point: str, path: str) -> str:
-    """Where a group is seen in a mount that shows the groups below `root`; empty when it is not among them."""
+    """Return a group's path in a mount that shows the groups below `root`; empty if it is not among them."""
     root = root.rstrip("/")
     return point + path[len(root) :].rstrip("/") if path and (path + "/").startswith(root + "/") else ""
 
@@ -141,7 +141,7 @@ def remove(name: str) -> None:
 
 
 def sweep() -> int:
-    """Remove groups whose launchers are dead and in which nothing runs; how many were removed."""
+    """Remove groups whose launchers are dead and in which nothing runs; return how many were removed."""
     removed = 0
     for _version, place in places():
         with suppress(OSError):
@@ -167,7 +167,7 @@ def _swept(path: str) -> bool:
 
 
 def killed(fd: int) -> int:
-    """How many processes the kernel has ended in a group because it was full; `fd` is its `kills`."""
+    """Return how many processes the kernel has ended in a group because it was full; `fd` is its `kills`."""
     if fd < 0:
         return 0
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The last steps inside, in the process that becomes the driver: close every door, try them all, report."""
+"""The last steps in the process that becomes the driver: give up what it could do, try to break out, report."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _landlock(plan: Plan, own_root: bool) -> None:
 
 
 def inputs_path(plan: Plan, mode: str) -> str:
-    """Where generated code finds its inputs."""
+    """Return the folder where generated code finds its inputs."""
     return INSIDE_INPUTS if mode in ("namespaces", "bubblewrap") else plan.inputs
 
 

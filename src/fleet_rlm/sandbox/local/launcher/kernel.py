@@ -41,7 +41,7 @@ def failed(what: str) -> OSError:
 
 
 def syscall(numbers: tuple[int, int], *args: int | bytes) -> int:
-    """A raw system call by its numbers; raises `OSError`."""
+    """Make a system call by its numbers. Raises `OSError`."""
     converted = [ctypes.c_long(arg) if isinstance(arg, int) else ctypes.c_char_p(arg) for arg in args]
     result: int = LIBC.syscall(ctypes.c_long(numbers[COLUMN]), *converted)
     if result < 0:
@@ -50,7 +50,7 @@ def syscall(numbers: tuple[int, int], *args: int | bytes) -> int:
 
 
 def prctl(option: int, first: int = 0, second: int = 0) -> int:
-    """`prctl` with up to two arguments; raises `OSError`. A no-op result of 0 is never faked elsewhere than Linux."""
+    """Call `prctl` with up to two arguments. Raises `OSError`."""
     zero = ctypes.c_ulong(0)
     result: int = LIBC.prctl(ctypes.c_int(option), ctypes.c_ulong(first), ctypes.c_ulong(second), zero, zero)
     if result < 0:
@@ -107,7 +107,7 @@ def clone(flags: int) -> int:
 
 
 def drop_capability_bounds(keep: int | None = None) -> None:
-    """No program that is executed later can gain a capability (but one, perhaps)."""
+    """Let no program that is executed later gain a capability (but `keep`)."""
     zero = ctypes.c_ulong(0)
     for capability in range(64):
         if capability == keep:
@@ -118,7 +118,7 @@ def drop_capability_bounds(keep: int | None = None) -> None:
 
 
 def zero_capabilities(keep: int | None = None) -> None:
-    """Give up every capability of this process and of what it executes (but one, perhaps). Raises `OSError`."""
+    """Give up every capability of this process and of what it executes (but `keep`). Raises `OSError`."""
     version_3_header, kept = struct.pack("Ii", 0x20080522, 0), 0 if keep is None else 1 << keep
     sets = struct.pack("6I", kept, kept, kept, 0, 0, 0)
     if LIBC.capset(ctypes.c_char_p(version_3_header), ctypes.c_char_p(sets)) != 0:
@@ -137,7 +137,7 @@ def become(uid: int) -> None:
 
 
 def write_file(path: str, text: str) -> None:
-    """One write to an existing kernel file."""
+    """Write to an existing file of the kernel's, at once."""
     fd = os.open(path, os.O_WRONLY)
     try:
         os.write(fd, text.encode())
@@ -146,5 +146,5 @@ def write_file(path: str, text: str) -> None:
 
 
 def exit_code(status: int) -> int:
-    """A wait status as a shell would say it: 128 + signal when killed."""
+    """Return a wait status as a shell gives it: 128 + signal if killed."""
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)

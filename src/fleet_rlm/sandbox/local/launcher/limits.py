@@ -10,7 +10,7 @@ from .plan import LINUX, MIB, Plan
 
 
 def apply(plan: Plan, already_owned: int) -> dict[str, bool]:
-    """Set the limits; which of them hold. `already_owned`: threads of this user id that the kernel counts along."""
+    """Set the limits; return which hold. `already_owned`: threads of this user id that the kernel counts along."""
     held: dict[str, bool] = {"core dumps": _limit(resource.RLIMIT_CORE, 0)}
     if plan.file_mb:
         held["file size"] = _limit(resource.RLIMIT_FSIZE, plan.file_mb * MIB)
@@ -33,7 +33,7 @@ def apply(plan: Plan, already_owned: int) -> dict[str, bool]:
 
 
 def _limit(which: int, amount: int, spare: int = 0) -> bool:
-    """Set a limit, never above what is already in force; whether a limit this low now holds.
+    """Set a limit, never above what is already in force; return True if a limit this low now holds.
 
     `spare` lies between the soft limit, which a process can notice, and the hard one.
     """
@@ -46,13 +46,13 @@ def _limit(which: int, amount: int, spare: int = 0) -> bool:
 
 
 def already_owned(plan: Plan, own_namespace: bool) -> int:
-    """Threads of the sandbox's user that the kernel will count along with the sandbox's own."""
+    """Return how many threads of the sandbox's user the kernel will count along with the sandbox's own."""
     kernel_counts_apart = own_namespace and _counts_by_namespace()
     return 0 if kernel_counts_apart else threads_of(plan.private_uid)
 
 
 def threads_of(uid: int) -> int:
-    """Threads that the user runs on this machine now: outside a namespace all count against its limit."""
+    """Return how many threads a user runs on this machine: outside a namespace all count against its limit."""
     count = 0
     for name in os.listdir("/proc") if LINUX else ():
         if name.isdigit():
@@ -65,7 +65,7 @@ def threads_of(uid: int) -> int:
 
 
 def _counts_by_namespace() -> bool:
-    """Whether the kernel counts a user's processes separately in each user namespace (since 5.14)."""
+    """Return True if the kernel counts a user's processes separately in each user namespace (since 5.14)."""
     try:
         major, minor = (int(part) for part in os.uname().release.split(".")[:2])
     except ValueError:

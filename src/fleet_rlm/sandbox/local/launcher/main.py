@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 SECONDS_TO_START = 20.0
-"""For one mode, from its first process to its report."""
+"""Seconds for one mode, from its first process to its report."""
 _WALLS = frozenset({"files unread", "files unwritten", "metadata safe", "no tcp", "no udp", "environment clean"})
 _REFUSALS = frozenset({"no new privileges", "calls filtered", "no path sockets", "no abstract sockets", "no vsock"})
 REQUIRED: dict[str, frozenset[str]] = {
@@ -34,7 +34,7 @@ REQUIRED: dict[str, frozenset[str]] = {
     "limits+seccomp": _REFUSALS | {"no tcp", "no udp", "environment clean"},
     "limits": frozenset(),
 }
-"""What must be proven for a mode to be taken. Something that could not be tried here is reported, not required."""
+"""The protections that must be proven for a mode to be taken. One that can't be tried here is only reported."""
 
 
 class Rejected(Exception):
@@ -42,7 +42,7 @@ class Rejected(Exception):
 
 
 def main() -> tuple[CodeType, dict[str, object]]:
-    """Returns in the driver's process only: its code and the globals to run it in."""
+    """Launch a sandbox; return, in the driver's process only, its code and the globals to run it in."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whatever the engine's thread had blocked
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -95,7 +95,7 @@ def _launch(plan: Plan) -> None:
 
 
 def _try(plan: Plan, mode: str, outside: Outside, pipes: Pipes, memory: group.Group | None) -> tuple[int, Finding]:
-    """Start one mode up to its report. Raises `Rejected` or `OSError`, and `Driver` in the driver."""
+    """Start one mode up to its report. Raises `Rejected` or `OSError`, and `Driver` in the driver's process."""
     if mode != "limits" and not kernel.KNOWN:
         raise Rejected("needs Linux on x86-64 or aarch64")
     if mode == "namespaces":
@@ -128,7 +128,7 @@ def _try(plan: Plan, mode: str, outside: Outside, pipes: Pipes, memory: group.Gr
 
 
 def _listen(fd: int) -> bytes:
-    """All that the inside says, until it closes its end or is too late."""
+    """Return all that the inside says, until it closes its end. Raises `Rejected` if that is too late."""
     answer = b""
     while select.select([fd], [], [], SECONDS_TO_START)[0]:
         more = os.read(fd, 65536)
@@ -139,7 +139,7 @@ def _listen(fd: int) -> bytes:
 
 
 def _wait(plan: Plan, pid: int, driver: int, pipes: Pipes) -> int:
-    """Until the watcher ends or the engine does; the exit code. Nothing of the tree is left then."""
+    """Wait until the watcher or the engine ends, end the whole tree, and return the exit code."""
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

@@ -1,4 +1,4 @@
-"""Namespaces of our own: users, processes, mounts, network, IPC, host name and cgroups, by one `clone`."""
+"""The mode `namespaces`: users, processes, mounts, network, IPC, host name and cgroups, by one `clone`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
 
 
 def start(plan: Plan, targets: Targets, pipes: Pipes) -> int:
-    """Start the watcher as process 1 of its own namespaces; its pid. Raises `OSError`, or `Driver` in the driver."""
+    """Start the watcher as process 1 of new namespaces; return its pid. Raises `OSError`, in the driver `Driver`."""
     owned = limits.already_owned(plan, own_namespace=True)
     another_user = plan.another_user  # asked here: inside, before the ids are mapped, everyone is nobody
     mapped_read, mapped_write = os.pipe()

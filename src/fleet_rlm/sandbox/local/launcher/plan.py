@@ -1,4 +1,4 @@
-"""What the engine asks of the launcher, and what the launcher answers."""
+"""The engine's request to the launcher, and the launcher's answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINUX = sys.platform == "linux"
 MIB = 1 << 20
 
 INSIDE_INPUTS = "/inputs"
-"""Where inputs appear in a sandbox with a root of its own."""
+"""The folder of the inputs in a sandbox with a root of its own."""
 INSIDE_SCRATCH = "/tmp"
 """Home, working and temporary folder in a sandbox with a root of its own."""
 USER_ID = 1000
@@ -48,7 +48,7 @@ class Plan:
         """The host's user id that generated code gets when the engine is root; otherwise the engine's own."""
         self.packages = packages
         self.report_fd = self.lifeline_fd = self.lock_fd = -1
-        """Known to the launcher only."""
+        """Descriptors that only the launcher knows."""
         self.memory_mb = memory_mb
         self.processes = processes
         self.cpu_seconds = cpu_seconds
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def another_user(self) -> bool:
-        """Whether generated code runs as another user of this host than the engine."""
+        """True if generated code runs as another user of this host than the engine."""
         return self.private_uid != os.geteuid()
 
     @property
@@ -93,11 +93,11 @@ class Plan:
 
 
 class Finding:
-    """What the inside found when it tried to break out, and what could not be put in force."""
+    """The result of trying to break out from inside, and the protections that could not be put in force."""
 
     def __init__(self) -> None:
         self.held: dict[str, bool] = {}
-        """Protection → whether the attempt to break it failed. A protection that could not be tried is absent."""
+        """By protection: True if the attempt to break it failed. One that could not be tried is absent."""
         self.limits: dict[str, bool] = {}
         self.notes: list[str] = []
         self.driver = os.getpid()
@@ -108,14 +108,14 @@ class Finding:
 
     @classmethod
     def load(cls, raw: bytes) -> Finding:
-        """Of bytes that our own code wrote before any generated code ran."""
+        """Return a finding from bytes that our own code wrote before any generated code ran."""
         finding = cls()
         vars(finding).update(marshal.loads(raw))
         return finding
 
 
 def say(fd: int, message: dict[str, object]) -> None:
-    """One message to the engine: a Python literal a line, which needs no import to write."""
+    """Send a message to the engine: a Python literal on a line, which needs no import to write."""
     try:
         os.write(fd, repr(message).encode("ascii", "backslashreplace") + b"\n")
     except OSError:

@@ -19,7 +19,7 @@ TAG = b"fleet-rlm"
 
 
 class Targets:
-    """Where the planted things are: names only, so that a process started anew can be told."""
+    """The names of the planted things, which a process that is started anew can be given."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class Targets:
         self.tcp_port = 0
         self.udp_port = 0
         self.kinds: list[str] = []
-        """What could be planted: `tcp`, `udp`, `path`, `path datagrams`, `abstract`, `abstract datagrams`."""
+        """The planted listeners: `tcp`, `udp`, `path`, `path datagrams`, `abstract`, `abstract datagrams`."""
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Targets:
@@ -40,7 +40,7 @@ class Targets:
 
 
 class Outside:
-    """What the inside must not be able to touch: a file, TCP and UDP listeners, named sockets, this process."""
+    """Things that the inside must not reach: a file, TCP and UDP listeners, named sockets, this process."""
 
     def __init__(self, plan: Plan) -> None:
         self.targets = targets = Targets(plan.outside)
@@ -69,7 +69,7 @@ class Outside:
         targets.kinds = list(self._listeners)
 
     def _listen(self, name: str, family: int, kind: int, address: str | tuple[str, int]) -> int:
-        """A port where there are ports; 0 when this machine offers no such socket."""
+        """Open a listener; return its port, 0 if it has none or this machine offers no such socket."""
         try:
             listener = _socket.socket(family, kind)
             listener.bind(address)
@@ -81,12 +81,12 @@ class Outside:
         return int(listener.getsockname()[1]) if family == _socket.AF_INET else 0
 
     def reached(self) -> set[str]:
-        """Which listeners heard anything: what no reply could have told the inside."""
+        """Return the listeners that heard anything: no reply tells the inside of it."""
         ready = select.select(list(self._listeners.values()), [], [], 0)[0]
         return {name for name, listener in self._listeners.items() if listener in ready}
 
     def touched(self) -> bool:
-        """Whether the canary's text, mode or dates changed, or something new lies beside it."""
+        """Return True if the canary's text, mode or dates changed, or something new lies beside it."""
         state = os.stat(self.canary)
         with open(self.canary, "rb") as file:
             changed = file.read() != TAG
@@ -94,7 +94,7 @@ class Outside:
         return changed or bool(names) or state.st_mode & 0o777 != 0o666 or state.st_mtime < 10
 
     def close(self) -> None:
-        """Take everything away again."""
+        """Close the listeners and remove the files."""
         for listener in self._listeners.values():
             listener.close()
         for name in os.listdir(self.folder):
@@ -102,13 +102,13 @@ class Outside:
 
 
 class Attempt:
-    """The inside's part, in the process that becomes the driver. It knows names, never descriptors, of the outside."""
+    """The attempts from inside, in the process that becomes the driver, which knows only names of things outside."""
 
     def __init__(self, targets: Targets) -> None:
         self.outside = targets
 
     def run(self, finding: Finding, allowed_environment: set[str]) -> None:
-        """Try everything once; what failed to break is `held`."""
+        """Try everything once; a protection that did not break is `held`."""
         out, held, kinds = self.outside, finding.held, self.outside.kinds
         held["files unread"] = _fails(lambda: os.close(os.open(out.canary, os.O_RDONLY)))
         held["names hidden"] = _fails(lambda: os.stat(out.canary))
@@ -160,7 +160,7 @@ class Attempt:
 
 
 def judge(finding: Finding, outside: Outside) -> None:
-    """The outside's part: what only the listeners and the canary can tell, added to what the inside found."""
+    """Add what only the listeners and the canary can tell to what the inside found."""
     held, heard = finding.held, outside.reached()
     held["metadata safe"] = not outside.touched()
     if "udp" in outside.targets.kinds:
@@ -194,7 +194,7 @@ def _connect(family: int, address: str | tuple[str, int]) -> None:
 
 
 def _send(family: int, address: str | tuple[str, int]) -> None:
-    """A datagram, from a socket of its own or else from one end of a pair, which needs no `socket` call."""
+    """Send a datagram, from a socket of its own or from one end of a pair, which needs no `socket` call."""
     try:
         door = _socket.socket(family, _socket.SOCK_DGRAM)
     except OSError:

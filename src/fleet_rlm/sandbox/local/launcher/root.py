@@ -19,7 +19,7 @@ ETC = {
 """The files of `/etc` that programs expect, with nothing of the machine in them."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
 SHOWN = {"zero": "full"}
-"""Reads as zeros just so, but can't be mapped: shared mappings of `/dev/zero` are memory that nobody counts."""
+"""Devices that stand for others: a shared mapping of `/dev/zero` would be memory that nobody counts."""
 _QUIET = MS_NOSUID | MS_NODEV
 
 
@@ -31,7 +31,7 @@ class Root:
         self._bound: list[str] = []
 
     def build(self) -> None:
-        """Enter the new root for good. In a mount namespace of its own, with its capabilities. Raises `OSError`."""
+        """Enter the new root for good, in a mount namespace of its own with its capabilities. Raises `OSError`."""
         plan = self.plan
         kernel.mount(None, "/", None, MS_SILENT | MS_SLAVE | MS_REC)
         kernel.mount("tmpfs", "/tmp", "tmpfs", _QUIET, "mode=0755,size=4m")
@@ -92,7 +92,7 @@ class Root:
         kernel.mount_read_only(place)
 
     def _resolve(self, path: str) -> str:
-        """The real path as the machine's own root would say it; short links on the way (/lib) are made again."""
+        """Return the real path in the machine's own root; short links on the way (/lib) are made again."""
         current, rest, links = "", path.strip("/").split("/"), 0
         while rest:
             part = rest.pop(0)

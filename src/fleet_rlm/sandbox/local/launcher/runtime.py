@@ -1,4 +1,4 @@
-"""What generated code gets to run with: Python's own folders, a small environment, and the driver."""
+"""The surroundings of generated code: Python's own folders, a small environment, and the driver."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SYSTEM = (
     "/etc/ssl/certs", "/usr/share/ca-certificates", "/usr/share/zoneinfo", "/usr/share/locale", "/etc/mime.types",
     "/etc/alternatives", "/nix/store", "/usr/share/fonts", "/etc/fonts",
 )  # fmt: skip
-"""What any program needs from a Linux system, and nothing of a person's."""
+"""The paths that any program needs of a Linux system, with nothing of a person's."""
 
 
 def readable_paths(plan: Plan) -> list[str]:
-    """System folders, Python's runtime and its installed packages. Folders of editable installs are not among them."""
+    """Return system folders, Python's runtime and its installed packages, without folders of editable installs."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     base, executable = sys.base_prefix, os.path.realpath(sys.executable)
     paths = [*SYSTEM, executable]
@@ -37,7 +37,7 @@ def readable_paths(plan: Plan) -> list[str]:
 
 
 def _shared(prefix: str) -> bool:
-    """Whether other things than Python live under this prefix."""
+    """Return True if other things than Python lie under this prefix."""
     if prefix in ("/", "/usr", "/usr/local", "/opt", "/home"):
         return True
     home = _home()
@@ -54,7 +54,7 @@ def _home() -> str | None:
 
 
 def environment(home: str) -> dict[str, str]:
-    """The whole environment of generated code. Thread pools are kept below the limit of processes."""
+    """Return the whole environment of generated code, with thread pools below the limit of processes."""
     threads = "4"
     return {
         "PATH": "/usr/bin:/bin",
@@ -69,7 +69,7 @@ def environment(home: str) -> dict[str, str]:
 
 
 def set_environment(home: str) -> set[str]:
-    """Replace this process's environment; the names it now has."""
+    """Replace this process's environment; return the names in it."""
     os.environ.clear()
     os.environ.update(environment(home))
     return set(os.environ)

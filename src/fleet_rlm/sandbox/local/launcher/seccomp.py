@@ -71,7 +71,7 @@ SOCKETPAIR: tuple[int, int] = (53, 199)
 PRCTL: tuple[int, int] = (157, 167)
 IOCTL: tuple[int, int] = (16, 29)
 NEWER = 463
-"""The first call that this list does not know: newer ones answer as on an older kernel."""
+"""The first call that this list does not know: it and newer ones fail as on an older kernel."""
 
 _LOAD, _EQUAL, _ANY_BIT, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x50000, 0x80000000
@@ -79,7 +79,7 @@ _NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, (16, 24, 32, 40)
 
 
 def program(shared_host: bool, guards: tuple[int, ...] = ()) -> bytes:
-    """The filter. `shared_host`: no namespaces, so sockets and changes of metadata must be refused here.
+    """Return the filter. `shared_host`: no namespaces, so sockets and changes of metadata must be refused here.
 
     `guards`: processes on the shared host that no signal may reach; their groups neither.
     """

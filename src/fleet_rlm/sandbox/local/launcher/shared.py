@@ -1,4 +1,4 @@
-"""Modes without namespaces: Landlock, or a filter of system calls, or limits alone, on the machine's own files."""
+"""The modes without namespaces: Landlock, or a filter of system calls, or limits alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .start import Driver, Pipes
 
 
 def start(plan: Plan, targets: Targets, pipes: Pipes, mode: str) -> int:
-    """Start a watcher and its driver; the watcher's pid. Raises `OSError`, or `Driver` in the driver.
+    """Start a watcher and its driver; return the watcher's pid. Raises `OSError`, or `Driver` in the driver.
 
     Launcher and watcher both adopt orphans: whichever of them is killed, the other one ends the tree.
     """
@@ -48,7 +48,7 @@ def start(plan: Plan, targets: Targets, pipes: Pipes, mode: str) -> int:
 
 
 def _give_up_privileges(plan: Plan, finding: Finding) -> None:
-    """Become a user that owns nothing here, without capabilities; where only root can read this Python, come close."""
+    """Become a user that owns nothing here, without capabilities, as far as this Python can be read then."""
     keep = None
     if plan.another_user and _python_readable_as(plan.private_uid, keep=None):
         _become(plan.private_uid, keep)
@@ -79,7 +79,7 @@ def _become(uid: int, keep: int | None) -> None:
 
 
 def _python_readable_as(uid: int, keep: int | None) -> bool:
-    """Whether another user, with one capability perhaps, could import from this Python. Tried in a child."""
+    """Return True if another user, with this capability, could import from this Python. Tried in a child."""
     pid = os.fork()
     if pid == 0:
         try:

@@ -1,13 +1,13 @@
-"""How a mode is started: the pipes between launcher, watcher and driver, and the way back up in the driver."""
+"""The pipes between launcher, watcher and driver, and the exception with which the driver's process begins."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
 
     from .group import Group
     from .plan import Plan
@@ -31,12 +31,12 @@ class Pipes:
         self.go_read, self.go_write = os.pipe()
         self.life_read, self.life_write = os.pipe()
         self.complaints = -1
-        """A file with what a program that was to build the sandbox said instead."""
+        """A file with what a program that was to build the sandbox wrote to standard error."""
         self._open = {self.say_read, self.say_write, self.go_read, self.go_write, self.life_read, self.life_write}
 
     @classmethod
     def inherited(cls, plan: Plan, say_write: int, go_read: int, life_read: int, kills: int) -> Pipes:
-        """The inside's ends, in a program started anew."""
+        """Return the inside's ends, in a program that was started anew."""
         pipes = cls.__new__(cls)
         pipes.plan, pipes.say_write, pipes.go_read, pipes.life_read = plan, say_write, go_read, life_read
         pipes.kills = kills
@@ -52,13 +52,13 @@ class Pipes:
         self._open.add(fd)
 
     def close(self, *fds: int) -> None:
-        """Close some of them; what is closed already stays so."""
+        """Close those of these descriptors that are open."""
         for fd in self._open.intersection(fds):
             os.close(fd)
             self._open.discard(fd)
 
     def last_words(self) -> str:
-        """The last line of the complaints, or nothing."""
+        """Return the last line of the complaints, or an empty text."""
         if self.complaints < 0:
             return ""
         os.lseek(self.complaints, 0, os.SEEK_SET)
@@ -66,11 +66,11 @@ class Pipes:
         return lines[-1] if lines else ""
 
     def keep_outside(self) -> None:
-        """In the launcher, after the start."""
+        """Close the inside's ends, in the launcher, after the start."""
         self.close(self.say_write, self.go_read, self.life_read)
 
     def keep_inside(self) -> None:
-        """In the watcher, at its start: nothing of the launcher's but what it needs, or a lifeline would never end."""
+        """Close the launcher's ends, in the watcher, at its start: or a lifeline would never end."""
         if self._door >= 0:
             with suppress(OSError):  # the launcher looks whether it worked
                 os.write(self._door, b"0")
@@ -79,27 +79,19 @@ class Pipes:
         os.close(self.plan.lock_fd)
 
     def give_up(self) -> None:
-        """In the launcher, when this attempt failed."""
+        """Close everything, in the launcher, after an attempt failed."""
         self.close(*self._open)
 
-    def telling_failures(self) -> TellingFailures:
-        return TellingFailures(self.say_write)
-
-
-class TellingFailures:
-    """Sends what goes wrong inside to the launcher, and ends this process: never a traceback into the engine's pipe."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: TracebackType | None) -> None:
-        if error is None or isinstance(error, Driver):
-            return
-        words = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
+    @contextmanager
+    def telling_failures(self) -> Iterator[None]:
+        """Send what goes wrong inside to the launcher and end this process: no traceback into the engine's pipe."""
         try:
-            os.write(self.fd, b"E" + words.encode())
-        finally:
-            os._exit(125)
+            yield
+        except Driver:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on
+            words = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
+            try:
+                os.write(self.say_write, b"E" + words.encode())
+            finally:
+                os._exit(125)

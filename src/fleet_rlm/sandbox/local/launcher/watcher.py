@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .start import Pipes
 
 PATIENCE = 0.1
-"""Seconds between two looks at the tree."""
+"""Seconds between two checks of the tree."""
 HASTE = 0.01
 """The same while much memory is used, or where the kernel does not limit the number of processes."""
 _SECONDS_TO_DIE = 5.0
@@ -47,7 +47,7 @@ class Tree:
         return [self.driver] if self.driver else []
 
     def runs_as_root(self) -> bool:
-        """Whether the driver is the machine's root, whom no limit of processes binds."""
+        """Return True if the driver is the machine's root, whom no limit of processes binds."""
         try:
             return os.stat(f"/proc/{self.driver}").st_uid == 0
         except OSError:
@@ -79,7 +79,7 @@ class Tree:
 
 
 def _group(pid: int) -> int:
-    """The process group of a living process; 0 when it is gone."""
+    """Return the process group of a living process; 0 if it is gone."""
     try:
         return os.getpgid(pid)
     except OSError:
@@ -95,7 +95,7 @@ def _kill(pid: int) -> None:
 
 
 def _listed_below(root: int) -> list[int]:
-    """The processes below `root` as the kernel lists them: quick, but it may miss some while others end."""
+    """Return the processes below `root` as the kernel lists them: quick, but may miss some while others end."""
     found, todo = [], [root]
     while todo:
         tasks = f"/proc/{todo.pop()}/task"
@@ -111,12 +111,12 @@ def _listed_below(root: int) -> list[int]:
 
 
 def below(root: int) -> list[int]:
-    """The processes below `root`, found in the quickest way that this kernel offers."""
+    """Return the processes below `root`, in the quickest way that this kernel offers."""
     return _listed_below(root) or descendants(root)
 
 
 def descendants(root: int) -> list[int]:
-    """Every process below `root`, whatever session or group it put itself into."""
+    """Return every process below `root`, whatever session or group it put itself into."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -134,7 +134,7 @@ def descendants(root: int) -> list[int]:
 
 
 def _stat(pid: int) -> list[bytes]:
-    """The fields of `/proc/PID/stat` from the state on (field 3); empty when the process is gone."""
+    """Return the fields of `/proc/PID/stat` from the state on (field 3); empty if the process is gone."""
     return _fields(f"/proc/{pid}/stat")
 
 
@@ -147,7 +147,7 @@ def _fields(path: str) -> list[bytes]:
 
 
 def living(pid: int) -> str:
-    """The folder in /proc of a process, or of a thread that lives on after its process's first thread has ended."""
+    """Return the folder in /proc of a process, or of a thread that lives on after its process's first thread."""
     with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             path = f"/proc/{pid}/task/{thread}"
@@ -157,7 +157,7 @@ def living(pid: int) -> str:
 
 
 class Usage:
-    """What the tree uses now: bytes of memory with page tables, the process that uses most, CPU seconds, processes."""
+    """The tree's use: bytes of memory with page tables, the process that uses most, CPU seconds, processes."""
 
     def __init__(self, pids: list[int]) -> None:
         self.memory, self.largest, self.largest_pid, self.cpu, self.count = 0, 0, 0, 0.0, 0
@@ -176,7 +176,7 @@ class Usage:
 
 
 def page_tables(pid: int) -> int:
-    """Bytes of the kernel's memory that say where a process's pages are: more than the pages where these are sparse."""
+    """Return the bytes of a process's page tables, which may be more than its pages where these are sparse."""
     with suppress(OSError), open(living(pid) + "/status", "rb") as file:
         for line in file:
             if line.startswith(b"VmPTE:"):
@@ -185,7 +185,7 @@ def page_tables(pid: int) -> int:
 
 
 def shared_out(pids: list[int]) -> int:
-    """Bytes of memory with shared pages counted once, where the kernel tells; slower than adding up."""
+    """Return bytes of memory with shared pages counted once, where the kernel tells; slower than adding up."""
     total = 0
     for pid in pids:
         total += page_tables(pid)
@@ -201,9 +201,9 @@ def shared_out(pids: list[int]) -> int:
 
 
 def folder_size(path: str, enough: int) -> int:
-    """Bytes that a folder takes on disk, counted only until there is `enough`.
+    """Return the bytes that a folder takes on disk, counted only until there is `enough`.
 
-    What can't be looked at (closed, or deeper than a path may be long) counts as enough: it could hold anything.
+    A folder that can't be read (closed, or deeper than a path may be long) counts as enough: it could hold anything.
     """
     total, todo = 0, [path]
     while todo and total < enough:
@@ -222,7 +222,7 @@ def folder_size(path: str, enough: int) -> int:
 
 
 def removed_but_kept(pids: list[int], scratch: str) -> tuple[int, int, int]:
-    """Files that have no name any more: bytes of open ones, how many are only mapped, how many wait in a socket."""
+    """Return files without a name: bytes of open ones, how many are only mapped, how many wait in a socket."""
     opened: dict[tuple[int, int], int] = {}
     mapped: set[tuple[int, int]] = set()
     on_their_way = 0
@@ -247,7 +247,7 @@ def removed_but_kept(pids: list[int], scratch: str) -> tuple[int, int, int]:
 
 
 def _carried(path: str) -> int:
-    """How many open files wait in a socket for somebody to take them."""
+    """Return how many open files wait in a socket for somebody to take them."""
     with suppress(OSError), open(path, "rb") as file:
         for line in file:
             if line.startswith(b"scm_fds:"):
@@ -256,7 +256,7 @@ def _carried(path: str) -> int:
 
 
 def may_be_looked_into(pid: int) -> bool:
-    """Whether a process shows its open files; one that is gone does not count as hiding."""
+    """Return False if a process hides its open files; one that is gone does not count as hiding."""
     try:
         os.listdir(living(pid) + "/fd")
     except PermissionError:
@@ -267,7 +267,7 @@ def may_be_looked_into(pid: int) -> bool:
 
 
 class Watcher:
-    """One run of the watch."""
+    """Enforces the limits of one sandbox's tree until its driver ends."""
 
     def __init__(self, plan: Plan, tree: Tree, pipes: Pipes) -> None:
         self.plan, self.tree, self.lifeline, self._kills = plan, tree, pipes.life_read, pipes.kills
@@ -282,7 +282,7 @@ class Watcher:
         self.processes_limited = tree.own_pids or not tree.runs_as_root()
 
     def run(self) -> int:
-        """Until the driver has ended; its wait status. Nothing of the tree is left then."""
+        """Watch until the driver has ended, end the rest of the tree, and return the driver's wait status."""
         try:
             status = self._watch()
             if status == signal.SIGKILL and self._just_full():
@@ -319,7 +319,7 @@ class Watcher:
                 os.read(wake_read, 4096)
 
     def _reap(self) -> int | None:
-        """The driver's wait status once it has ended; adopted orphans are reaped on the way."""
+        """Reap orphans; return the driver's wait status once it has ended."""
         for _ in range(1000):
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
@@ -333,7 +333,7 @@ class Watcher:
         return None
 
     def _look(self) -> float:
-        """Enforce the tree's limits once; seconds until the next look."""
+        """Enforce the tree's limits once; return the seconds until the next check."""
         plan, pids = self.plan, self.tree.pids()
         self._just_full()
         if plan.processes and len(pids) > 2 * plan.processes:
@@ -365,7 +365,7 @@ class Watcher:
                 _kill(pid)
 
     def _shared_host(self, pids: list[int]) -> None:
-        """What nothing but looking limits where the sandbox has no root of its own."""
+        """Enforce what nothing else limits where the sandbox has no root of its own."""
         plan, now = self.plan, time.monotonic()
         if LINUX and _stat(os.getppid())[:1] == [b"T"]:
             self._end("the launcher was stopped")
@@ -375,7 +375,7 @@ class Watcher:
             self._nothing_waited = self._nothing_waited if waiting else now
             if now - self._nothing_waited > _SECONDS_HIDDEN:  # our own driver's files are on their way for a moment
                 mapped += waiting
-            # what can't be looked at counts as the largest file that may be written
+            # a file that can't be read counts as the largest file that may be written
             if folder_size(plan.scratch, top) + opened + mapped * (plan.file_mb * MIB or top) >= top:
                 self._end(f"the scratch folder grew past {plan.scratch_mb} MiB")
             self._scratch_due = time.monotonic() + max(0.2, 10 * (time.monotonic() - now))
@@ -393,7 +393,7 @@ class Watcher:
 
 
 def run(plan: Plan, driver: int, pipes: Pipes, own_pids: bool) -> int:
-    """Watch until the driver has ended; what the watcher should exit with."""
+    """Watch until the driver has ended; return the watcher's exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError):  # only root may hurry; the watcher must get its turn among hundreds of greedy processes
         os.setpriority(os.PRIO_PROCESS, 0, -10)
