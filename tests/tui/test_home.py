@@ -235,10 +235,10 @@ def test_a_recorded_run_that_ships_is_replayed_with_its_documents_and_what_was_s
         await pilot.press("1")
         await settle(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
         pane = pilot.app.screen.query_one(DocumentPane)
-        await settle(pilot, lambda: pane.index is not None and not pane.busy and pane.titled.figures.endswith("%"))
-        assert "freight-api-guide.md" in pane.titled.extra
-        assert not pane.titled.alert  # the document is the one that the run was given
-        assert pane.titled.figures.split("seen ")[1] != "0%"
+        await settle(pilot, lambda: pane.index is not None and not pane.busy and pane.frame_words.figures.endswith("%"))
+        assert "freight-api-guide.md" in pane.frame_words.extra
+        assert not pane.frame_words.alert  # the document is the one that the run was given
+        assert pane.frame_words.figures.split("seen ")[1] != "0%"
 
     drive(make_app(), scenario)
 

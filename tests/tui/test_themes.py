@@ -13,7 +13,6 @@ from fleet_rlm.tui.app import FleetApp
 from fleet_rlm.tui.look.themes import (
     COLORS,
     FaultyTheme,
-    contrast,
     load_folder,
     notice,
     palette,
@@ -26,6 +25,18 @@ OURS, FAULTS = load_folder(themes_folder() or Path())
 TEXT = ("foreground", "primary", "accent", "success", "error", "planner", "sandbox", "sub-llm", "operator")
 SOURCES = ("planner", "sandbox", "sub-llm", "operator", "error")
 GOOD = 'dark = true\n[colors]\nbackground = "#000000"\nforeground = "#ffffff"\nprimary = "#00aaff"\n'
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the WCAG 2 contrast ratio of two `#rrggbb` colours, 1 to 21."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(color: str) -> float:
+    shares = [int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def colors(theme: Theme) -> dict[str, str]:

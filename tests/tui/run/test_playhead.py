@@ -60,7 +60,7 @@ def test_looking_back_leaves_the_edge_as_it_is_and_events_go_on_there() -> None:
     assert playhead.view is edge
 
 
-def test_a_rewind_that_was_overtaken_by_another_wish_is_not_shown() -> None:
+def test_a_rewind_is_not_shown_once_another_was_requested() -> None:
     playhead = opened()
     first, second = playhead.seek(10), playhead.seek(20)
     assert first is not None

@@ -27,7 +27,9 @@ def test_broken_lines_fit_and_lose_nothing_but_the_spaces_they_break_at(text: st
 
 
 @given(TEXT, st.integers(0, 40), st.integers(1, 40))
-def test_what_stands_between_two_cells_is_never_wider_than_they_are_apart(text: str, left: int, width: int) -> None:
+def test_characters_between_two_cells_are_never_wider_than_the_cells_between_them(
+    text: str, left: int, width: int
+) -> None:
     start, end, blank = between_cells(text, left, left + width)
     assert blank + cells(text[start:end]) <= width
     assert blank <= 1 or start >= len(text)
@@ -59,7 +61,7 @@ def test_rows_past_the_limit_are_dropped_from_the_start_and_keep_their_numbers()
     assert rows.row(950).text == "other"
     rows.cut_back(998)
     assert rows.end == 998
-    assert rows.text(996) == "996\n997"
+    assert rows.text().endswith("\n996\n997")
 
 
 def test_highlighted_code_is_the_code_with_its_calls_to_models_marked() -> None:

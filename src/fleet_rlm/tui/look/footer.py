@@ -1,4 +1,4 @@
-"""The line at the bottom: what keys do now, as many as fit."""
+"""The footer: a line of key hints for the screen and the focused widget."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ LAST = ("run.search", "run.zoom", "run.leave", "app.quit", "app.help")
 
 
 class KeyFooter(KeyBar):
-    """Follows the bindings of its screen and of the focused widget; those that apply everywhere stand at the end."""
-
-    auto_links = False
-    """A hint is clicked like a button; underlined like a link, a line of them cannot be read."""
+    """Shows the bindings of its screen and of the focused widget; those that apply everywhere stand at the end."""
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._follow)

@@ -29,19 +29,17 @@ def key_words(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One action."""
+    """An action with its keys."""
 
     id: str
     keys: str
-    """As written in `BINDINGS`, with commas between."""
+    """The keys as written in `BINDINGS`, with commas between."""
     description: str
     tooltip: str
-    where: str
-    """The screen or widget that it belongs to, by its class."""
 
 
 def all_keys() -> list[Key]:
-    """Every action of every screen and widget of ours, by id. Imports all of them: not for the first paint."""
+    """Return every action of our screens and widgets, by id. Imports all of them: not for the first paint."""
     for module in pkgutil.walk_packages(fleet_rlm.tui.__path__, f"{fleet_rlm.tui.__name__}."):
         importlib.import_module(module.name)
     keys: dict[str, Key] = {}
@@ -50,7 +48,7 @@ def all_keys() -> list[Key]:
             continue
         for binding in node.__dict__.get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.id is not None and binding.id not in keys:
-                keys[binding.id] = Key(binding.id, binding.key, binding.description, binding.tooltip, node.__name__)
+                keys[binding.id] = Key(binding.id, binding.key, binding.description, binding.tooltip)
     return sorted(keys.values(), key=lambda key: key.id)
 
 
@@ -59,7 +57,7 @@ def known_ids() -> set[str]:
 
 
 def printable() -> str:
-    """A table of all actions, for the terminal."""
+    """Return a table of all actions, for the terminal."""
     rows = [(key.id, key.keys.replace(",", " "), key.tooltip or key.description) for key in all_keys()]
     wide = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{name:<{wide[0]}}  {keys:<{wide[1]}}  {words}" for name, keys, words in rows]

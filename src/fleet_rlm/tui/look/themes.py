@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,32 +38,6 @@ if TYPE_CHECKING:
 
 DEFAULT_THEME = "fleet-dark"
 
-_TEXTUAL = (
-    "background",
-    "surface",
-    "panel",
-    "foreground",
-    "primary",
-    "secondary",
-    "accent",
-    "success",
-    "warning",
-    "error",
-)
-_SEMANTIC = (
-    "planner",
-    "sandbox",
-    "sub-llm",
-    "operator",
-    "muted",
-    "panel-border",
-    "selection",
-    "unread",
-    "printed",
-    "sent",
-)
-COLORS = (*_TEXTUAL, *_SEMANTIC)
-"""Every name that a theme's `[colors]` table may (and our own must) set."""
 REQUIRED = ("background", "foreground", "primary")
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
@@ -101,15 +75,21 @@ class Palette:
     sent: str
 
 
+COLORS = tuple(field.name.replace("_", "-") for field in fields(Palette))
+"""Every name that a theme's `[colors]` table may (and our own must) set."""
+_TEXTUAL, _SEMANTIC = COLORS[:10], COLORS[10:]
+"""The names that Textual's own themes set, and ours."""
+
+
 def palette(app: App[object]) -> Palette:
-    """The colours of the app's present theme. Cheap; ask again when `App.theme_changed_signal` fires."""
+    """Return the colours of the app's present theme. Cheap; ask again when `App.theme_changed_signal` fires."""
     variables = app.theme_variables
     fallback = variables["foreground"]
     return Palette(*(variables.get(name, fallback) for name in COLORS))
 
 
 def semantic_defaults(theme: Theme) -> dict[str, str]:
-    """Our names for a theme that does not define them, such as one of Textual's own."""
+    """Return our names' colours for a theme that does not define them, such as one of Textual's own."""
     if set(_SEMANTIC) <= theme.variables.keys():
         return {}
     generated = theme.to_color_system().generate()
@@ -131,7 +111,7 @@ def semantic_defaults(theme: Theme) -> dict[str, str]:
 
 
 def parse_theme(name: str, text: str) -> Theme:
-    """The theme in a file's text. Raises `FaultyTheme`."""
+    """Return the theme in a file's text. Raises `FaultyTheme`."""
     if not _NAME.fullmatch(name):
         raise FaultyTheme("the file name must be lower-case letters, digits and hyphens")
     try:
@@ -199,7 +179,7 @@ def _build(name: str, dark: bool, colors: dict[str, str]) -> Theme:
 
 
 def load_folder(folder: Path) -> tuple[list[Theme], list[str]]:
-    """The themes of a folder, and one line for every file that is faulty. A folder that is not there has none."""
+    """Return a folder's themes, and one line for every faulty file. A missing folder has none."""
     themes: list[Theme] = []
     faults: list[str] = []
     for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
@@ -211,7 +191,7 @@ def load_folder(folder: Path) -> tuple[list[Theme], list[str]]:
 
 
 def load_theme(path: Path) -> Theme:
-    """The theme in a file, named after it. Raises `FaultyTheme`, also when it cannot be read."""
+    """Return the theme in a file, named after it. Raises `FaultyTheme`, also when it cannot be read."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -227,7 +207,7 @@ def load_theme(path: Path) -> Theme:
 
 
 def notice(faults: Iterable[str]) -> str:
-    """One message for all faulty files, empty when there is none."""
+    """Return one message for all faulty files, empty when there is none."""
     lines = list(faults)
     if not lines:
         return ""
@@ -235,25 +215,12 @@ def notice(faults: Iterable[str]) -> str:
     return "\n".join((head, *lines))
 
 
-def contrast(one: str, other: str) -> float:
-    """WCAG 2 contrast ratio of two `#rrggbb` colours, 1 to 21."""
-    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
 def _rgb(color: str) -> tuple[int, int, int]:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def _luminance(color: str) -> float:
-    red, green, blue = (
-        (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in (v / 255 for v in _rgb(color))
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
 def _mix(one: str, other: str, share: float) -> str:
-    """`share` of the second colour in the first; the first unchanged where either is no plain hex (ANSI themes)."""
+    """Mix `share` of the second colour into the first, which stays as it is where either is no hex (ANSI themes)."""
     if not (_HEX.match(one) and _HEX.match(other)):
         return one
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(_rgb(one), _rgb(other), strict=True))

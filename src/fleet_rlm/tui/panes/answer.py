@@ -19,7 +19,7 @@ from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.run_view.run_words import ENDS, activity
 from fleet_rlm.tui.screens.run.text_reader import Reader
-from fleet_rlm.tui.widgets.pane_grid import Titled
+from fleet_rlm.tui.widgets.pane_grid import FrameWords
 from fleet_rlm.tui.widgets.rows import PASSAGE, Row, Span, TextRows, rows_of
 from fleet_rlm.tui.widgets.wrap import between_cells, cells
 
@@ -188,10 +188,10 @@ class AnswerPane(TextPane):
         self.app.push_screen(Reader(opens[0], ev.as_text(opens[1])))
 
     @property
-    def titled(self) -> Titled:
+    def frame_words(self) -> FrameWords:
         if words := self.place_words():
-            return Titled(figures=words)
-        return Titled(figures=plural(len(self._outputs), "output") if self._outputs else "")
+            return FrameWords(figures=words)
+        return FrameWords(figures=plural(len(self._outputs), "output") if self._outputs else "")
 
     def item(self) -> tuple[str, str]:
         outputs = self._outputs

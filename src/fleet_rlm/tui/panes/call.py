@@ -13,7 +13,7 @@ from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.run_view.run_words import retry_words, spinner
 from fleet_rlm.tui.widgets.highlight import highlighted
-from fleet_rlm.tui.widgets.pane_grid import Titled
+from fleet_rlm.tui.widgets.pane_grid import FrameWords
 from fleet_rlm.tui.widgets.rows import Row, TextRows, cut, rows_of
 
 
@@ -53,13 +53,13 @@ class CallPane(TextPane):
         self.post_message(self.Moved(self))
 
     @property
-    def titled(self) -> Titled:
+    def frame_words(self) -> FrameWords:
         call = self.call
         if call is None:
-            return Titled(figures=self.place_words())
+            return FrameWords(figures=self.place_words())
         if words := self.place_words():
-            return Titled(str(call.number), words)
-        return Titled(str(call.number), _figures(call, self._now))
+            return FrameWords(str(call.number), words)
+        return FrameWords(str(call.number), _figures(call, self._now))
 
     def item(self) -> tuple[str, str]:
         if self.call is None:

@@ -12,7 +12,7 @@ from fleet_rlm.state import CallState
 from fleet_rlm.terminal_text import clean_line, model_name
 from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.run_view.run_words import spinner
-from fleet_rlm.tui.widgets.pane_grid import Titled
+from fleet_rlm.tui.widgets.pane_grid import FrameWords
 from fleet_rlm.tui.widgets.record_table import Cell, Column, Table
 
 SIGNS: dict[str, Cell] = {"queued": ("·", "muted"), "done": ("✓", "success"), "failed": ("✗", "error")}
@@ -141,11 +141,11 @@ class CallsPane(Table):
         return "no call yet" if self._moment and not self._moment.state.is_over else "no calls"
 
     @property
-    def titled(self) -> Titled:
+    def frame_words(self) -> FrameWords:
         extra = ""
         if self._filter:
             extra = f"{self.count():,} of {len(self.calls):,} match {clean_line(self._filter, 20)}"
-        return Titled(extra, self._summary())
+        return FrameWords(extra, self._summary())
 
     def _summary(self) -> str:
         if self._moment is None or not self.calls:

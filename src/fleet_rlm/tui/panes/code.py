@@ -18,7 +18,7 @@ from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.run_view.run_words import activity, planner_words, spinner
 from fleet_rlm.tui.widgets.highlight import highlighted, possible, quick, unhighlighted
 from fleet_rlm.tui.widgets.line_view import LineView
-from fleet_rlm.tui.widgets.pane_grid import Titled
+from fleet_rlm.tui.widgets.pane_grid import FrameWords
 from fleet_rlm.tui.widgets.rows import Row, Span, TextRows, cut, lines_of, rows_of
 
 Line = tuple[str, tuple[Span, ...]]
@@ -123,10 +123,10 @@ class CodePane(TextPane):
         return "the code", self.code
 
     @property
-    def titled(self) -> Titled:
+    def frame_words(self) -> FrameWords:
         iteration, moment = self._iteration, self._moment
         if iteration is None or moment is None:
-            return Titled(figures=self.place_words())
+            return FrameWords(figures=self.place_words())
         extra = f"iteration {iteration.number}"
         if self.prompt_shown:
             extra += " · prompt"
@@ -135,10 +135,10 @@ class CodePane(TextPane):
             extra += " · changed by you" if execution.origin == "operator" else " · replayed"
         newest = moment.state.iteration
         if self._held is not None and newest is not None and newest is not self._held:
-            return Titled(extra, f"▼ {newest.number} has begun · f", alert=True)
+            return FrameWords(extra, f"▼ {newest.number} has begun · f", alert=True)
         if words := self.place_words():
-            return Titled(extra, words)
-        return Titled(extra, " · ".join(_figures(iteration, moment.now)))
+            return FrameWords(extra, words)
+        return FrameWords(extra, " · ".join(_figures(iteration, moment.now)))
 
     def release(self) -> None:
         """Go on with the newest iteration."""

@@ -22,7 +22,7 @@ from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.run_view.provenance import Entry, Provenance, SeenSoFar, difference, entries_of
 from fleet_rlm.tui.widgets.line_view import Piece
-from fleet_rlm.tui.widgets.pane_grid import Titled
+from fleet_rlm.tui.widgets.pane_grid import FrameWords
 from fleet_rlm.tui.widgets.rows import Row, TextRows, plain, rows_of
 
 PHRASE = 8
@@ -237,22 +237,22 @@ class DocumentPane(TextPane):
         self.post_message(self.Moved(self))
 
     @property
-    def titled(self) -> Titled:
+    def frame_words(self) -> FrameWords:
         if not self.entries:
-            return Titled()
+            return FrameWords()
         name = clean_line(self.entries[self.place].name, 40)
         extra = name if len(self.entries) == 1 else f"{name} ({self.place + 1} of {len(self.entries):,})"
         if self._problem:
-            return Titled(extra, "not there any more", alert=True)
+            return FrameWords(extra, "not there any more", alert=True)
         if self.search is not None:
-            return Titled(extra, self.search.words)
+            return FrameWords(extra, self.search.words)
         if words := self._differences.get(self.place):
-            return Titled(extra, words, alert=True)
+            return FrameWords(extra, words, alert=True)
         if self.index is None:
-            return Titled(extra)
+            return FrameWords(extra)
         if self._share < 1.0:
-            return Titled(extra, f"indexing {self._share:.0%}")
-        return Titled(extra, self._place_in_text())
+            return FrameWords(extra, f"indexing {self._share:.0%}")
+        return FrameWords(extra, self._place_in_text())
 
     def _place_in_text(self) -> str:
         assert self.index is not None

@@ -17,7 +17,7 @@ from fleet_rlm.documents.search import KEPT_HITS, BadPattern, Found, Hit, Matche
 from fleet_rlm.figures import plural
 from fleet_rlm.tui.run_view.playhead import Moment
 from fleet_rlm.tui.widgets.line_view import LineView
-from fleet_rlm.tui.widgets.pane_grid import Titled
+from fleet_rlm.tui.widgets.pane_grid import FrameWords
 from fleet_rlm.tui.widgets.rows import Rows
 
 REPORTED_ROWS = 5000
@@ -76,7 +76,7 @@ def search_rows(rows: Rows, matcher: Matcher, cancelled: Cancelled) -> Iterator[
 
 
 class TextPane(LineView):
-    """A pane of text. Subclasses draw a moment in `show`, and say what stands in the frame in `titled`."""
+    """A pane of text. Subclasses draw a moment in `show`, and say what stands in the frame in `frame_words`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "wrap", "Wrap lines", id="text.wrap", show=False)]
 
@@ -103,8 +103,8 @@ class TextPane(LineView):
         raise NotImplementedError
 
     @property
-    def titled(self) -> Titled:
-        return Titled(figures=self.place_words())
+    def frame_words(self) -> FrameWords:
+        return FrameWords(figures=self.place_words())
 
     def place_words(self) -> str:
         """Where the reader is, for the frame: the search's hits, what came below, or nothing."""

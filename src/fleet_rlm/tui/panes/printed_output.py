@@ -10,7 +10,7 @@ from fleet_rlm.figures import count
 from fleet_rlm.state import ExecutionState, OutputChunk, RunState
 from fleet_rlm.tui.panes.pane import TextPane
 from fleet_rlm.tui.run_view.playhead import Moment
-from fleet_rlm.tui.widgets.pane_grid import Titled
+from fleet_rlm.tui.widgets.pane_grid import FrameWords
 from fleet_rlm.tui.widgets.rows import Row, TailRows, cut, lines_of, plain
 
 GUTTER = 4
@@ -231,14 +231,14 @@ class OutputPane(TextPane):
             self.rows_changed(fresh, since=self._log.changed_from)
 
     @property
-    def titled(self) -> Titled:
+    def frame_words(self) -> FrameWords:
         if words := self.place_words():
-            return Titled(figures=words, alert=self.search is None)
+            return FrameWords(figures=words, alert=self.search is None)
         if not self._log.chars:
-            return Titled()
+            return FrameWords()
         dropped = f"last {self._log.rows.most:,} lines of " if self._log.rows.first else ""
         following = "following · " if self.tail and not self.at_start_only else ""
-        return Titled(figures=f"{following}{dropped}{count(self._log.chars)} chars")
+        return FrameWords(figures=f"{following}{dropped}{count(self._log.chars)} chars")
 
     @property
     def at_start_only(self) -> bool:

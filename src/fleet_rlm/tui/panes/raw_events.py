@@ -11,7 +11,7 @@ from fleet_rlm import events as ev
 from fleet_rlm.figures import plural
 from fleet_rlm.terminal_text import clean_line
 from fleet_rlm.tui.run_view.playhead import AnyEvent
-from fleet_rlm.tui.widgets.pane_grid import Titled
+from fleet_rlm.tui.widgets.pane_grid import FrameWords
 from fleet_rlm.tui.widgets.record_table import Cell, Column, Table
 
 FILTERED_AT_ONCE = 2000
@@ -106,8 +106,8 @@ class EventsPane(Table):
         return f"no event matches {self._filter!r}" if self._filter else "no events yet"
 
     @property
-    def titled(self) -> Titled:
-        return Titled(figures=plural(self.count(), "event") if self._count else "")
+    def frame_words(self) -> FrameWords:
+        return FrameWords(figures=plural(self.count(), "event") if self._count else "")
 
     def item(self) -> tuple[str, str]:
         """What `y` copies: the event as it stands in the run file."""

@@ -9,7 +9,7 @@ from fleet_rlm.figures import count, plural
 from fleet_rlm.state import VariableState
 from fleet_rlm.terminal_text import clean_line
 from fleet_rlm.tui.run_view.playhead import Moment
-from fleet_rlm.tui.widgets.pane_grid import Titled
+from fleet_rlm.tui.widgets.pane_grid import FrameWords
 from fleet_rlm.tui.widgets.record_table import Cell, Column, Table
 
 PREVIEW = 400
@@ -92,8 +92,8 @@ class VariablesPane(Table):
         return "no variables yet"
 
     @property
-    def titled(self) -> Titled:
-        return Titled(figures=plural(len(self._rows), "variable") if self._rows else "")
+    def frame_words(self) -> FrameWords:
+        return FrameWords(figures=plural(len(self._rows), "variable") if self._rows else "")
 
     def item(self) -> tuple[str, str]:
         """What `y` copies: the preview, which is all that the record holds of a value."""

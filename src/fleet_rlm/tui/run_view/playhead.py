@@ -1,4 +1,4 @@
-"""Where a person stands in a run, and how they move in it.
+"""The playhead: where a person is in a run, and how they move in it.
 
 A playhead keeps all events that came from a source, the state at their end (the *edge*), and the state that screens
 draw (the *view*). The view either is the edge, or it is a state folded up to an earlier event: looking at an earlier
@@ -29,7 +29,7 @@ Direction = Literal[-1, 1]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What panes draw."""
+    """The state of a run that panes draw, and the time at which they draw it."""
 
     state: RunState
     now: float
@@ -61,7 +61,7 @@ class Rewind:
 
 
 class Playhead:
-    """See the module. Everything runs on one thread."""
+    """The person's place in a run, and how they move in it (see the module). Everything runs on one thread."""
 
     def __init__(self, source: RunSource) -> None:
         self.source = source
@@ -75,8 +75,9 @@ class Playhead:
         self.generation = 0
         self.playing = False
         self.speed = 1.0
-        self._errors: list[int] = []
-        self._bookmarks: list[int] = []
+        self.errors: list[int] = []
+        """Counts of events after which something had just gone wrong, ascending."""
+        self.bookmarks: list[int] = []
         self._times: list[float] = []
         self._zero: float | None = None
         self._clock = 0.0
@@ -98,17 +99,8 @@ class Playhead:
         return self.source.mode != "replay" and self.source.end is None and not self.edge.is_over
 
     @property
-    def errors(self) -> list[int]:
-        """Counts of events after which something had just gone wrong, ascending."""
-        return self._errors
-
-    @property
-    def bookmarks(self) -> list[int]:
-        return self._bookmarks
-
-    @property
     def position(self) -> int:
-        """Where the view is, or is about to be."""
+        """The number of events folded into the view, or into the view that a rewind is folding."""
         return self.target if self.target is not None else len(self.events) if self.following else self.at
 
     # What comes
@@ -127,7 +119,7 @@ class Playhead:
         return fresh
 
     def moment(self, clock: float) -> Moment:
-        """The view now."""
+        """Return what panes draw now."""
         if self.following:
             moving = self.growing
             now = self.edge.t
@@ -146,27 +138,32 @@ class Playhead:
     # Moving
 
     def seek(self, at: int) -> Rewind | None:
-        """Look at the run after `at` events. What can't be folded at once is to be folded by whoever calls.
+        """Show the run after `at` events. Returns a rewind for the caller to fold where it can't be shown at once.
 
-        A rewind that is under way is cancelled: the last wish counts.
+        A rewind that is under way is cancelled: the last request counts.
         """
         at = max(0, min(at, len(self.events)))
-        if self._rewind is not None:
-            self._rewind.cancelled = True
-            self._rewind = None
-        self.target = None
+        self._cancel_rewind()
         if at == len(self.events):
             self.follow()
             return None
         if self.view is not self.edge and self.at <= at <= self.at + DRAIN:
             self._forward(at)
             return None
-        self.target = at
-        self._rewind = Rewind(self.events, at)
+        return self._start_rewind(at)
+
+    def _start_rewind(self, at: int) -> Rewind:
+        self._cancel_rewind()
+        self.target, self._rewind = at, Rewind(self.events, at)
         return self._rewind
 
+    def _cancel_rewind(self) -> None:
+        if self._rewind is not None:
+            self._rewind.cancelled = True
+        self.target = self._rewind = None
+
     def adopt(self, rewind: Rewind) -> bool:
-        """Show a finished rewind; False when it was overtaken by another wish."""
+        """Show a finished rewind; False when another was requested meanwhile."""
         if rewind is not self._rewind or rewind.state is None:
             return False
         self.view, self.at = rewind.state, rewind.at
@@ -177,37 +174,21 @@ class Playhead:
 
     def follow(self) -> None:
         """Go to the edge and stay there."""
-        if self._rewind is not None:
-            self._rewind.cancelled = True
-        self.target = self._rewind = None
+        self._cancel_rewind()
         self.playing = False
         if self.view is not self.edge:
             self.view = self.edge
             self.generation += 1
         self.at = len(self.events)
 
-    def pin(self) -> Rewind | None:
-        """Stay at the present moment while the edge goes on."""
-        return self.seek_back(len(self.events)) if self.following else None
-
-    def seek_back(self, at: int) -> Rewind:
-        """Like `seek`, but never follows: `at` may be the number of events so far."""
-        if self._rewind is not None:
-            self._rewind.cancelled = True
-        self.target = max(0, min(at, len(self.events)))
-        self._rewind = Rewind(self.events, self.target)
-        return self._rewind
-
     def play(self, clock: float) -> Rewind | None:
         """Go on at recorded speed from the view; from the start when the view is at the end."""
         self._clock, self._ticked = self.view.t, clock
-        if self.position >= len(self.events):
-            rewind = self.seek_back(0)
-            self.playing = True
-            self._clock = 0.0
-            return rewind
         self.playing = True
-        return None
+        if self.position < len(self.events):
+            return None
+        self._clock = 0.0
+        return self._start_rewind(0)
 
     _ticked = 0.0
 
@@ -255,14 +236,14 @@ class Playhead:
     # Where to move
 
     def end_of(self, iteration: IterationState) -> int:
-        """Events up to and with an iteration's last."""
+        """Return the number of events up to an iteration's last, which is counted."""
         place = self.edge.iterations.index(iteration)
         if place + 1 < len(self.edge.iterations):
             return self._count_at(self.edge.iterations[place + 1].first_seq - 1)
         return len(self.events)
 
     def iteration_after(self, direction: Direction) -> int:
-        """Where the iteration after (1) or before (-1) the present one ends; the start or the edge past the last."""
+        """Return where the next (1) or previous (-1) iteration ends; the start or the edge past the last."""
         here = self.position
         ends = [self.end_of(iteration) for iteration in self.edge.iterations]
         if direction == 1:
@@ -279,23 +260,19 @@ class Playhead:
         return self.edge.iterations[place - 1].number if place else None
 
     def error_after(self, direction: Direction) -> int | None:
-        return _neighbour(self._errors, self.position, direction)
+        return _neighbour(self.errors, self.position, direction)
 
     def bookmark_after(self, direction: Direction) -> int | None:
-        return _neighbour(self._bookmarks, self.position, direction)
+        return _neighbour(self.bookmarks, self.position, direction)
 
     def add_bookmark(self, at: int) -> bool:
-        """Remember a place; False when it was there and is forgotten."""
-        place = bisect_left(self._bookmarks, at)
-        if place < len(self._bookmarks) and self._bookmarks[place] == at:
-            del self._bookmarks[place]
+        """Set a bookmark after `at` events; one that is there is removed, and False returned."""
+        place = bisect_left(self.bookmarks, at)
+        if place < len(self.bookmarks) and self.bookmarks[place] == at:
+            del self.bookmarks[place]
             return False
-        self._bookmarks.insert(place, at)
+        self.bookmarks.insert(place, at)
         return True
-
-    def at_time(self, t: float) -> int:
-        """Events until run time `t`."""
-        return bisect_right(self._times, t)
 
     def _count_at(self, seq: int) -> int:
         return bisect_right(self.events, seq, key=lambda event: event.seq)
@@ -310,7 +287,7 @@ class Playhead:
                 | ev.RunFinished(error=ev.Failure())
                 | ev.SandboxLost()
             ):
-                self._errors.append(count)
+                self.errors.append(count)
             case ev.Operator(action="bookmark"):
                 self.add_bookmark(count)
             case _:

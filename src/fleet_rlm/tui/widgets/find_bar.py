@@ -1,4 +1,4 @@
-"""Where a search is typed: one line under the panes, with what was found so far."""
+"""The find bar: one line under the panes to type a search in, with the number of hits so far."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleet_rlm.terminal_text import clean_line
 
 
 class FindBar(Horizontal):
-    """Hidden until `begin`. Says what is typed (`Typed`), accepted (`Accepted`) or given up (`Left`)."""
+    """The line to type a search in, hidden until `begin`. Posts `Typed`, `Accepted` and `Left` (given up)."""
 
     DEFAULT_CSS = """
     FindBar { height: 1; padding: 0 1; background: $panel; display: none; }
@@ -51,16 +51,16 @@ class FindBar(Horizontal):
     def __init__(self) -> None:
         super().__init__()
         self.regex, self.allow_regex = False, True
-        self._what = ""
+        self._label = ""
 
     def compose(self) -> ComposeResult:
         yield Static(classes="label")
         yield Input()
         yield Static(classes="found")
 
-    def begin(self, what: str, text: str, allow_regex: bool = True) -> None:
-        """Open for typing. `what` is searched, or filtered, such as `Search Output`."""
-        self._what = what
+    def begin(self, label: str, text: str, allow_regex: bool = True) -> None:
+        """Open for typing. `label` names what is searched or filtered, such as `Search Output`."""
+        self._label = label
         self.allow_regex, self.regex = allow_regex, self.regex and allow_regex
         self.display = True
         self._draw_label()
@@ -72,7 +72,7 @@ class FindBar(Horizontal):
         self.tell("")
 
     def tell(self, words: str, wrong: bool = False) -> None:
-        """What was found, or what is wrong with the pattern."""
+        """Show the number of hits, or what is wrong with the pattern."""
         tone = "$error" if wrong else "$muted"
         self.query_one(".found", Static).update(Content.styled(clean_line(words, 60), tone))
 
@@ -81,7 +81,7 @@ class FindBar(Horizontal):
 
     def _draw_label(self) -> None:
         kind = " regex" if self.regex else ""
-        self.query_one(".label", Static).update(Content(f"{self._what}{kind}"))
+        self.query_one(".label", Static).update(Content(f"{self._label}{kind}"))
 
     def action_toggle_regex(self) -> None:
         self.regex = not self.regex

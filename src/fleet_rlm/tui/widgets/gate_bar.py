@@ -1,4 +1,4 @@
-"""Why the run waits for the person, and what they can do: a bar under the panes, never over the code."""
+"""The gate bar: why the run waits for the person, and which keys answer. It stands under the panes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BETWEEN = " · "
 
 
 def why(gate: ev.GateWaiting, waited: float, limit: int = 70) -> str:
-    """What stands beside the boundary's name: the fan-out's figures, or the error, or the reason."""
+    """Return the reason of a pause in words: the figures of a batch, an error, or what the gate says."""
     if gate.fanout is not None:
         fan = gate.fanout
         parts = [plural(fan.prompts, "prompt"), f"{count(fan.chars)} chars"]

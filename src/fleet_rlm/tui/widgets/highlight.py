@@ -1,4 +1,4 @@
-"""Python with colours that mean the same everywhere: what asks a sub-LLM is violet, in code as well."""
+"""Highlight Python in the palette's colours; calls of sub-LLMs are violet, as everywhere."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fleet_rlm.tui.widgets.rows import Span, lines_of
 
 MOST_LINES, LONGEST_LINE = 2000, 10_000
 QUICK_LINES = 150
-"""Up to this many lines are highlighted in some milliseconds; more belong into a thread."""
+"""Up to this many lines are highlighted within milliseconds; more are highlighted in a thread."""
 
-_ASKS = re.compile(r"\b(?:llm_query(?:_batched)?|SUBMIT)\b")
+_SUB_LLM_CALL = re.compile(r"\b(?:llm_query(?:_batched)?|SUBMIT)\b")
 _TONES: dict[_TokenType, str] = {
     Token.Comment: "italic muted",
     Token.Error: "error",
@@ -35,22 +35,22 @@ _lexer = PythonLexer(stripnl=False, ensurenl=True)
 
 
 def quick(code: str) -> bool:
-    """True when highlighting would not be felt."""
+    """Return True for code that is highlighted within milliseconds."""
     return code.count("\n") <= QUICK_LINES and len(code) <= LONGEST_LINE
 
 
 def possible(code: str) -> bool:
-    """False for code that is shown plain: highlighting it would take too long."""
+    """Return False for code that would take too long to highlight."""
     return code.count("\n") <= MOST_LINES and all(len(line) <= LONGEST_LINE for line in code.split("\n"))
 
 
 def unhighlighted(code: str) -> list[tuple[str, tuple[Span, ...]]]:
-    """The lines with nothing but the calls marked."""
-    return [(line, _asks(line)) for line in lines_of(code)]
+    """Return (clean line, its spans) for each line, with only the calls of sub-LLMs marked."""
+    return [(line, _sub_llm_calls(line)) for line in lines_of(code)]
 
 
 def highlighted(code: str) -> list[tuple[str, tuple[Span, ...]]]:
-    """(clean line, its spans) for each line of Python code."""
+    """Return (clean line, its spans) for each line of Python code."""
     lines = lines_of(code)
     if not possible(code):
         return unhighlighted(code)
@@ -64,7 +64,7 @@ def highlighted(code: str) -> list[tuple[str, tuple[Span, ...]]]:
             if tone and piece.strip() and row < len(lines):
                 spans[row].append((column, column + len(piece), tone))
             column += len(piece)
-    return [(line, (*found, *_asks(line))) for line, found in zip(lines, spans, strict=True)]
+    return [(line, (*found, *_sub_llm_calls(line))) for line, found in zip(lines, spans, strict=True)]
 
 
 def _tone(kind: _TokenType) -> str:
@@ -76,5 +76,5 @@ def _tone(kind: _TokenType) -> str:
     return ""
 
 
-def _asks(line: str) -> tuple[Span, ...]:
-    return tuple((match.start(), match.end(), "bold sub_llm") for match in _ASKS.finditer(line))
+def _sub_llm_calls(line: str) -> tuple[Span, ...]:
+    return tuple((match.start(), match.end(), "bold sub_llm") for match in _SUB_LLM_CALL.finditer(line))

@@ -1,4 +1,4 @@
-"""What keys do now, in a line: each a key, a word, and something to click."""
+"""A line of key hints: each a key and a word, both clickable."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class KeyHint:
     """A key and what it does at this moment."""
 
     keys: str
-    """As it is shown: `space`, `[ ]`."""
+    """The key as it is shown: `space`, `[ ]`."""
     label: str
     action: str
-    """What a click runs: an action with its namespace, such as `screen.pause`."""
+    """The action that a click runs, with its namespace, such as `screen.pause`."""
     tip: str = ""
 
     @property
@@ -29,13 +29,13 @@ class KeyHint:
 
 
 def hint_content(hint: KeyHint, tone: str) -> Content:
-    """One hint. `tone` is a CSS variable, such as `$primary`."""
+    """Return one hint, drawn. `tone` is a CSS variable, such as `$primary`."""
     content = Content.assemble((hint.keys, f"bold {tone}"), (f" {hint.label}", "$foreground"))
     return content.stylize(Style.from_meta({"@click": hint.action}))
 
 
 def flow(hints: Sequence[KeyHint], width: int, tone: str, first: int = 0) -> list[Content]:
-    """Hints in lines of at most `width` cells; the first line begins after `first` cells."""
+    """Return hints in lines of at most `width` cells; the first line begins after `first` cells."""
     lines: list[list[Content]] = [[]]
     used = first
     for hint in hints:
@@ -48,7 +48,7 @@ def flow(hints: Sequence[KeyHint], width: int, tone: str, first: int = 0) -> lis
 
 
 class KeyBar(Widget):
-    """As many hints as fit in one line; those in `last` always stand at its end."""
+    """Shows as many hints as fit in one line; those in `last` always stand at its end."""
 
     auto_links = False
     """A hint is clicked like a button; underlined like a link, a line of them cannot be read."""
@@ -68,7 +68,7 @@ class KeyBar(Widget):
             self.refresh()
 
     def fitting(self, width: int) -> list[KeyHint]:
-        """The hints that fit, in order."""
+        """Return the hints that fit, in order."""
         room = width - sum(hint.width + GAP for hint in self._last)
         kept: list[KeyHint] = []
         for hint in self._hints:

@@ -55,10 +55,8 @@ class LineView(ScrollView, can_focus=True):
         Binding("h,shift+left", "sideways(-8)", "Left", id="text.left", show=False),
     ]
     ALLOW_SELECT = True
-    WRAP: ClassVar[bool] = False
-    """Whether rows are wrapped until the person says otherwise."""
     TAIL: ClassVar[bool] = False
-    """Whether the end is followed while the person is there."""
+    """True if the end is followed while the person is there."""
 
     class Moved(Message):
         """The person moved, or what can be seen changed: figures in a frame may be old."""
@@ -77,7 +75,7 @@ class LineView(ScrollView, can_focus=True):
     def __init__(self, rows: Rows | None = None, *, name: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=name, classes=classes)
         self.rows: Rows = TextRows() if rows is None else rows
-        self.wrap = self.WRAP
+        self.wrap = False
         self.tail = self.TAIL
         self.unseen = 0
         """Rows that came since the tail was left."""
@@ -108,12 +106,12 @@ class LineView(ScrollView, can_focus=True):
 
     @property
     def page(self) -> int:
-        """Lines that fit."""
+        """The number of lines that fit."""
         return max(1, self.scrollable_content_region.height)
 
     @property
     def top(self) -> Place:
-        """What stands in the first line."""
+        """The place shown in the first line of the view."""
         return self._first + self.scroll_offset.y, self._line
 
     @property
@@ -121,7 +119,7 @@ class LineView(ScrollView, can_focus=True):
         return self.top >= self._last_top()
 
     def visible_rows(self) -> tuple[int, int]:
-        """(first, after the last) of the rows that can be seen."""
+        """Return (first, after the last) of the rows that can be seen."""
         pieces = self._layout()
         return (pieces[0][0], pieces[-1][0] + 1) if pieces else (self.rows.first, self.rows.first)
 
@@ -139,7 +137,7 @@ class LineView(ScrollView, can_focus=True):
             self._go(place if keep_place else (rows.first, 0))
 
     def rows_changed(self, fresh: int = 0, since: int = 0) -> None:
-        """Rows from `since` on were added (`fresh` of them), replaced or dropped. The reader's place stays."""
+        """Draw rows again that were added (`fresh` of them), replaced or dropped from `since` on. The place stays."""
         top = self.top
         self._strips = {key: strip for key, strip in self._strips.items() if key[0] < since}
         self._pieces = None
@@ -154,7 +152,7 @@ class LineView(ScrollView, can_focus=True):
         self.post_message(self.Moved(self))
 
     def toggle_wrap(self) -> bool:
-        """Wrap rows, or don't any more; the first row stays the first. Returns what it is now."""
+        """Turn wrapping on or off; the first row stays the first. Returns True if rows are wrapped now."""
         row, _ = self.top
         self.wrap = not self.wrap
         self._forget()
@@ -164,13 +162,13 @@ class LineView(ScrollView, can_focus=True):
         return self.wrap
 
     def search_for(self, matcher: Matcher | None) -> None:
-        """Show where a query is found, wherever it can be seen."""
+        """Highlight a query's hits; None ends that."""
         self.matcher, self.hit = matcher, None
         self._forget()
         self.refresh()
 
     def go_to_hit(self, row: int, column: int) -> None:
-        """Bring a hit into view, also sideways, and make it stand out."""
+        """Scroll to a hit, also sideways, and highlight it."""
         self.hit = (row, column)
         self._forget()
         self.to_row(row)
@@ -201,7 +199,7 @@ class LineView(ScrollView, can_focus=True):
         self._go(self._last_top(), by_person=False)
 
     def move(self, lines: int) -> None:
-        """Down by some lines; up when negative."""
+        """Scroll down by some lines; up when negative."""
         self._go(self._step(self.top, lines))
 
     def action_move(self, lines: int) -> None:
@@ -222,19 +220,19 @@ class LineView(ScrollView, can_focus=True):
             self.scroll_to(x=max(0, self.scroll_offset.x + columns), animate=False, force=True)
 
     def edge(self, y: int, piece: Piece | None) -> list[Segment]:
-        """The `edge_width` cells at the right of a line of the screen."""
+        """Return the `edge_width` cells at the right of a line of the screen."""
         raise NotImplementedError
 
     def gutter_of(self, piece: Piece, row: Row) -> tuple[str, str]:
-        """(text, tone) left of a line of the screen; the text is padded to the gutter's width."""
+        """Return (text, tone) left of a line of the screen; the text is padded to the gutter's width."""
         return (row.gutter, row.gutter_tone) if piece[3] else ("", row.gutter_tone)
 
     def spans_of(self, number: int, row: Row) -> Sequence[Span]:  # noqa: ARG002
-        """Tones of parts of a row."""
+        """Return the tones of parts of a row."""
         return row.spans
 
     def is_marked(self, number: int) -> bool:  # noqa: ARG002
-        """Whether a row stands out, such as where a call's text came from."""
+        """Return True for a row that is highlighted, such as where a call's text came from."""
         return False
 
     # Inside
@@ -265,7 +263,7 @@ class LineView(ScrollView, can_focus=True):
                 self.call_later(self.to_end)
 
     def on_scroll_to(self, message: ScrollTo) -> None:
-        """The scrollbar was dragged."""
+        """Go to where the scrollbar was dragged."""
         message.stop()
         message.prevent_default()
         if message.y is not None:
@@ -274,7 +272,7 @@ class LineView(ScrollView, can_focus=True):
             self._go(last if row >= last[0] else (row, 0))
 
     def on_scroll_up(self, message: ScrollUp) -> None:
-        """The scrollbar was pressed above its thumb."""
+        """Scroll a page up: the scrollbar was pressed above its thumb."""
         message.stop()
         message.prevent_default()
         self.action_page(-1)
@@ -336,11 +334,11 @@ class LineView(ScrollView, can_focus=True):
         return [(0, len(row.text))]
 
     def _last_top(self) -> Place:
-        """The last place from which on a page is full."""
+        """Return the last place from which a page is full."""
         return self._step((self.rows.end, 0), -self.page)
 
     def _step(self, place: Place, lines: int) -> Place:
-        """The place some lines further, within the text."""
+        """Return the place some lines further, within the text."""
         row, line = place
         if not self.wrap:
             return max(self.rows.first, min(row + lines, max(self.rows.end - 1, self.rows.first))), 0
@@ -418,7 +416,7 @@ class LineView(ScrollView, can_focus=True):
         return Strip.join([strip, text_strip]).adjust_cell_length(width, tones(base))
 
     def _styled(self, row: Row, number: int, start: int, end: int, base: str) -> Iterator[Segment]:
-        """The characters `start` … `end` of a row, cut where their style changes."""
+        """Yield the characters `start` … `end` of a row, cut where their style changes."""
         spans = list(self.spans_of(number, row))
         if self.matcher is not None:
             spans += [

@@ -45,23 +45,23 @@ class Proportions(msgspec.Struct, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Titled:
-    """What a pane says in its frame."""
+class FrameWords:
+    """The words in a pane's frame."""
 
     extra: str = ""
-    """Beside its name."""
+    """Words beside its name, at the top."""
     figures: str = ""
-    """At the bottom."""
+    """Words at the bottom."""
     alert: bool = False
-    """True when the figures want to be seen."""
+    """True to show the figures in the colour of warnings."""
 
 
 @runtime_checkable
 class Pane(Protocol):
-    """What the grid asks of a pane besides being a widget."""
+    """A widget that the grid can show: it says what stands in its frame."""
 
     @property
-    def titled(self) -> Titled: ...
+    def frame_words(self) -> FrameWords: ...
 
 
 SLOTS: dict[Shape, dict[str, tuple[str, ...]]] = {
@@ -85,14 +85,7 @@ SLOTS: dict[Shape, dict[str, tuple[str, ...]]] = {
     "single": {"left": ("document", "code", "output", "calls", "call", "variables", "answer", "events")},
 }
 NAMES = {
-    "document": "Document",
-    "code": "Code",
-    "output": "Output",
-    "calls": "Calls",
-    "variables": "Variables",
-    "answer": "Answer",
-    "events": "Events",
-    "call": "Call",
+    name: name.capitalize() for name in ("document", "code", "output", "calls", "variables", "answer", "events", "call")
 }
 NUMBERS = {name: str(number) for number, name in enumerate(NAMES, 1) if name != "call"}
 
@@ -120,14 +113,14 @@ class _GridLayout(Layout):
 
 
 class PaneGrid(Widget):
-    """Give it all panes, by their ids (see `NAMES`)."""
+    """Lays out the panes it is given, whose ids are the keys of `NAMES`."""
 
     DEFAULT_CSS = """
     PaneGrid { width: 1fr; height: 1fr; background: $background; }
     """
 
     class Arranged(Message):
-        """Another pane is shown, or the proportions changed by hand."""
+        """Another pane is shown, or the person changed the proportions."""
 
     def __init__(self, panes: Iterable[Widget], proportions: Proportions | None = None) -> None:
         super().__init__()
@@ -135,15 +128,15 @@ class PaneGrid(Widget):
         self.proportions = proportions or Proportions()
         self.shape: Shape = "wide"
         self.laid_out = False
-        """Whether `shape` is that of the terminal."""
+        """True once `shape` is that of the terminal."""
         self.chosen = "code"
         """The pane that has the focus, or had it last."""
         self.tabs: dict[str, str] = {"lower": "output"}
-        """By slot, the pane that it shows."""
+        """The pane that each slot shows."""
         self.maximised: str | None = None
         self._layout_ = _GridLayout()
         self.news: set[str] = set()
-        """Panes with something new that was not seen: their names stand out among the tabs."""
+        """Panes with something new that was not seen yet: their tabs are highlighted."""
         self._dragged: Side | None = None
         self._drawn: dict[str, tuple[Content, Content]] = {}
 
@@ -167,7 +160,7 @@ class PaneGrid(Widget):
         return next(slot for slot, names in self.slots.items() if name in names)
 
     def in_view(self) -> list[str]:
-        """The panes that can be seen, in the order of `tab`."""
+        """Return the panes that can be seen, in the order of `tab`."""
         if self.maximised:
             return [self.maximised]
         return [self.shown_in(slot) for slot in self.slots]
@@ -180,7 +173,7 @@ class PaneGrid(Widget):
         return shown if shown in names else names[0]
 
     def show(self, name: str, focus: bool = True) -> None:
-        """Bring a pane to where it can be seen, and (unless told otherwise) put the focus on it."""
+        """Show a pane and, with `focus`, put the focus on it."""
         if self.shape == "single" or focus:
             self.chosen = name
         self.tabs[self.slot_of(name)] = name
@@ -193,8 +186,8 @@ class PaneGrid(Widget):
 
     def step(self, direction: int) -> None:
         """Focus the next pane (1) or the one before (-1); past the last of a slot's tabs comes the next slot."""
-        order = [name for slot in self.slots.values() for name in slot] if self.shape == "single" else self.in_view()
-        if self.maximised:
+        order = self.in_view()
+        if self.maximised or self.shape == "single":
             order = [name for slot in self.slots.values() for name in slot]
         place = order.index(self.chosen) if self.chosen in order else -direction
         self.show(order[(place + direction) % len(order)])
@@ -221,18 +214,18 @@ class PaneGrid(Widget):
         for name in self.in_view() if names is None else names:
             widget = self._panes[name]
             assert isinstance(widget, Pane)
-            titled = widget.titled
-            title = self._title(name, titled, colors)
-            figures = Content.styled(titled.figures, f"not bold {colors.operator if titled.alert else colors.muted}")
-            if titled.extra and not self.maximised and len(self.slots[self.slot_of(name)]) > MANY_TABS:
-                beside = f"{titled.extra} · " if titled.figures else titled.extra
+            words = widget.frame_words
+            title = self._title(name, words.extra, colors)
+            figures = Content.styled(words.figures, f"not bold {colors.operator if words.alert else colors.muted}")
+            if words.extra and not self.maximised and len(self.slots[self.slot_of(name)]) > MANY_TABS:
+                beside = f"{words.extra} · " if words.figures else words.extra
                 figures = Content.assemble((beside, f"not bold {colors.muted}"), figures)
             before = self._drawn.get(name)
             if before is None or not (before[0].is_same(title) and before[1].is_same(figures)):
                 self._drawn[name] = (title, figures)
                 widget.border_title, widget.border_subtitle = title, figures
 
-    def _title(self, name: str, titled: Titled, colors: Palette) -> Content:
+    def _title(self, name: str, extra: str, colors: Palette) -> Content:
         muted, accent, plain, news = colors.muted, colors.primary, colors.foreground, colors.success
         focused = self._panes[name].has_focus_within or self._panes[name].has_focus
         together = self.slots[self.slot_of(name)] if not self.maximised else (name,)
@@ -252,8 +245,8 @@ class PaneGrid(Widget):
             if number:
                 parts.append(Content.styled(number, Style.parse(f"not bold {muted}") + click))
             parts.append(Content.styled(NAMES[other], Style.parse(tone) + click))
-            if other == name and titled.extra and not narrow:
-                parts.append(Content.styled(f" {titled.extra}", f"not bold {muted}"))
+            if other == name and extra and not narrow:
+                parts.append(Content.styled(f" {extra}", f"not bold {muted}"))
         return Content.assemble(*parts)
 
     def on_mount(self) -> None:
@@ -280,7 +273,7 @@ class PaneGrid(Widget):
             self._apply()
 
     def regions(self, size: Size) -> dict[str, Region]:
-        """Where each visible pane is."""
+        """Return the region of each visible pane."""
         width, height = size
         if self.maximised:
             return {self.maximised: Region(0, 0, width, height)}
@@ -305,7 +298,7 @@ class PaneGrid(Widget):
         return self.shape in ("wide", "low")
 
     def _lines(self, size: Size) -> tuple[int, int, int, int]:
-        """Where the borders are: two columns, and a line in each of the two columns at the right."""
+        """Return where the borders are: two columns, and a line in each of the two columns at the right."""
         width, height = size
         share = self.proportions
         x1 = _between(round(width * (share.left if self._three_columns else share.left + 0.08)), LEAST_WIDTH, width)
@@ -339,7 +332,10 @@ class PaneGrid(Widget):
         self._resized()
 
     def _move(self, side: Side, share: float) -> None:
-        setattr(self.proportions, side, min(0.85, max(0.08, getattr(self.proportions, side) + share)))
+        self._set_share(side, getattr(self.proportions, side) + share)
+
+    def _set_share(self, side: Side, share: float) -> None:
+        setattr(self.proportions, side, min(0.85, max(0.08, share)))
         self._resized()
 
     def _resized(self) -> None:
@@ -380,8 +376,7 @@ class PaneGrid(Widget):
             "upper": (y + 1) / max(1, height),
             "calls": (y + 1) / max(1, height),
         }[self._dragged]
-        setattr(self.proportions, self._dragged, min(0.85, max(0.08, share)))
-        self._resized()
+        self._set_share(self._dragged, share)
 
     def on_mouse_up(self) -> None:
         if self._dragged:

@@ -25,7 +25,7 @@ GAP = 1
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column; of those that are flexible (`width` 0) each gets its share of what is left."""
+    """A column; flexible ones (`width` 0) share the cells that the others leave."""
 
     name: str
     head: str
@@ -36,8 +36,9 @@ class Column:
 
 
 class Table(ScrollView, can_focus=True):
-    """Override `count`, `cells_of` and `empty`. The cursor stays where the person put it, and follows new records at
-    the end while it is there.
+    """A scrolled table with a cursor, which stays where the person put it, or at the end while it is there.
+
+    Subclasses override `count`, `cells_of` and `empty`.
     """
 
     DEFAULT_CSS = """
@@ -56,7 +57,6 @@ class Table(ScrollView, can_focus=True):
     ]
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     TAIL: ClassVar[bool] = True
-    HEADS: ClassVar[bool] = True
 
     class Moved(Message):
         """The cursor is on another record."""
@@ -70,7 +70,7 @@ class Table(ScrollView, can_focus=True):
             return self.table
 
     class Chosen(Moved):
-        """Enter, or a second click on the record under the cursor."""
+        """The person pressed enter, or clicked twice on a record."""
 
     class HeadPressed(Moved):
         """A column's head was clicked."""
@@ -82,7 +82,7 @@ class Table(ScrollView, can_focus=True):
     def __init__(self, *, name: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=name, classes=classes)
         self.place = 0
-        """Of the cursor, from 0."""
+        """The place of the cursor, from 0."""
         self.tail = self.TAIL
         self.sorted_by: str | None = None
         self.descending = False
@@ -92,11 +92,11 @@ class Table(ScrollView, can_focus=True):
         raise NotImplementedError
 
     def cells_of(self, place: int) -> Sequence[Cell]:
-        """One cell for each of `COLUMNS`, shown or not."""
+        """Return one cell for each of `COLUMNS`, shown or not."""
         raise NotImplementedError
 
     def empty(self) -> str:
-        """What stands there while there is no record."""
+        """Return the words shown while there is no record."""
         return ""
 
     @property
@@ -107,12 +107,12 @@ class Table(ScrollView, can_focus=True):
 
     @property
     def page(self) -> int:
-        return max(1, self.scrollable_content_region.height - self.HEADS)
+        return max(1, self.scrollable_content_region.height - 1)
 
     def records_changed(self) -> None:
-        """There are more, fewer or other records."""
+        """Draw the records again after some came, went or changed."""
         count = self.count()
-        set_virtual_size(self, Size(0, count + self.HEADS if count else 0))
+        set_virtual_size(self, Size(0, count + 1 if count else 0))
         if self.tail:
             self.place = max(0, count - 1)
             self.scroll_to(y=max(0, count - self.page), animate=False, force=True)
@@ -156,14 +156,14 @@ class Table(ScrollView, can_focus=True):
         offset = event.get_content_offset(self)
         if offset is None:
             return
-        if offset.y < self.HEADS:
+        if offset.y < 1:
             x = 0
             for column, width in self._widths():
                 if x <= offset.x < x + width + GAP:
                     self.post_message(self.HeadPressed(self, column))
                 x += width + GAP
             return
-        place = self.scroll_offset.y + offset.y - self.HEADS
+        place = self.scroll_offset.y + offset.y - 1
         if 0 <= place < self.count():
             again = place == self.place and event.chain > 1
             self.go_to(place)
@@ -197,7 +197,7 @@ class Table(ScrollView, can_focus=True):
         self._tones = None
 
     def columns_for(self, room: int) -> list[Column]:
-        """The columns that are shown in so many cells."""
+        """Return the columns that are shown in `room` cells."""
         return [column for column in self.COLUMNS if room >= column.from_width]
 
     def _widths(self) -> list[tuple[Column, int]]:
@@ -211,9 +211,9 @@ class Table(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width, tones = self.size.width, self.tones
         count = self.count()
-        if self.HEADS and y == 0 and count:
+        if y == 0 and count:
             return self._strip([(self._head(column), "muted") for column, _ in self._widths()], "", width)
-        place = self.scroll_offset.y + y - (self.HEADS if count else 0)
+        place = self.scroll_offset.y + y - (1 if count else 0)
         if not count:
             text = self.empty() if y == 0 else ""
             return Strip([Segment(text[:width], tones("muted"))]).adjust_cell_length(width, tones(""))

@@ -27,14 +27,14 @@ class Row:
 
     text: str
     tone: str = ""
-    """Of all of the row; see `tones`. May hold a ground: `on:panel`."""
+    """Tone of the whole row, see `tones`. May name a background: `on:panel`."""
     spans: tuple[Span, ...] = ()
     """Tones of parts; later ones win."""
     gutter: str = ""
-    """What stands left of the text, in its first line only; not searched, not copied."""
+    """Text left of the row, in its first line only; not searched, not copied."""
     gutter_tone: str = "muted"
     continued: bool = False
-    """True when it goes on with the line of the row before."""
+    """True when it continues the line of the row before."""
     indent: int = 0
     """Cells by which its further lines are moved in when it is wrapped."""
 
@@ -57,33 +57,33 @@ class Rows(Protocol):
 
 
 def plain(text: str) -> str:
-    """One line, harmless, without tabs."""
+    """Return a text as one line without tabs and without characters that a terminal would act on."""
     return clean(text).replace("\t", TAB).replace("\n", " ")
 
 
 def cut(text: str, tone: str = "", gutter: str = "", gutter_tone: str = "muted", indent: int = 0) -> Iterator[Row]:
-    """The rows of one clean line."""
+    """Yield the rows of one clean line."""
     yield Row(text[:ROW_CHARS], tone, (), gutter, gutter_tone, indent=indent)
     for start in range(ROW_CHARS, len(text), ROW_CHARS):
         yield Row(text[start : start + ROW_CHARS], tone, continued=True, indent=indent)
 
 
 def lines_of(text: str) -> list[str]:
-    """A text's lines, each as `plain` makes it; an ending newline adds none."""
+    """Return a text's lines, each as `plain` makes it; an ending newline adds none."""
     lines = [line.replace("\t", TAB) for line in clean(text).split("\n")]
     if len(lines) > 1 and not lines[-1]:
         lines.pop()
     return lines
 
 
-def rows_of(text: str, tone: str = "", numbered: bool = False, indent: int = 0) -> Iterator[Row]:
-    """The rows of a text of any length."""
-    for number, line in enumerate(lines_of(text), 1):
-        yield from cut(line, tone, f"{number} " if numbered else "", indent=indent)
+def rows_of(text: str, tone: str = "") -> Iterator[Row]:
+    """Yield the rows of a text of any length."""
+    for line in lines_of(text):
+        yield from cut(line, tone)
 
 
 class TextRows:
-    """Rows that are all there."""
+    """Rows that are given at once and never change."""
 
     def __init__(self, rows: Iterable[Row] = (), gutter_width: int | None = None) -> None:
         self._rows = list(rows)
@@ -100,7 +100,7 @@ class TextRows:
         return self._rows[number]
 
     def text(self) -> str:
-        """All of it, lines put together again."""
+        """Return all rows as text."""
         return joined(self._rows)
 
 
@@ -133,23 +133,21 @@ class TailRows:
                 self._skip = 0
 
     def replace(self, number: int, row: Row) -> None:
-        """Put another row in place of one that is kept; one that was dropped stays dropped."""
+        """Replace a row that is kept; one that was dropped stays dropped."""
         if number >= self.first:
             self._rows[number - self.first + self._skip] = row
 
     def cut_back(self, end: int) -> None:
-        """Take back the rows from `end` on."""
+        """Remove the rows from `end` on."""
         del self._rows[max(end - self.first, 0) + self._skip :]
 
-    def text(self, first: int | None = None, end: int | None = None) -> str:
-        """Some rows, or all that are kept, as text."""
-        first = max(self.first, self.first if first is None else first)
-        end = min(self.end, self.end if end is None else end)
-        return joined(self.row(number) for number in range(first, end))
+    def text(self) -> str:
+        """Return the rows that are kept as text."""
+        return joined(self._rows[self._skip :])
 
 
 def joined(rows: Iterable[Row]) -> str:
-    """Rows as text: a row that continues a line goes on in it."""
+    """Return rows as text; a row that continues a line adds no newline."""
     parts: list[str] = []
     for row in rows:
         if parts and not row.continued:

@@ -1,4 +1,4 @@
-"""The Run screen's first line: what is asked of what, and how the run stands."""
+"""The Run screen's first line: task, question and documents, then what the run does and its state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fleet_rlm.tui.run_view.run_words import Activity, Words
 from fleet_rlm.tui.widgets.wrap import cells
 
 LEAST_WORDS = 12
-"""Fewer cells than this say nothing."""
+"""The activity is left out when it has fewer cells than this."""
 
 
 def documents(state: RunState) -> str:
@@ -31,7 +31,7 @@ def documents(state: RunState) -> str:
 
 
 class RunHeader(Widget):
-    """Drops what matters least when there is no room: the documents, then the end of the question."""
+    """The header line; without room it leaves out the documents, then the end of the question."""
 
     DEFAULT_CSS = """
     RunHeader { height: 1; padding: 0 1; background: $background; }
@@ -54,7 +54,7 @@ class RunHeader(Widget):
             return Content()
         (task, question, named), words, doing, badges = self._drawn
         width = self.size.width
-        end = _standing(words, doing, list(badges), int(width * 0.65))
+        end = _state_content(words, doing, list(badges), int(width * 0.65))
         room = width - end.cell_length - 2 - (cells(task) + 2 if task else 0)
         shown = clean_line(question, max(room, 1))
         start = Content.assemble(
@@ -65,8 +65,8 @@ class RunHeader(Widget):
         return Content.assemble(start, " " * max(2, width - start.cell_length - end.cell_length), end)
 
 
-def _standing(words: Words, doing: Activity, badges: list[Words], room: int) -> Content:
-    """Activity, badges and state in at most `room` cells. The state always stays; what the run does goes first."""
+def _state_content(words: Words, doing: Activity, badges: list[Words], room: int) -> Content:
+    """Return activity, badges and state in at most `room` cells; the activity is dropped first, the state never."""
 
     def needed() -> int:
         return cells(words[0]) + sum(cells(text) + 4 for text, _ in badges)
@@ -74,8 +74,10 @@ def _standing(words: Words, doing: Activity, badges: list[Words], room: int) -> 
     while badges and needed() > room:
         badges.pop()
     left = room - needed() - 2
-    said = doing.words if cells(doing.words) <= left else clean_line(doing.words, left) if left >= LEAST_WORDS else ""
-    parts = [Content.styled(said, f"${doing.tone}")] if said else []
+    shown_activity = (
+        doing.words if cells(doing.words) <= left else clean_line(doing.words, left) if left >= LEAST_WORDS else ""
+    )
+    parts = [Content.styled(shown_activity, f"${doing.tone}")] if shown_activity else []
     parts += [Content.styled(f" {text} ", f"bold $background on ${tone}") for text, tone in badges]
     parts.append(Content.styled(words[0], f"bold ${words[1]}"))
     return Content("  ").join(parts)

@@ -1,4 +1,4 @@
-"""What everything that scrolls by lines has in common."""
+"""Scrolling by lines, for the text and table widgets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from textual.scroll_view import ScrollView
 from textual.widget import Widget
 
 WHEEL_LINES = 3
-"""How far a turn of the mouse wheel scrolls."""
+"""Lines that one step of the mouse wheel scrolls."""
 
 
 def set_virtual_size(view: ScrollView, size: Size) -> None:
-    """Say how much there is to scroll, without a new layout of the whole screen.
+    """Set how much there is to scroll, without a new layout of the whole screen.
 
     For views whose vertical scrollbar is always there, or never (`overflow-y: scroll` or `hidden`).
     """

@@ -1,4 +1,4 @@
-"""The run at a glance: a cell an iteration with its outcome and where its time went. Click one to go there."""
+"""The timeline: one cell per iteration with its outcome and where its time went. A click goes there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ End = tuple[tuple[Figures, ...], Words]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """An iteration as it is drawn."""
+    """One iteration as it is drawn."""
 
     number: int
     status: str
@@ -38,7 +38,7 @@ class Cell:
     sandbox: float
     sub_llm: float
     reached: bool
-    """False when the view is before it."""
+    """False for an iteration after the moment that is shown."""
 
     @property
     def seconds(self) -> float:
@@ -46,7 +46,7 @@ class Cell:
 
 
 def cell_of(iteration: IterationState, state: RunState, now: float, reached: bool) -> Cell:
-    """A cell with what an unfinished iteration has taken until `now`."""
+    """Return an iteration's cell; an unfinished one with its time until `now`."""
     planner, sandbox, sub_llm = iteration.planner_seconds, iteration.sandbox_seconds, iteration.sub_llm_seconds
     if iteration is state.iteration and not state.is_over:
         if iteration.planners and iteration.planners[-1].finished is None:
@@ -60,7 +60,7 @@ def cell_of(iteration: IterationState, state: RunState, now: float, reached: boo
 
 
 def bar(cell: Cell, length: int) -> list[Words]:
-    """`length` cells shared by where the time went; what took any time gets one where there is room."""
+    """Return a bar of `length` cells: shares of planner, sandbox and sub-LLMs, at least one cell each if it fits."""
     parts = [(cell.planner, "planner"), (cell.sandbox, "sandbox"), (cell.sub_llm, "sub-llm")]
     total = cell.seconds
     if total <= 0:
@@ -75,7 +75,7 @@ def bar(cell: Cell, length: int) -> list[Words]:
 
 
 class Timeline(Widget):
-    """Draws what it is given; a click runs `screen.iteration(n)`."""
+    """The line of iterations; a click runs `screen.iteration(n)`."""
 
     auto_links = False
     DEFAULT_CSS = """
@@ -150,7 +150,7 @@ class Timeline(Widget):
         return Content.assemble(*parts, (tail, "$muted"))
 
     def _window(self, labels: list[str], room: int, tail: str) -> Content:
-        """Labels only, those around the selected one."""
+        """Return labels without bars, as many around the selected one as fit."""
         chosen = next((i for i, cell in enumerate(self._cells) if cell.number == self._selected), len(labels) - 1)
         first = last = chosen
         used = len(labels[chosen]) + 4 + len(tail)

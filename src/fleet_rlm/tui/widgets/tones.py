@@ -16,9 +16,9 @@ _ATTRIBUTES = frozenset({"bold", "italic", "underline", "reverse", "strike"})
 
 
 class Tones:
-    """Rich styles from words: a name of the palette is the colour, `on:name` the ground, and `bold`, `italic`, … .
+    """Makes Rich styles from words: a palette name is the colour, `on:name` the background; `bold`, `italic`, ….
 
-    Later words win, so a row's style and a span's style are simply put one after the other.
+    Later words win: a span's words are appended to its row's.
     """
 
     def __init__(self, colors: Palette, ground: str = "surface") -> None:
@@ -36,26 +36,15 @@ class Tones:
             found = self._made[words] = self._make(words)
         return found
 
-    def color(self, name: str) -> str:
-        """The colour's own notation, for Textual's `Content`."""
-        return str(getattr(self._colors, name))
-
     def _make(self, words: str) -> Style:
         color, ground = "foreground", self._ground
-        attributes: dict[str, bool] = {}
+        attributes: list[str] = []
         for word in words.split():
             if word in _ATTRIBUTES:
-                attributes[word] = True
+                attributes.append(word)
             elif word.startswith("on:"):
                 ground = word[3:]
             else:
                 color = word
-        return Style(
-            color=Color.parse(self.color(color)).rich_color,
-            bgcolor=Color.parse(self.color(ground)).rich_color,
-            bold=attributes.get("bold"),
-            italic=attributes.get("italic"),
-            underline=attributes.get("underline"),
-            reverse=attributes.get("reverse"),
-            strike=attributes.get("strike"),
-        )
+        front, back = (Color.parse(getattr(self._colors, name)).rich_color for name in (color, ground))
+        return Style.combine([Style(color=front, bgcolor=back), Style.parse(" ".join(attributes))])

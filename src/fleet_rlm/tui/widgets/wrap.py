@@ -1,4 +1,4 @@
-"""Where lines break, and which characters stand between two cells of a screen."""
+"""Break lines, and find the characters between two cells of a screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MIN_WIDTH = 4
 
 
 def breaks(text: str, width: int, indent: int = 0) -> list[tuple[int, int]]:
-    """(start, end) of each line of `text` when it is `width` cells wide; at spaces where there are any.
+    """Return (start, end) of each line of `text` when it is `width` cells wide; at spaces where there are any.
 
     Lines after the first are `indent` cells shorter. There is at least one line.
     """
@@ -33,7 +33,7 @@ def breaks(text: str, width: int, indent: int = 0) -> list[tuple[int, int]]:
 
 
 def _fitting(text: str, start: int, room: int) -> int:
-    """The end of the longest piece from `start` that needs at most `room` cells; at least one character."""
+    """Return the end of the longest piece from `start` that needs at most `room` cells; at least one character."""
     cells = 0
     for place in range(start, len(text)):
         cells += get_character_cell_size(text[place])
@@ -43,7 +43,7 @@ def _fitting(text: str, start: int, room: int) -> int:
 
 
 def between_cells(text: str, left: int, right: int) -> tuple[int, int, int]:
-    """(first character, after the last, blank cells before them) of what stands in the cells `left` … `right`.
+    """Return (first character, after the last, blank cells before them) of a text's cells `left` … `right`.
 
     A wide character that the left edge would halve is left out, hence the blank.
     """
@@ -62,5 +62,5 @@ def between_cells(text: str, left: int, right: int) -> tuple[int, int, int]:
 
 
 def cells(text: str) -> int:
-    """Width of a text in cells."""
+    """Return the width of a text in cells."""
     return len(text) if text.isascii() else cell_len(text)
