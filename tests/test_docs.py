@@ -122,3 +122,13 @@ def test_variables_that_a_page_names_are_read_somewhere(page: Path) -> None:
 def test_every_page_of_the_docs_is_in_the_index() -> None:
     index = (PROJECT / "docs" / "README.md").read_text("utf-8")
     assert not [page.name for page in PROJECT.glob("docs/*.md") if page.name != "README.md" and page.name not in index]
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_files_that_a_guide_to_the_source_names_exist(page: str) -> None:
+    names = re.findall(r"`([\w.-][\w./-]*(?:/|\.py|\.md|\.json))`", (PROJECT / page).read_text("utf-8"))
+    # A row of a table names files in a room.
+    below = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*")}
+    ends = {"/".join(path.split("/")[start:]) for path in below for start in range(path.count("/") + 1)}
+    assert len(names) > 20
+    assert not [name for name in names if not (PROJECT / name).exists() and name.rstrip("/") not in ends]
