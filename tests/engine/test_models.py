@@ -223,6 +223,16 @@ def test_an_answer_that_stays_cut_off_is_marked_and_the_planner_is_told(
     assert [event.code for event in run.of(ev.ExecutionStarted)] == ["SUBMIT(answer='fine')"]
 
 
+def test_a_planner_that_is_cut_off_three_times_is_said_to_be_cut_off(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSPY_LM_MAX_TOKENS", "100")
+    half = Reply(action("look", "print('half')")[:-30], finish="length")
+    _, done, _ = against(planner([half] * 9), start, monkeypatch, "openai/gpt-4o-mini")
+    assert done.status == "extracted"
+    assert "was cut off at the limit of 100 tokens 3 times in a row" in done.reason
+
+
 def test_a_sub_calls_answer_that_was_cut_off_says_so_at_its_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSPY_LM_MAX_TOKENS", "100")
     script = planner([action("ask", "SUBMIT(answer=llm_query('x'))")], lambda _: Reply("half a sen", finish="length"))

@@ -39,6 +39,10 @@ REFUSED = [
     ("list", DEEP.format(5000), "nested too deeply"),
     ("int", "import sys\nsys.set_int_max_str_digits(0)\nSUBMIT(10**5000)", "more than 4,300 digits"),
     ("int", "SUBMIT(10**5000)", "more than 4,300 digits"),
+    ("float", "SUBMIT(10**400)", "a float 308"),
+    ("list[float]", "SUBMIT([10**400])", "a float 308"),
+    ("float", "SUBMIT('1' * 400)", "a float 308"),
+    ("int", "SUBMIT('1' * 4301)", "at most 4,300 digits"),
     ("float", "SUBMIT(float('nan'))", "no JSON numbers"),
     ("list", "SUBMIT([float('inf')])", "no JSON numbers"),
     ("float", "SUBMIT('nan')", "NaN and infinity are no JSON numbers"),
@@ -96,8 +100,8 @@ def test_an_extracted_value_is_the_answer(start: Start, kind: str, text: str, va
     [
         ("float", "NaN", "answer: NaN and infinity"), ("float", "-Infinity", "answer: NaN and infinity"),
         ("list[float]", "[1.0, NaN]", "answer: NaN and infinity"), ("dict", '{"a": [Infinity]}', "answer: NaN"),
-        ("list", "[" * 200 + "]" * 200, "more than 90 levels deep"), ("float", "9" * 400, "lacks the fields"),
-        ("int", "9" * 5000, "lacks the fields"), ("int", "null", "lacks the fields"),
+        ("list", "[" * 200 + "]" * 200, "more than 90 levels deep"), ("float", "9" * 400, "a float 308"),
+        ("int", "9" * 5000, "at most 4,300 digits"), ("int", "null", "lacks the fields"),
     ],
 )  # fmt: skip
 def test_an_extracted_value_that_no_answer_can_hold_is_refused(start: Start, kind: str, text: str, words: str) -> None:

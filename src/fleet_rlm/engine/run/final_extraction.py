@@ -16,7 +16,7 @@ from fleet_rlm.engine.models.observed_engine import CallInterrupted
 from fleet_rlm.engine.run.history import HistoryShortener
 from fleet_rlm.engine.run.reply_adapter import ExtractionAdapter, FieldsAdapter
 from fleet_rlm.engine.run.run_failures import AnswerCut, UnfitAnswer
-from fleet_rlm.engine.run.submissions import problem
+from fleet_rlm.engine.run.submissions import LONG_NUMBER, holds_long_number, problem
 from fleet_rlm.engine.trace.call_events import Emit
 from fleet_rlm.engine.trace.run_observer import fields_of
 
@@ -147,6 +147,8 @@ class Extraction(dspy.Module):
         outputs = self.signature.output_fields
         text = str(error.lm_response).strip()
         if len(outputs) != 1 or next(iter(outputs.values())).annotation is not str or not text or text[0] in "{[<":
+            if holds_long_number(text) and any(field.annotation is not str for field in outputs.values()):
+                raise UnfitAnswer(self.signature, text, LONG_NUMBER) from error
             raise error
         return {next(iter(outputs)): text}
 

@@ -172,6 +172,7 @@ class GatedPlanner(dspy.Module):
     def _plan(self, fields: Fields, notes: list[str], attempt: int, agent: AgentState) -> tuple[str, Verbatim]:
         """Ask for the next step and return its reasoning and code. An unreadable answer is asked for again."""
         complaints: list[str] = []
+        cuts, most = 0, ""
         room: int | None = None
         place = {"iteration": agent.iteration, "parent": agent.span}
         rest, overflows = beside(self.asked, fields), 0
@@ -192,6 +193,7 @@ class GatedPlanner(dspy.Module):
                     )
                 )  # fmt: skip
             except AnswerCut as error:
+                cuts += 1
                 most = f" of {error.limit:,} tokens" if error.limit else ""
                 why = (
                     f"It was cut off at the limit{most}, so nothing of it was run: take a smaller step, in fewer words."
@@ -208,9 +210,13 @@ class GatedPlanner(dspy.Module):
                 continue
             complaints.append(f"Your previous answer could not be used. {why} {FORMAT}")
             if len(complaints) >= UNREADABLE_IN_A_ROW:
-                what = f"The planner's answer could not be read {len(complaints)} times in a row."
-                hint = "Use a stronger model, or raise DSPY_LM_MAX_TOKENS if its answers are cut off. "
-                hint += "The run file holds each answer as it came."
+                fault, hint = "could not be read", "Use a stronger model."
+                if cuts == len(complaints):
+                    fault, hint = f"was cut off at the limit{most}", "Raise DSPY_LM_MAX_TOKENS."
+                elif cuts:
+                    hint = f"Use a stronger model, or raise DSPY_LM_MAX_TOKENS: {cuts} were cut off."
+                what = f"The planner's answer {fault} {len(complaints)} times in a row."
+                hint += " The run file holds each answer as it came."
                 raise PlannerGaveUp(what, ev.Failure(type="PlannerUnreadable", message=what, hint=hint))
             self._check_end()
 

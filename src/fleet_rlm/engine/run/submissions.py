@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,9 @@ from dspy.primitives.code_interpreter import FinalOutput
 
 DEEPEST = 90
 """Levels of lists and objects in an answer; a record and `--json` keep ten more around it."""
+LONG_NUMBER = "A number is too long: an int holds at most 4,300 digits, a float 308. Give a text or a shorter number."
+LARGEST_INT = 10**4300
+"""The first int that Python doesn't turn into text."""
 Checked = tuple[dict[str, Any] | None, str | None]
 
 
@@ -33,6 +37,8 @@ def check_submissions(module: dspy.RLM) -> None:
             checked: Checked = accept(FinalOutput(output), names)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             return None, f"[Error] The submission can't be read: {error}"
+        if checked[1] is not None and holds_long_number(str(output)):
+            return None, f"{checked[1]}\n{LONG_NUMBER}"
         for name, value in (checked[0] or {}).items():
             if why := problem(value, None):  # of a text that was read as another type
                 return None, f"[Error] {name}: {why}"
@@ -49,10 +55,17 @@ def problem(value: Any, annotation: object) -> str:
     for _ in range(DEEPEST + 1):
         if any(isinstance(one, float) and not math.isfinite(one) for one in level):
             return "NaN and infinity are no JSON numbers. Give a text or None instead."
+        if any(isinstance(one, int) and abs(one) >= LARGEST_INT for one in level):
+            return LONG_NUMBER
         level = [part for one in level for part in _parts(one)]
         if not level:
             return ""
     return f"lists or objects more than {DEEPEST} levels deep can't be submitted. Flatten the value."
+
+
+def holds_long_number(text: str) -> bool:
+    """Tell whether a text has a number of more digits than a float holds."""
+    return re.search(r"\d{309}", text) is not None
 
 
 def _parts(value: Any) -> Iterable[Any]:
