@@ -1,6 +1,6 @@
-"""What is configured: every setting declared once (`table`), where values come from and how far each source is trusted
-(`sources`, `env_file`, `ownership`), which models are asked with which key (`models`), Modal's login, and where things
-are kept (`folders`).
+"""Configuration: every setting declared once (`settings_table`), where values come from and how far each source is
+trusted (`setting_sources`, `env_file`, `ownership`), which models are asked with which key (`model_choice`), Modal's
+login (`modal_login`), and the folders in which things are kept (`folders`).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Setting:
     variables: tuple[str, ...] = ()
     """Environment variables; the first that says something counts."""
     options: tuple[str, ...] = ()
-    """True for a secret: its option takes the name of the variable that holds it."""
+    """Command-line options; that of a secret takes the name of the variable that holds it."""
     low: float | None = None
     high: float | None = None
     above: float | None = None

@@ -1,4 +1,4 @@
-"""One line of what the doctor says."""
+"""The result of one check, as `fleet-rlm doctor` prints it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ State = Literal["ok", "note", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that was looked at."""
+    """The result of one check: its state, in words, with the next step where there is one."""
 
     name: str
     state: State

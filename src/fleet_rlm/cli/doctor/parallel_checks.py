@@ -1,4 +1,4 @@
-"""Questions that are asked at the same time, by threads that let a person go who leaves."""
+"""Run checks in parallel; after ctrl+c wait at most 3 seconds for them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 LEAVE_SECONDS = 3.0
-"""How long those that were stopped may take to let go of what they hold."""
+"""Time that checks get to end after ctrl+c."""
 
 
 def at_once(questions: Sequence[Callable[[], _T]], stopped: threading.Event) -> list[_T]:
-    """The answers in the order of the questions. Raises what the first of them raises.
+    """Ask all questions in parallel and return their answers in order. Raises what the first of them raises.
 
     On ctrl+c `stopped` is set, for the questions to see, and those that see it are waited for.
     """
