@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -56,3 +57,18 @@ def test_a_type_checker_sees_the_names_that_a_program_can_use() -> None:
     (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     seen = {alias.name: line.module for line in block.body if isinstance(line, ast.ImportFrom) for alias in line.names}
     assert seen == {**fleet_rlm._HOMES, "events": "fleet_rlm"}
+
+
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [
+        ("transport", "Limits"),
+        ("pool", "SandboxPool"),
+        ("observer", "SandboxObserver"),
+        ("modal.interpreter", "ModalInterpreter"),
+        ("isolation.launcher.seccomp", "__doc__"),
+        ("local", "LocalInterpreter"),
+    ],
+)
+def test_modules_that_moved_into_rooms_are_found_by_their_old_names(old: str, name: str) -> None:
+    assert getattr(importlib.import_module(f"fleet_rlm.sandbox.{old}"), name)

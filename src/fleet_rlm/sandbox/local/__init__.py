@@ -24,8 +24,18 @@ How a transport uses it:
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from fleet_rlm.sandbox.local.harden import harden_self
 from fleet_rlm.sandbox.local.isolated_process import DEFAULT_ORDER, IsolatedProcess, IsolationError, launch, parse_modes
 from fleet_rlm.sandbox.local.sandbox_folders import sweep
 
 __all__ = ["DEFAULT_ORDER", "IsolatedProcess", "IsolationError", "harden_self", "launch", "parse_modes", "sweep"]
+
+
+def __getattr__(name: str) -> object:
+    """Return `LocalInterpreter`, which also stood here; it is loaded when it is asked for, since it imports dspy."""
+    if name != "LocalInterpreter":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.local_interpreter"), name)
+    return found
