@@ -72,7 +72,7 @@ COMMANDS = {
     "config": ("fleet_rlm.cli.config_command:app", "What is configured, and where it came from."),
     "corpus": ("fleet_rlm.cli.corpus_command:app", "Make texts whose answers are known, and score runs on them."),
 }
-"""Where each command is, and the first paragraph of its help, which a test compares with the command's own."""
+"""The module of each command, and the first paragraph of its help (a test compares it with the command's own)."""
 
 
 class _Commands(Mapping[str, Any]):

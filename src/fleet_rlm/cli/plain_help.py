@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 Row = tuple[str, str]
 _NAMES_AT_MOST = 0.45
-"""How much of a line the names of options may take, before a name gets a line to itself."""
+"""The widest column of option names, as a share of the line; a longer name gets a line to itself."""
 _ASCII = str.maketrans("╭╮╰╯─│…", "+" * 4 + "-|.")
 
 

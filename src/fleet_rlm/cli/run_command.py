@@ -37,7 +37,7 @@ def run(
 def _question_and_documents(words: list[str], docs: list[str], as_json: bool) -> tuple[str | None, list[str]]:
     """The question, and the documents with those that a shell made of an unquoted `--docs *.txt`."""
     several = bool(docs) and len(words) > 1  # one word is the question: the file system is not asked about it
-    files = [word for word in words if several and os.path.exists(word)]  # noqa: PTH110 - no error on odd names
+    files = [word for word in words if several and os.path.exists(word)]  # noqa: PTH110 - Path.exists raises on a name of over 255 bytes, such as a question
     rest = [readable(word) for word in words if word not in files]
     if len(rest) > 1:
         listed = ", ".join(map(repr, rest))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 OFFLINE: Final = "offline"
-"""What a person types for the built-in model without weights."""
+"""The name of the built-in offline model, as a value of `--model`."""
 OFFLINE_MODEL: Final = "offline/extractive"
 """The built-in model's name in a record, and for `dspy.LM`."""
 

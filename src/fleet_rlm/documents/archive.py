@@ -258,7 +258,7 @@ class _ToTheCut:
         self._stream, self._name, self._looking, self._counts = stream, name, looking, counts
         self._ahead = b""
         self.notices: list[str] = []
-        """That it is cut off or damaged; empty as long as that did not show."""
+        """The damage found so far, in words; empty while none was found."""
         self.last = b""
         """The last 512 bytes that were read."""
 

@@ -17,7 +17,7 @@ MAX_INTERVALS = 20_000
 
 
 class Seen(IntEnum):
-    """Who saw a piece of text: nobody, the planner, or a sub-LLM; the stronger is the greater."""
+    """The model that saw a piece of text: none, the planner, or a sub-LLM. A sub-LLM counts more than the planner."""
 
     UNREAD = 0
     PRINTED = 1

@@ -39,7 +39,7 @@ UNSTAMPED = -1
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """What every event carries. The recorder stamps `seq` and `t`; makers leave them out."""
+    """The fields of every event. The recorder sets `seq` and `t`; whoever emits an event leaves them out."""
 
     seq: Int = UNSTAMPED
     """From 0, no gaps."""

@@ -96,7 +96,7 @@ class Pipes:
 fields = dict.fromkeys(("processes", "cpu_seconds", "scratch_mb"), 0)
 driver = subprocess.Popen(["sleep", "60"], start_new_session=True)
 watcher = Watcher(Plan.of({**fields, "memory_mb": 128, "report_fd": 1}), Tree(driver.pid, own_pids=False), Pipes)
-watcher._no_hiding = watcher._shared_host = lambda pids: None
+watcher._no_hiding = watcher._shared_host = lambda *_: None
 with open(sys.argv[1], "w") as file: file.write("oom_kill 1\\n")
 watcher._look()
 driver.kill()

@@ -286,7 +286,7 @@ class Gate:
             return
         try:
             result = self.evaluate(expression)
-        except Exception as error:  # noqa: BLE001 - the error of the expression is its result
+        except Exception as error:  # noqa: BLE001 - a person typed the expression: its error is shown as its result
             failure = getattr(error, "failure", None) or ev.Failure(type=type(error).__name__, message=str(error))
             self._emit(ev.Operator(action="eval", text=expression, error=failure))
         else:

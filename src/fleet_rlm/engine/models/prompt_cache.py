@@ -22,7 +22,7 @@ def header(field: str) -> str:
 
 
 _LAST_FIELDS = tuple(f"\n{header(field)}\n" for field in ("iteration", EXTRACTION))
-"""Where the part of a prompt begins that changes with each step."""
+"""The prompt fields that change with each step; all that stands before one of them can be cached."""
 _MARK = {"type": "ephemeral"}
 _PROMPTS = 32
 """Growing prompts that are remembered: the run's own and those of its sub-agents."""

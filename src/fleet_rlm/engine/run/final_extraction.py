@@ -21,7 +21,7 @@ from fleet_rlm.engine.trace.call_events import Emit
 from fleet_rlm.engine.trace.run_observer import fields_of
 
 ATTEMPTS = 6
-"""How often one model is asked, each time with a shorter history."""
+"""The number of times that one model is asked, each time with a shorter history."""
 STEP = 0.6
 """Size of the next attempt's history, as a share of the one that did not fit."""
 

@@ -31,7 +31,7 @@ class HistoryShortener:
     entries: dict[int, REPLEntry] = field(default_factory=dict)
     """Shortened entries, by their position in the history."""
     dropped: int = 0
-    """How many of the oldest steps are left out whole."""
+    """The number of oldest steps that are left out whole."""
 
     @property
     def steps(self) -> int:

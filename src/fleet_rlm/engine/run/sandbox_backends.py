@@ -25,10 +25,10 @@ class Backend:
 
     make: Callable[[SandboxObserver], Interpreter]
     instructions: str
-    """How code runs there, for the planner's prompt."""
+    """The part of the planner's prompt that describes this sandbox."""
     name: str
     keeping_seconds: float = 0.0
-    """How long the end of a run waits until sub-agents' files are saved to the volume."""
+    """The longest time, in seconds, that the end of a run waits for sub-agents' files to be saved to the volume."""
 
 
 def choose(spec: RunSpec, prepared: Prepared, run_id: str) -> Backend:

@@ -33,7 +33,7 @@ class AgentState:
     iteration: int = 0
     iteration_span: str | None = None
     origin: ev.Origin = "planner"
-    """Who wrote the next code."""
+    """The author of the next cell: the planner, or the person who changed the code."""
     skip_next: bool = False
     """The person skipped the next cell."""
     submission: dict[str, Json] | None = None

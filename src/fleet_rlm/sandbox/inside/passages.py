@@ -166,7 +166,7 @@ def search(text: Text, words: str | list[str], most: int = 12) -> list[Chunk]:
     for name, one in texts.items():
         line = at = 0
         mine = sorted(key for key in best if key[0] == name)
-        for key, path in zip(mine, heading_paths(one, [passages[key][0] - 1 for key in mine])):  # noqa: B905 - one each
+        for key, path in zip(mine, heading_paths(one, [passages[key][0] - 1 for key in mine]), strict=True):
             start, end = key[1], passages[key][0]
             start += len(one[start:end]) - len(one[start:end].lstrip())
             line, at = line + one.count("\n", at, start), start

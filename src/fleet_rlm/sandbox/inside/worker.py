@@ -123,7 +123,7 @@ class Worker:
                 self.names.restore()
         except Submitted:
             self.link.shield = 1
-        except BaseException as error:  # noqa: BLE001 - generated code may raise anything
+        except BaseException as error:  # noqa: BLE001 - generated code may raise any class, SystemExit too
             self.link.shield, self.spare = 1, None
             if os.getpid() == self.threads.pid:
                 if isinstance(error, Interrupted):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.1
 """Seconds between two checks of the tree."""
+WORKING_PATIENCE = 0.02
+"""The same while code works and no file system of the sandbox's own bounds its files: a disk takes 100 MiB in 0.1 s."""
 HASTE = 0.01
 """The same while much memory is used, or where the kernel does not limit the number of processes."""
 _SECONDS_TO_DIE = 5.0
@@ -276,10 +278,11 @@ class Watcher:
         """Count of processes that the kernel ended because the sandbox's group was full; when the last one was seen."""
         self._doomed: set[int] = set()
         self._reaped_cpu = 0.0
-        self._scratch_due = 0.0
+        self._scratch_checked = self._scratch_cost = 0.0
         self._nothing_waited = time.monotonic()
         self._hiding: dict[int, float] = {}
         self.processes_limited = tree.own_pids or not tree.runs_as_root()
+        self._cpu_seen = 0.0
 
     def run(self) -> int:
         """Watch until the driver has ended, end the rest of the tree, and return the driver's wait status."""
@@ -349,10 +352,13 @@ class Watcher:
             self._end(f"the sandbox used its {plan.cpu_seconds} CPU seconds")
         if plan.processes and usage.count > plan.processes + 2:
             self._end(f"the sandbox ran more than {plan.processes} processes")
+        working, self._cpu_seen = usage.cpu > self._cpu_seen, usage.cpu
         if not self.tree.own_pids:  # else files are bounded by their file system, and memory is seen anyway
             self._no_hiding(pids)
-            self._shared_host(pids)
-        return HASTE if (limit and usage.memory > limit // 2) or not self.processes_limited else PATIENCE
+            self._shared_host(pids, working)
+        if (limit and usage.memory > limit // 2) or not self.processes_limited:
+            return HASTE
+        return WORKING_PATIENCE if working and not self.tree.own_pids else PATIENCE
 
     def _no_hiding(self, pids: list[int]) -> None:
         """End what has made itself unreadable for more than a second: nobody could count what it holds."""
@@ -364,12 +370,13 @@ class Watcher:
                 self._doomed.add(pid)
                 _kill(pid)
 
-    def _shared_host(self, pids: list[int]) -> None:
+    def _shared_host(self, pids: list[int], working: bool) -> None:
         """Enforce what nothing else limits where the sandbox has no root of its own."""
         plan, now = self.plan, time.monotonic()
         if LINUX and _stat(os.getppid())[:1] == [b"T"]:
             self._end("the launcher was stopped")
-        if plan.scratch_mb and now >= self._scratch_due:
+        pause = max(WORKING_PATIENCE if working else 0.2, 10 * self._scratch_cost)
+        if plan.scratch_mb and now - self._scratch_checked >= pause:
             top = plan.scratch_mb * MIB
             opened, mapped, waiting = removed_but_kept(pids, plan.scratch)
             self._nothing_waited = self._nothing_waited if waiting else now
@@ -378,7 +385,8 @@ class Watcher:
             # a file that can't be read counts as the largest file that may be written
             if folder_size(plan.scratch, top) + opened + mapped * (plan.file_mb * MIB or top) >= top:
                 self._end(f"the scratch folder grew past {plan.scratch_mb} MiB")
-            self._scratch_due = time.monotonic() + max(0.2, 10 * (time.monotonic() - now))
+            self._scratch_checked = time.monotonic()
+            self._scratch_cost = self._scratch_checked - now
 
     def _too_much_memory(self, usage: Usage) -> None:
         if usage.largest_pid == self.tree.driver:
